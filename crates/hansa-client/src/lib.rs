@@ -1,0 +1,1 @@
+//! Speaks a node's REST interface for the command line and for tests.

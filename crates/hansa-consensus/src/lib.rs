@@ -1,0 +1,1 @@
+//! Binds the ledger to the Byzantine agreement engine.

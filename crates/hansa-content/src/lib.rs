@@ -1,0 +1,1 @@
+//! Turns files into UnixFS blocks and back, and keeps blocks with their pins.

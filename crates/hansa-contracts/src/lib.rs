@@ -1,0 +1,1 @@
+//! Binds the contract suite: generated ABI, bytecode and typed-data hashes.

@@ -1,0 +1,1 @@
+//! Executes transactions: (state view, block) in, outcome out.

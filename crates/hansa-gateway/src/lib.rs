@@ -1,0 +1,1 @@
+//! Serves a node's JSON-RPC and REST interfaces.

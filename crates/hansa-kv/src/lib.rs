@@ -1,0 +1,1 @@
+//! Stores ordered key-value pairs in atomic, durable batches.

@@ -1,0 +1,1 @@
+//! Proposes, verifies and finalises blocks; the only writer of state.

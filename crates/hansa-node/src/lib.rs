@@ -1,0 +1,1 @@
+//! Composes one node from its parts and runs it.

@@ -1,0 +1,1 @@
+//! Admits pending transactions and puts them in order.

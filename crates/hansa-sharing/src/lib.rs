@@ -1,0 +1,1 @@
+//! Does what members do with data: protect, share, open, verify, recover.

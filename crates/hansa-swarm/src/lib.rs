@@ -1,0 +1,1 @@
+//! Exchanges blocks and keys with the other members over private IPFS.

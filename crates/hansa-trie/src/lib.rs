@@ -1,0 +1,1 @@
+//! Keeps Ethereum's state trie over a key-value store.

@@ -1,0 +1,106 @@
+//! What the founders agree on before the first block.
+
+use alloy_primitives::{B256, Bytes, keccak256};
+use serde::{Deserialize, Serialize};
+
+use crate::MemberCard;
+
+/// Sizes and times that every node must apply alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Gas a block may use.
+    pub block_gas: u64,
+    /// Blocks in an epoch; the validator set is fixed within one.
+    pub epoch_blocks: u64,
+    /// Seconds a ballot stays open.
+    pub ballot_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { block_gas: 200_000_000, epoch_blocks: 256, ballot_seconds: 7 * 24 * 3600 }
+    }
+}
+
+/// The consortium's birth certificate: the file every node starts from.
+///
+/// Two nodes with equal files compute the same genesis block. The founders become members 1, 2, … in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Genesis {
+    /// EIP-155 chain id, also part of every consensus signature's namespace.
+    pub chain_id: u64,
+    /// Unix time in seconds of the genesis block.
+    pub timestamp: u64,
+    /// Sizes and times.
+    pub limits: Limits,
+    /// The founding members, all of them validators.
+    pub founders: Vec<MemberCard>,
+    /// The outcome of the founders' distributed key generation, in the consensus engine's encoding: group public key,
+    /// public polynomial, participants. Empty until the ceremony has run.
+    pub group: Bytes,
+}
+
+/// Why a genesis file cannot start a consortium.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GenesisError {
+    /// Not JSON of the expected shape.
+    #[error("the genesis file cannot be read: {0}")]
+    Malformed(String),
+    /// Byzantine agreement with one fault needs four validators.
+    #[error("a consortium needs at least four founders, this file names {0}")]
+    TooFewFounders(usize),
+    /// Two founders share a key.
+    #[error("founders {0} and {1} have the same {2}; each member must make its own keys")]
+    SharedKey(usize, usize, &'static str),
+}
+
+impl Genesis {
+    /// Reads and checks a genesis file.
+    ///
+    /// # Errors
+    /// When it is not JSON of this shape, or [`Genesis::check`] refuses it.
+    pub fn from_json(text: &str) -> Result<Self, GenesisError> {
+        let genesis: Self = serde_json::from_str(text).map_err(|e| GenesisError::Malformed(e.to_string()))?;
+        genesis.check()?;
+        Ok(genesis)
+    }
+
+    /// The file's text, with a final newline.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// Checks what must hold of any consortium's founders.
+    ///
+    /// # Errors
+    /// When there are fewer than four, or two share a key.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        if self.founders.len() < 4 {
+            return Err(GenesisError::TooFewFounders(self.founders.len()));
+        }
+        for (i, a) in self.founders.iter().enumerate() {
+            for (j, b) in self.founders.iter().enumerate().take(i) {
+                let shared = if a.account == b.account {
+                    "account"
+                } else if a.network_key == b.network_key {
+                    "network key"
+                } else if a.encryption_key == b.encryption_key {
+                    "encryption key"
+                } else {
+                    continue;
+                };
+                return Err(GenesisError::SharedKey(j.saturating_add(1), i.saturating_add(1), shared));
+            }
+        }
+        Ok(())
+    }
+
+    /// Digest of everything in the file; the genesis header's `extraData`, so that the genesis hash commits to it.
+    pub fn digest(&self) -> B256 {
+        keccak256(serde_json::to_vec(self).unwrap_or_default())
+    }
+}

@@ -1,0 +1,23 @@
+//! Names the things every other crate talks about: identifiers, blocks, certificates, genesis.
+//!
+//! Plain data with its encodings. No I/O, no async, no engine: a type here may be decoded from a hostile peer's
+//! bytes, so nothing in this crate panics on input.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod block;
+mod genesis;
+mod ids;
+mod member;
+
+pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES, SignedTransaction};
+pub use genesis::{Genesis, GenesisError, Limits};
+pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};
+pub use member::{Member, MemberCard, MemberStatus, NetworkKey, Role};

@@ -1,0 +1,2 @@
+//! Runs a node and speaks to it from the command line.
+fn main() {}
