@@ -1,2 +1,64 @@
-//! The one menu.
-fn main() {}
+//! Is the one menu for building, testing, measuring and running Hansa.
+//!
+//! It links nothing of Hansa: it builds the binaries and drives them as a user would, through their command line.
+#![expect(clippy::print_stdout, reason = "a command-line tool prints")]
+
+mod bench;
+mod contracts;
+mod shell;
+mod story;
+mod suite;
+mod tidy;
+
+use std::process::ExitCode;
+
+/// What went wrong, in words for the person at the keyboard.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+const MENU: &str = "\
+cargo xtask COMMAND
+
+  up [--dir DIR] [--members N] [--json]   start a local consortium, stay until Ctrl-C
+  up --story [PATH…]                      tell the whole story on the given files (default: examples/)
+  test [rust|contracts|story|rpc|tidy]…   run the tests (default: all of them)
+  bench chain|ingest|transfer [--json]    measure; see docs/performance.md
+  codegen [--check]                       rebuild api/ from contracts/
+  lint                                    rustfmt, clippy, forge fmt, cargo deny
+  tidy                                    house rules: rows, file sizes, headers
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.split_first() {
+        Some((&"up", rest)) => up(rest),
+        Some((&"test", rest)) => suite::run(rest),
+        Some((&"bench", rest)) => bench::run(rest),
+        Some((&"codegen", rest)) => contracts::codegen(rest.contains(&"--check")),
+        Some((&"lint", _)) => suite::lint(),
+        Some((&"tidy", _)) => tidy::run(),
+        Some((&("help" | "--help" | "-h"), _)) | None => {
+            print!("{MENU}");
+            Ok(())
+        }
+        Some((other, _)) => Err(format!("there is no command '{other}'\n\n{MENU}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn up(rest: &[&str]) -> Outcome {
+    let hansa = shell::build_binary("hansa")?;
+    match rest.iter().position(|word| *word == "--story") {
+        Some(_) => {
+            let options = story::Options::parse(rest)?;
+            story::tell(&hansa, &options)
+        }
+        None => shell::run(shell::command(&hansa).arg("up").args(rest)),
+    }
+}

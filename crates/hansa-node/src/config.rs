@@ -1,0 +1,193 @@
+//! A node's configuration: `hansa.toml` in its home folder, overridden by `HANSA_…` variables.
+//!
+//! Holds no secret: keys, the passphrase and the REST token are files of their own beside it.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment,
+    providers::{Env, Format, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::NodeError;
+
+/// Where a node listens and how it paces itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// The organisation's name, for people; the registry's is authoritative.
+    pub name: String,
+    /// Address of the consensus network's listener, `host:port`.
+    pub consensus_listen: SocketAddr,
+    /// Multiaddr of the swarm's listener.
+    pub swarm_listen: String,
+    /// Address of the REST interface; loopback unless a proxy with TLS stands before it.
+    pub rest_listen: SocketAddr,
+    /// Address of the JSON-RPC interface, HTTP and WebSocket.
+    pub rpc_listen: SocketAddr,
+    /// File with the key store's passphrase, relative to the home folder. `HANSA_PASSPHRASE_FILE` overrides it.
+    pub passphrase_file: PathBuf,
+    /// Longest pause between two blocks while there is nothing to record, in milliseconds.
+    #[serde(default = "idle_default")]
+    pub idle_block_ms: u64,
+}
+
+const fn idle_default() -> u64 {
+    1_000
+}
+
+/// The files of one node's home folder.
+#[derive(Clone, Debug)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The folder at this path, existing or not.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// `hansa.toml`.
+    pub fn config_file(&self) -> PathBuf {
+        self.0.join("hansa.toml")
+    }
+
+    /// The encrypted key store.
+    pub fn keys_file(&self) -> PathBuf {
+        self.0.join("keys.json")
+    }
+
+    /// The public part, for the registry.
+    pub fn card_file(&self) -> PathBuf {
+        self.0.join("card.json")
+    }
+
+    /// The consortium's genesis.
+    pub fn genesis_file(&self) -> PathBuf {
+        self.0.join("genesis.json")
+    }
+
+    /// The swarm's pre-shared key, in the format of `/key/swarm/psk/1.0.0/`.
+    pub fn swarm_key_file(&self) -> PathBuf {
+        self.0.join("swarm.key")
+    }
+
+    /// The bearer token of the REST interface.
+    pub fn token_file(&self) -> PathBuf {
+        self.0.join("rest.token")
+    }
+
+    /// What the running node writes about itself: process id and bound addresses.
+    pub fn running_file(&self) -> PathBuf {
+        self.0.join("running.json")
+    }
+
+    /// The databases and blocks.
+    pub fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// When the file is missing or says something that is no configuration.
+    pub fn config(&self) -> Result<NodeConfig, NodeError> {
+        let file = self.config_file();
+        if !file.exists() {
+            return Err(NodeError::NoHome { path: self.0.clone() });
+        }
+        Figment::new()
+            .merge(Toml::file(&file))
+            .merge(Env::prefixed("HANSA_").only(&[
+                "consensus_listen",
+                "swarm_listen",
+                "rest_listen",
+                "rpc_listen",
+                "passphrase_file",
+                "idle_block_ms",
+            ]))
+            .extract()
+            .map_err(|e| NodeError::Config { path: file, problem: e.to_string() })
+    }
+
+    /// Writes the configuration.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_config(&self, config: &NodeConfig) -> Result<(), NodeError> {
+        let text = toml::to_string(config)
+            .map_err(|e| NodeError::Config { path: self.config_file(), problem: e.to_string() })?;
+        write_file(&self.config_file(), text.as_bytes(), Secrecy::Public)
+    }
+
+    /// Reads the key store's passphrase.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is empty.
+    pub fn passphrase(&self, config: &NodeConfig) -> Result<zeroize::Zeroizing<String>, NodeError> {
+        let path = self.0.join(&config.passphrase_file);
+        let text = zeroize::Zeroizing::new(read_text(&path)?);
+        let line = text.lines().next().unwrap_or_default().to_owned();
+        if line.is_empty() {
+            return Err(NodeError::Config { path, problem: "the passphrase file is empty".into() });
+        }
+        Ok(line.into())
+    }
+
+    /// Reads the REST token.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn token(&self) -> Result<zeroize::Zeroizing<String>, NodeError> {
+        let text = zeroize::Zeroizing::new(read_text(&self.token_file())?);
+        Ok(text.trim().to_owned().into())
+    }
+}
+
+/// Whether others on the machine may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Anyone.
+    Public,
+    /// Only the account that runs the node (mode 0600).
+    Private,
+}
+
+/// Writes a whole file by way of a temporary one, so that a crash leaves the old or the new text.
+///
+/// # Errors
+/// When the folder cannot be made or the file cannot be written.
+pub fn write_file(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<(), NodeError> {
+    use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let failed = |source| NodeError::Write { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let temporary = path.with_extension("new");
+    let mode = if secrecy == Secrecy::Private { 0o600 } else { 0o644 };
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&temporary)
+        .map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&temporary, path).map_err(failed)
+}
+
+/// Reads a small text file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_text(path: &Path) -> Result<String, NodeError> {
+    std::fs::read_to_string(path).map_err(|source| NodeError::Read { path: path.to_owned(), source })
+}

@@ -1,0 +1,374 @@
+//! The eight steps. Each returns the line of the closing table, or what was not as it should be.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use serde_json::Value;
+
+use super::{
+    files,
+    network::{Call, Member, Network, text},
+};
+use crate::Outcome;
+
+/// Exit codes of the command line that the story relies on.
+const REFUSED: i32 = 3;
+const ABNORMAL: i32 = 6;
+
+/// What the steps hand on to one another.
+pub(crate) struct Story {
+    network: Network,
+    paths: Vec<PathBuf>,
+    received: PathBuf,
+    objects: Vec<Object>,
+}
+
+#[derive(Clone)]
+struct Object {
+    path: PathBuf,
+    id: String,
+    bytes: u64,
+    replicas: Vec<u64>,
+}
+
+impl Story {
+    pub(crate) fn new(network: Network, paths: Vec<PathBuf>, received: PathBuf) -> Self {
+        Self { network, paths, received, objects: Vec::new() }
+    }
+
+    fn member(&self, dc: u64) -> Outcome<Member> {
+        self.network.members.iter().find(|m| m.dc == dc).cloned().ok_or(format!("there is no member {dc}"))
+    }
+
+    fn largest(&self) -> Outcome<Object> {
+        self.objects.iter().max_by_key(|o| o.bytes).cloned().ok_or("nothing was protected".into())
+    }
+
+    fn destination(&self, name: &str) -> PathBuf {
+        self.received.join(name)
+    }
+}
+
+pub(crate) fn agree(story: &mut Story) -> Outcome<String> {
+    let network = &story.network;
+    let height = network.until("all four nodes are at height 3", |n| {
+        let heights: Vec<u64> = heights(n, &n.members)?;
+        Ok(heights.iter().min().copied().filter(|h| *h >= 3))
+    })?;
+    let (hash, root) = same_block(network, &network.members, height)?;
+    for member in &network.members {
+        let status = network.expect(&member.home, &["status"])?;
+        println!(
+            "   {:<12} dcId {}  height {:<5} block to final p50 {:>6.1} ms",
+            member.name,
+            member.dc,
+            status["height"],
+            status["finalityMs"]["p50"].as_f64().unwrap_or_default()
+        );
+    }
+    println!("   block {height} is {hash} everywhere, state root {root}");
+    Ok(format!("height {height}"))
+}
+
+pub(crate) fn admit(story: &mut Story) -> Outcome<String> {
+    let home = story.network.dir.join("members/fifth");
+    new_home(&story.network, &home, "fifth")?;
+    let members = story.network.members.clone();
+    let [first, second, third, ..] = members.as_slice() else { return Err("four members are needed".into()) };
+    let card = home.join("card.json");
+    let opened = story.network.expect(&second.home, &["member", "join", shown(&card)])?;
+    let ballot = opened["ballot"].to_string();
+    for (votes, voter) in [first, second, third].into_iter().enumerate() {
+        story.network.expect(&voter.home, &["member", "vote", &ballot, "yes"])?;
+        let count = member_count(&story.network, &first.home)?;
+        println!("   ballot {ballot}: {} votes in favour, {count} members", votes + 1);
+        let expected = if votes < 2 { 4 } else { 5 };
+        if count != expected {
+            return Err(format!("after {} votes there are {count} members, not {expected}", votes + 1));
+        }
+    }
+    let invitation = home.join("invitation.json");
+    story.network.expect(&first.home, &["member", "invitation", "5", "-o", shown(&invitation)])?;
+    story.network.expect(&home, &["node", "join", shown(&invitation)])?;
+    story.network.run_node(&home)?;
+    let fifth = Member::own("fifth", 5, &home);
+    let goal = heights(&story.network, &members)?.into_iter().max().unwrap_or_default();
+    let height = story.network.until("the fifth node has caught up and joined the swarm", |n| {
+        let status = n.call(&home, &["status"])?.json;
+        let peers = status["peers"]["swarm"].as_u64().unwrap_or_default();
+        Ok(status["height"].as_u64().filter(|height| *height >= goal && peers >= 4))
+    })?;
+    same_block(&story.network, &[first.clone(), fifth.clone()], height)?;
+    println!("   the fifth node backfilled {height} blocks and is in the swarm");
+    story.network.members.push(fifth);
+    turn_away(story, &home)
+}
+
+/// An unregistered node with everything but a registration: the genesis file and the right swarm key.
+fn turn_away(story: &mut Story, of_member: &Path) -> Outcome<String> {
+    let home = story.network.dir.join("members/outsider");
+    new_home(&story.network, &home, "outsider")?;
+    for file in ["genesis.json", "swarm.key"] {
+        fs::copy(of_member.join(file), home.join(file)).map_err(|e| format!("{file}: {e}"))?;
+    }
+    story.network.run_node(&home)?;
+    let first = story.member(1)?;
+    story.network.until("the swarm has turned the outsider away", |n| {
+        let refused = n.expect(&first.home, &["status"])?["refused"]["swarm"].as_u64();
+        Ok(refused.filter(|count| *count > 0))
+    })?;
+    let status = story.network.until("the outsider's node answers", |n| {
+        let call = n.call(&home, &["status"])?;
+        Ok((call.code == 0).then_some(call.json))
+    })?;
+    story.network.stop_node(&home, "TERM")?;
+    let (consensus, swarm) = (&status["peers"]["consensus"], &status["peers"]["swarm"]);
+    if status["height"] != 0 || consensus != 0 || swarm != 0 {
+        return Err(format!("the outsider got in: {status}"));
+    }
+    println!("   the outsider has {consensus} consensus peers, {swarm} swarm peers, height 0");
+    Ok("admitted by the third vote; outsider turned away from both networks".into())
+}
+
+pub(crate) fn protect(story: &mut Story) -> Outcome<String> {
+    let first = story.member(1)?;
+    println!("   {:<22} {:>7} {:>12} {:>7} {:>8}  {:<16} tx", "file", "object", "bytes", "s", "MB/s", "CID");
+    let mut total = 0;
+    for path in story.paths.clone() {
+        let report = story.network.expect(&first.home, &["put", shown(&path)])?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = report["bytes"].as_u64().unwrap_or_default();
+        println!(
+            "   {:<22} {:>7} {:>12} {:>7.2} {:>8.1}  {:.16} {:.18} in block {}",
+            name,
+            text(&report, "object"),
+            bytes,
+            report["seconds"].as_f64().unwrap_or_default(),
+            report["mbPerS"].as_f64().unwrap_or_default(),
+            text(&report, "root"),
+            text(&report, "tx"),
+            report["block"]
+        );
+        let replicas: Vec<u64> =
+            report["replicas"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+        if replicas.iter().filter(|dc| **dc != 1).count() < 2 {
+            return Err(format!("{name} is kept by {replicas:?}, not by two other members"));
+        }
+        total += bytes;
+        story.objects.push(Object { path, id: text(&report, "object"), bytes, replicas });
+    }
+    Ok(format!("{} objects, {total} bytes, each on two other members", story.objects.len()))
+}
+
+pub(crate) fn share(story: &mut Story) -> Outcome<String> {
+    let (first, second) = (story.member(1)?, story.member(2)?);
+    let mut total = 0;
+    for object in story.objects.clone() {
+        story.network.expect(&first.home, &["share", &object.id, "--with", "2"])?;
+        let to = story.destination(&object.id.replace('/', "-"));
+        let report = story.network.expect(&second.home, &["get", &object.id, "-o", shown(&to)])?;
+        total += files::same(&object.path, &to)?;
+        println!("   {:>7} opened by {}: {} bytes equal", object.id, second.name, report["bytes"]);
+    }
+    // Without the owner: the key was deposited with the grant, the ciphertext comes from the replicas.
+    let away = story.member(4)?;
+    let object = story
+        .objects
+        .iter()
+        .filter(|o| !o.replicas.contains(&away.dc))
+        .max_by_key(|o| o.bytes)
+        .or(story.objects.first())
+        .cloned()
+        .ok_or("nothing was protected")?;
+    story.network.expect(&first.home, &["share", &object.id, "--with", "4", "--deposit"])?;
+    story.network.stop_node(&first.home, "TERM")?;
+    let to = story.destination("owner-away");
+    let got = story.network.expect(&away.home, &["get", &object.id, "-o", shown(&to)]);
+    story.network.run_node(&first.home)?;
+    got?;
+    files::same(&object.path, &to)?;
+    println!("   {:>7} opened by {} with the owner's node stopped", object.id, away.name);
+    awake(&story.network, &first)?;
+    Ok(format!("{total} bytes equal; also with the owner's node stopped"))
+}
+
+pub(crate) fn refuse(story: &mut Story) -> Outcome<String> {
+    let third = story.member(3)?;
+    let object = story.largest()?;
+    let to = story.destination("refused");
+    for (arguments, by) in [(vec!["get"], "the chain"), (vec!["get", "--ask-owner"], "the owner's node")] {
+        let mut call = arguments.clone();
+        call.extend([object.id.as_str(), "-o", shown(&to)]);
+        let ended = story.network.call(&third.home, &call)?;
+        refused(&ended, &to)?;
+        println!("   by {by}: {}", ended.error.lines().next().unwrap_or_default());
+    }
+    let first = story.member(1)?;
+    let refusals = story.network.until("both refusals are on the chain", |n| {
+        let log = n.expect(&first.home, &["log", &object.id])?;
+        let count = log["events"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|event| event["kind"] == "refused" && event["dcId"] == 3)
+            .count();
+        Ok((count >= 2).then_some(count))
+    })?;
+    Ok(format!("{refusals} refusals of {} recorded", third.name))
+}
+
+pub(crate) fn revoke(story: &mut Story) -> Outcome<String> {
+    let (first, second) = (story.member(1)?, story.member(2)?);
+    let object =
+        story.objects.iter().find(|o| o.path.is_file() && o.bytes > 0).cloned().ok_or("no file was protected")?;
+    let changed = story.destination("changed");
+    let mut bytes = fs::read(&object.path).map_err(|e| e.to_string())?;
+    bytes.extend_from_slice(b"\namended\n");
+    fs::write(&changed, &bytes).map_err(|e| e.to_string())?;
+    story.network.expect(&first.home, &["update", &object.id, shown(&changed)])?;
+    for (version, original) in [("1", &object.path), ("2", &changed)] {
+        let to = story.destination(&format!("version-{version}"));
+        story.network.expect(&second.home, &["get", &object.id, "--version", version, "-o", shown(&to)])?;
+        files::same(original, &to)?;
+        println!("   version {version} opened by {}: equal", second.name);
+    }
+    story.network.expect(&first.home, &["revoke", &object.id, "--from", "2"])?;
+    story.network.expect(&first.home, &["update", &object.id, shown(&object.path)])?;
+    let to = story.destination("version-3");
+    let ended = story.network.call(&second.home, &["get", &object.id, "--version", "3", "-o", shown(&to)])?;
+    refused(&ended, &to)?;
+    println!("   version 3, after the revocation: {}", ended.error.lines().next().unwrap_or_default());
+    Ok("versions 1 and 2 readable, version 3 closed to the second".into())
+}
+
+pub(crate) fn repair(story: &mut Story) -> Outcome<String> {
+    let object = story.largest()?;
+    let first = story.member(1)?;
+    let holder = object.replicas.iter().copied().find(|dc| *dc != 1).ok_or("no replica")?;
+    let holder = story.member(holder)?;
+    let blocks = story.network.expect(&holder.home, &["block", "ls", &object.id])?;
+    let largest = blocks["blocks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|block| block["file"].is_string())
+        .max_by_key(|block| block["bytes"].as_u64())
+        .ok_or("the object has no block in a file of its own")?;
+    let (file, cid) = (text(largest, "file"), text(largest, "cid"));
+    let mut bytes = fs::read(&file).map_err(|e| format!("{file}: {e}"))?;
+    let middle = bytes.len() / 2;
+    *bytes.get_mut(middle).ok_or("the block is empty")? ^= 1;
+    fs::write(&file, &bytes).map_err(|e| format!("{file}: {e}"))?;
+    println!("   one byte flipped in {cid} on {}", holder.name);
+    let ended = story.network.call(&first.home, &["verify", &object.id])?;
+    let fault = &ended.json["faults"][0];
+    println!("   {}", ended.error.lines().next().unwrap_or_default());
+    if ended.code != ABNORMAL || fault["cid"] != cid.as_str() || fault["dcId"] != holder.dc || fault["layer"] != "ipfs"
+    {
+        return Err(format!("verify ended with {} and said {}", ended.code, ended.json));
+    }
+    story.network.expect(&holder.home, &["repair", &object.id])?;
+    story.network.expect(&first.home, &["verify", &object.id])?;
+    println!("   repaired from another member, and verified clean");
+    Ok(format!("named layer ipfs, node {}, block {cid:.16}…; repaired", holder.name))
+}
+
+pub(crate) fn survive(story: &mut Story) -> Outcome<String> {
+    let (first, second, victim) = (story.member(1)?, story.member(2)?, story.member(4)?);
+    let small = story.destination("note.txt");
+    fs::write(&small, "written while a validator dies\n").map_err(|e| e.to_string())?;
+    let start = Instant::now();
+    let mut writers = Vec::new();
+    for round in 0..6 {
+        if round == 1 {
+            story.network.stop_node(&victim.home, "KILL")?;
+            println!("   {} killed during writes", victim.name);
+        }
+        for member in [&first, &second] {
+            writers.push(story.network.spawn(&member.home, &["put", "--replicas", "0", shown(&small)])?);
+        }
+    }
+    let mut written = Vec::new();
+    for writer in writers {
+        let ended = Call::of(&writer.wait_with_output().map_err(|e| e.to_string())?);
+        if ended.code != 0 {
+            return Err(format!("a write failed: {}", ended.error));
+        }
+        written.push(text(&ended.json, "object"));
+    }
+    println!("   {} of 12 writes final after {:.1} s", written.len(), start.elapsed().as_secs_f64());
+    story.network.run_node(&victim.home)?;
+    awake(&story.network, &victim)?;
+    let goal = heights(&story.network, std::slice::from_ref(&first))?.into_iter().max().unwrap_or_default();
+    story.network.until("the killed validator has caught up", |n| {
+        let status = n.call(&victim.home, &["status"])?.json;
+        Ok(status["height"].as_u64().filter(|height| *height >= goal))
+    })?;
+    let members = story.network.members.clone();
+    let (hash, root) = same_block(&story.network, &members, goal)?;
+    for object in &written {
+        let log = story.network.expect(&victim.home, &["log", object])?;
+        if log["events"].as_array().is_none_or(Vec::is_empty) {
+            return Err(format!("{object} is lost on {}", victim.name));
+        }
+    }
+    println!("   block {goal} is {hash} on all {} nodes, state root {root}", members.len());
+    Ok(format!("12 of 12 writes final; {} back with equal head and state root", victim.name))
+}
+
+fn refused(ended: &Call, to: &Path) -> Outcome {
+    if ended.code != REFUSED {
+        return Err(format!("the command ended with {}, not with a refusal: {}", ended.code, ended.error));
+    }
+    if to.exists() {
+        return Err(format!("{} exists although the object was refused", to.display()));
+    }
+    Ok(())
+}
+
+fn new_home(network: &Network, home: &Path, name: &str) -> Outcome {
+    network.expect(home, &["keys", "new", "--name", name]).map(|_| ())
+}
+
+fn awake(network: &Network, member: &Member) -> Outcome {
+    network.until("the restarted node answers", |n| {
+        Ok((n.call(&member.home, &["status"])?.code == 0).then_some(()))
+    })
+}
+
+fn member_count(network: &Network, home: &Path) -> Outcome<usize> {
+    let list = network.expect(home, &["member", "list"])?;
+    list["members"].as_array().map(Vec::len).ok_or("member list printed no members".into())
+}
+
+fn heights(network: &Network, members: &[Member]) -> Outcome<Vec<u64>> {
+    members
+        .iter()
+        .map(|m| Ok(network.expect(&m.home, &["status"])?["height"].as_u64().unwrap_or_default()))
+        .collect()
+}
+
+/// The hash and state root at this height, which must be equal on all of these nodes.
+fn same_block(network: &Network, members: &[Member], height: u64) -> Outcome<(String, String)> {
+    let mut seen: Option<(String, String)> = None;
+    for member in members {
+        let number = height.to_string();
+        let block = network.until("the node has the block", |n| {
+            let call = n.call(&member.home, &["status", "--block", &number])?;
+            Ok((call.code == 0).then_some(call.json))
+        })?;
+        let found = (text(&block["block"], "hash"), text(&block["block"], "stateRoot"));
+        if seen.as_ref().is_some_and(|first| *first != found) || found.0.is_empty() {
+            return Err(format!("{} has {found:?} at height {height}, others {seen:?}", member.name));
+        }
+        seen = Some(found);
+    }
+    seen.ok_or("no members".into())
+}
+
+fn shown(path: &Path) -> &str {
+    path.to_str().unwrap_or_default()
+}

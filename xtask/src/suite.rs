@@ -1,0 +1,133 @@
+//! Runs every test of the repository and adds up what the runners report.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use crate::{Outcome, contracts, shell, story, tidy};
+
+/// What a part of the suite counted.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+}
+
+impl Tally {
+    /// One check with one outcome.
+    pub(crate) fn one(outcome: &Outcome) -> Self {
+        if outcome.is_ok() { Self { passed: 1, failed: 0 } } else { Self { passed: 0, failed: 1 } }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+const PARTS: [&str; 5] = ["tidy", "contracts", "rust", "story", "rpc"];
+
+pub(crate) fn run(chosen: &[&str]) -> Outcome {
+    if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(part)) {
+        return Err(format!("there is no part '{unknown}' of the tests; parts: {}", PARTS.join(", ")));
+    }
+    shell::require("cc", "install a C compiler (Debian: apt-get install build-essential)")?;
+    shell::require("node", "install Node.js 20 or newer; the Solidity compiler runs on it")?;
+    shell::require("npm", "install npm; it brings the Solidity tools")?;
+    let mut total = Tally::default();
+    for part in PARTS.iter().filter(|part| chosen.is_empty() || chosen.contains(part)) {
+        println!("── {part}");
+        let tally = match *part {
+            "tidy" => checked(tidy_all()),
+            "contracts" => contracts::test(),
+            "rust" => rust(),
+            "story" => story::test(),
+            _ => story::rpc_test(),
+        };
+        let tally = tally.unwrap_or_else(|problem| {
+            println!("{part}: {problem}");
+            Tally { passed: 0, failed: 1 }
+        });
+        println!("── {part}: {} passed, {} failed", tally.passed, tally.failed);
+        total.add(&tally);
+    }
+    println!();
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if total.failed == 0 && total.passed > 0 { Ok(()) } else { Err("the suite failed".into()) }
+}
+
+/// Formatting, lints, licences. Slower than it is useful on every test run: clippy needs artefacts of its own.
+pub(crate) fn lint() -> Outcome {
+    shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+    shell::run(shell::cargo().args([
+        "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings",
+    ]))?;
+    if shell::require("cargo-deny", "").is_err() {
+        return Err("`cargo-deny` is missing: cargo install --locked cargo-deny".into());
+    }
+    shell::run(shell::cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]))
+}
+
+fn tidy_all() -> Outcome {
+    shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+    tidy::run()
+}
+
+fn checked(outcome: Outcome) -> Outcome<Tally> {
+    if let Err(problem) = &outcome {
+        println!("{problem}");
+    }
+    Ok(Tally::one(&outcome))
+}
+
+/// All Rust tests in the one profile; two test threads, because the network tests bring many of their own.
+fn rust() -> Outcome<Tally> {
+    counted(
+        shell::cargo().args(["test", "--release", "--locked", "--workspace", "--no-fail-fast", "--quiet"]),
+        cargo_counts,
+    )
+}
+
+/// Runs a command, passes its lines on, and adds up the counts that `count` reads from them.
+pub(crate) fn counted(command: &mut Command, count: fn(&str) -> Option<(u64, u64)>) -> Outcome<Tally> {
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| format!("cannot start: {e}"))?;
+    let mut tally = Tally::default();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            let line = line.map_err(|e| e.to_string())?;
+            println!("{line}");
+            if let Some((passed, failed)) = count(&line) {
+                tally.passed += passed;
+                tally.failed += failed;
+            }
+        }
+    }
+    let status = child.wait().map_err(|e| e.to_string())?;
+    if !status.success() && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+/// Reads `test result: ok. 3 passed; 0 failed; …`.
+fn cargo_counts(line: &str) -> Option<(u64, u64)> {
+    let rest = line.strip_prefix("test result: ")?;
+    let number = |word: &str| {
+        let before = rest.split(word).next()?;
+        before.split_whitespace().last()?.parse().ok()
+    };
+    Some((number(" passed")?, number(" failed")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cargo_counts;
+
+    #[test]
+    fn cargos_summary_line_is_read() {
+        let line = "test result: FAILED. 31 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.5s";
+        assert_eq!(cargo_counts(line), Some((31, 2)));
+        assert_eq!(cargo_counts("running 3 tests"), None);
+    }
+}
