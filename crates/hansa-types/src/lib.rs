@@ -12,6 +12,7 @@
     )
 )]
 
+pub mod api;
 mod block;
 mod genesis;
 mod ids;

@@ -1,0 +1,20 @@
+//! The words of a node's REST interface: requests, answers, progress, errors.
+//!
+//! The gateway serves them and the client reads them, so they stand here once. JSON in camelCase; times are Unix
+//! seconds, sizes bytes, hashes `0x…` hex, CIDs their usual text. HTTP status codes are not here: the gateway alone
+//! chooses them.
+
+mod code;
+mod governance;
+mod object;
+mod status;
+mod stream;
+
+pub use code::{Code, Problem};
+pub use governance::{Ballot, BallotState, JoinBallotRequest, Tally, VoteRequest};
+pub use object::{
+    Fault, FaultLayer, GrantRequest, LogEntry, LogKind, ObjectKind, ObjectSummary, PutMeta, PutReceipt,
+    Recorded, RepairReport, ShareScope, VerifyReport, VerifyRequest, VerifyScope, VisibilityRequest,
+};
+pub use status::{BlockSummary, ConsensusStatus, Head, Health, NodeStatus, PoolStatus, SwarmStatus};
+pub use stream::{Line, Progress, Stage, header};

@@ -1,0 +1,277 @@
+//! Objects, grants, history and verification over the REST interface.
+
+use alloy_primitives::B256;
+use serde::{Deserialize, Serialize};
+
+use crate::{DcId, ObjectId, Version, Visibility};
+
+/// Whether an object is one file or a directory tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectKind {
+    /// One file; its content travels as it is.
+    File,
+    /// A tree; its content travels as a tar archive.
+    Directory,
+}
+
+/// What is said about content when it is put. Travels in the header [`super::header::META`], as JSON in percent-encoding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PutMeta {
+    /// File or directory name, encrypted with the content.
+    pub name: String,
+    /// File or directory.
+    pub kind: ObjectKind,
+    /// Bytes to come, where the sender knows; for progress only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Who may open it. Ignored by an update, which keeps the object's visibility.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<Visibility>,
+    /// End of validity; `None`: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<u64>,
+}
+
+/// A version that was recorded on the chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PutReceipt {
+    /// The object.
+    pub id: ObjectId,
+    /// The new version.
+    pub version: Version,
+    /// CID of the version's root block in the swarm.
+    pub cid: String,
+    /// Plaintext bytes.
+    pub size: u64,
+    /// Files in it.
+    pub files: u64,
+    /// The recording transaction.
+    pub transaction: B256,
+    /// The block that made it final.
+    pub block: u64,
+    /// Seconds from the first byte to finality.
+    pub seconds: f64,
+    /// Members that hold a replica, the owner included, as far as is known when the answer is written.
+    #[serde(default)]
+    pub replicas: Vec<DcId>,
+}
+
+/// One object as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectSummary {
+    /// The object.
+    pub id: ObjectId,
+    /// Its latest version.
+    pub version: Version,
+    /// Its name, where this member can read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// File or directory, where this member can read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ObjectKind>,
+    /// Plaintext bytes, where this member can read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Padded size that everybody sees.
+    pub size_class: u64,
+    /// Who may open it.
+    pub visibility: Visibility,
+    /// Members with a grant, where this member may know.
+    #[serde(default)]
+    pub shared_with: Vec<DcId>,
+    /// CID of the latest version's root block.
+    pub cid: String,
+    /// When the owner made the latest version.
+    pub created_at: u64,
+    /// End of validity; `None`: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<u64>,
+    /// Whether this node may open it now.
+    pub readable: bool,
+}
+
+/// With whom an object is shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GrantRequest {
+    /// The members to grant to.
+    pub to: Vec<DcId>,
+    /// When the grants end; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// How often each may open it; `None`: without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_openings: Option<u32>,
+    /// Deposits the wrapped key with the grant, so that it can be opened while the owner is offline.
+    #[serde(default)]
+    pub deposit: bool,
+}
+
+/// Sets who may open an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VisibilityRequest {
+    /// The new visibility.
+    pub visibility: Visibility,
+}
+
+/// A change that is final on the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recorded {
+    /// Its transactions.
+    pub transactions: Vec<B256>,
+    /// The block of the last of them.
+    pub block: u64,
+}
+
+/// For the command line: which of the three ways of sharing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShareScope {
+    /// Listed members.
+    With(Vec<DcId>),
+    /// Every member.
+    All,
+    /// Anyone.
+    Public,
+}
+
+/// What kind of event a line of an object's history is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LogKind {
+    /// A version was recorded.
+    Version,
+    /// A grant was given.
+    Shared,
+    /// A grant was taken back.
+    Revoked,
+    /// The visibility was changed.
+    Visibility,
+    /// The chain allowed an opening.
+    Opened,
+    /// The chain or the owner's node refused.
+    Refused,
+    /// The owner's node released the key.
+    KeyReleased,
+}
+
+/// One line of an object's history, from the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogEntry {
+    /// What happened.
+    pub kind: LogKind,
+    /// Which version, where it concerns one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// Who acted, or was acted upon: grantee, opener, owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dc_id: Option<DcId>,
+    /// In words: a refusal's reason, a visibility.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// Block, and its time.
+    pub block: u64,
+    /// The block's time.
+    pub timestamp: u64,
+    /// Transaction.
+    pub transaction: B256,
+}
+
+/// What to verify.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerifyRequest {
+    /// One version; `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// Where to look.
+    #[serde(default)]
+    pub scope: VerifyScope,
+    /// SHA-256 of the business system's own copy, to be compared (E3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_digest: Option<B256>,
+}
+
+/// Which replicas a verification reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyScope {
+    /// This node's blocks.
+    Local,
+    /// This node's and every replica's.
+    #[default]
+    Replicas,
+}
+
+/// The layer a fault was found in, in MISSION's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FaultLayer {
+    /// "consortium data abnormal".
+    Consortium,
+    /// "IPFS data abnormal".
+    Ipfs,
+    /// "data-centre data abnormal".
+    DataCentre,
+}
+
+/// Something that does not match the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fault {
+    /// Where.
+    pub layer: FaultLayer,
+    /// On whose node.
+    pub node: DcId,
+    /// Which version it belongs to, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// The block in the swarm (CID) or on the chain (number).
+    pub block: String,
+    /// What is wrong: `missing`, `corrupt`, `unreachable`, …, in words.
+    pub detail: String,
+}
+
+/// The outcome of a verification. Faults are a result, not an error of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyReport {
+    /// The object.
+    pub id: ObjectId,
+    /// Blocks that were read and compared.
+    pub blocks: u64,
+    /// Bytes that were read and compared.
+    pub bytes: u64,
+    /// Nodes that were asked.
+    pub nodes: Vec<DcId>,
+    /// What was found; empty when clean.
+    pub faults: Vec<Fault>,
+    /// The height that everything was compared with.
+    pub height: u64,
+}
+
+impl VerifyReport {
+    /// Whether nothing was found.
+    pub fn is_clean(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+/// The outcome of a repair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RepairReport {
+    /// The object.
+    pub id: ObjectId,
+    /// CIDs of the blocks that were fetched anew.
+    pub repaired: Vec<String>,
+    /// What is still wrong.
+    pub remaining: Vec<Fault>,
+}
