@@ -1,0 +1,247 @@
+//! The store on disk: one fjall database, a keyspace for each space. The only user of fjall.
+//!
+//! A batch goes through fjall's journal in one record, so it is there wholly or not at all. Durability is a second step
+//! that concurrent writers share: whoever flushes the journal flushes it for all batches in it. No data is encrypted here.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fjall::config::{BlockSizePolicy, CompressionPolicy};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable,
+    Snapshot,
+};
+use parking_lot::Mutex;
+
+use crate::error::check_keys;
+use crate::{Batch, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
+
+const MIB: u64 = 1024 * 1024;
+
+/// How much of the machine a store may take.
+#[derive(Clone, Debug)]
+pub struct FjallOptions {
+    /// Cached blocks of all spaces together, in bytes.
+    pub cache_bytes_max: u64,
+    /// What a space collects in memory before it is written out as a table, in bytes.
+    pub memtable_bytes_max: u64,
+    /// The journals of all spaces together on disk, in bytes; at least 64 MiB. Reaching it writes out the oldest memtables.
+    pub journal_bytes_max: u64,
+    /// Threads that write out and compact.
+    pub workers: usize,
+    /// Spaces with values of kilobytes: those of 1 KiB and more are kept apart from the keys, so that compaction does not
+    /// copy them again and again. Counts only when the space is created.
+    pub large_values: Vec<Space>,
+    /// Spaces whose values are hashes or ciphertext, which no compression shortens. Counts only when the space is created.
+    pub incompressible: Vec<Space>,
+}
+
+impl Default for FjallOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes_max: 32 * MIB,
+            memtable_bytes_max: 16 * MIB,
+            journal_bytes_max: 256 * MIB,
+            workers: 1,
+            large_values: Vec::new(),
+            incompressible: Vec::new(),
+        }
+    }
+}
+
+/// A store in a folder. Cloning gives another handle on the same store; the folder is released with the last one.
+#[derive(Clone)]
+pub struct FjallStore(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    database: Database,
+    spaces: Arc<HashMap<Space, Keyspace>>,
+    /// Batches in the journal.
+    written: AtomicU64,
+    /// Batches known to be on durable storage. Held while flushing, so that those who wait share the flush.
+    synced: Mutex<u64>,
+}
+
+impl std::fmt::Debug for FjallStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FjallStore").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}
+
+impl FjallStore {
+    /// Opens the store in `dir`, creating folder and spaces where they do not exist. Spaces in the folder that are not
+    /// named stay as they are.
+    ///
+    /// # Errors
+    /// [`KvError::Locked`], [`KvError::Open`], [`KvError::SpaceName`].
+    pub fn open(dir: impl AsRef<Path>, spaces: &[Space], options: FjallOptions) -> Result<Self, KvError> {
+        let path = dir.as_ref().to_path_buf();
+        if let Some(space) = spaces.iter().find(|space| !is_name(space.name())) {
+            return Err(KvError::SpaceName(space.name()));
+        }
+        let failed = |source| match source {
+            fjall::Error::Locked => KvError::Locked(path.clone()),
+            source => KvError::Open { path: path.clone(), source },
+        };
+        std::fs::create_dir_all(&path).map_err(|error| failed(error.into()))?;
+        let database = Database::builder(&path)
+            .cache_size(options.cache_bytes_max)
+            .max_journaling_size(options.journal_bytes_max.max(64 * MIB))
+            .worker_threads(options.workers.max(1))
+            .max_cached_files(Some(256))
+            .open()
+            .map_err(failed)?;
+        let mut keyspaces = HashMap::new();
+        for &space in spaces {
+            let keyspace = database.keyspace(space.name(), || layout(space, &options)).map_err(failed)?;
+            keyspaces.insert(space, keyspace);
+        }
+        Ok(Self(Arc::new(Inner {
+            path,
+            database,
+            spaces: Arc::new(keyspaces),
+            written: AtomicU64::new(0),
+            synced: Mutex::new(0),
+        })))
+    }
+
+    /// The folder the store is in.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// What the store takes on disk, in bytes.
+    ///
+    /// # Errors
+    /// [`KvError::Open`] where the folder cannot be read.
+    pub fn disk_bytes(&self) -> Result<u64, KvError> {
+        self.0.database.disk_space().map_err(|source| KvError::Open { path: self.0.path.clone(), source })
+    }
+
+    fn keyspace(&self, space: Space) -> Result<&Keyspace, KvError> {
+        self.0.spaces.get(&space).ok_or(KvError::UnknownSpace(space))
+    }
+
+    /// Puts a batch in the journal and makes it visible; gives its number among all batches.
+    fn commit(&self, batch: Batch) -> Result<u64, KvError> {
+        check_keys(&batch)?;
+        let mut commit = self.0.database.batch();
+        for change in batch.into_changes() {
+            let keyspace = self.keyspace(change.space)?;
+            match change.value {
+                Some(value) => commit.insert(keyspace, change.key, value),
+                None => commit.remove(keyspace, change.key),
+            }
+        }
+        commit.commit().map_err(KvError::Write)?;
+        Ok(self.0.written.fetch_add(1, Ordering::AcqRel).saturating_add(1))
+    }
+
+    /// Returns when the first `number` batches are on durable storage.
+    fn sync_up_to(&self, number: u64) -> Result<(), KvError> {
+        let mut synced = self.0.synced.lock();
+        if *synced >= number {
+            return Ok(());
+        }
+        let covered = self.0.written.load(Ordering::Acquire);
+        // The journal is preallocated, so that fdatasync covers everything that a later read of it needs.
+        self.0.database.persist(PersistMode::SyncData).map_err(KvError::Write)?;
+        *synced = covered;
+        Ok(())
+    }
+}
+
+impl KvStore for FjallStore {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        let value = self.keyspace(space)?.get(key).map_err(|source| KvError::Read { space, source })?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn contains(&self, space: Space, key: &[u8]) -> Result<bool, KvError> {
+        self.keyspace(space)?.contains_key(key).map_err(|source| KvError::Read { space, source })
+    }
+
+    fn scan(&self, space: Space, range: KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, KvError> {
+        let keyspace = self.keyspace(space)?;
+        if range.is_void() {
+            return Ok(Vec::new());
+        }
+        collect(space, keyspace.range((range.start, range.end)), order, limit)
+    }
+
+    fn write(&self, batch: Batch) -> Result<(), KvError> {
+        let number = self.commit(batch)?;
+        self.sync_up_to(number)
+    }
+
+    fn write_buffered(&self, batch: Batch) -> Result<(), KvError> {
+        self.commit(batch).map(drop)
+    }
+
+    fn sync(&self) -> Result<(), KvError> {
+        self.sync_up_to(self.0.written.load(Ordering::Acquire))
+    }
+
+    fn snapshot(&self) -> Box<dyn KvSnapshot> {
+        Box::new(FjallSnapshot { snapshot: self.0.database.snapshot(), spaces: Arc::clone(&self.0.spaces) })
+    }
+}
+
+/// A moment of the database.
+struct FjallSnapshot {
+    snapshot: Snapshot,
+    spaces: Arc<HashMap<Space, Keyspace>>,
+}
+
+impl KvSnapshot for FjallSnapshot {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        let keyspace = self.spaces.get(&space).ok_or(KvError::UnknownSpace(space))?;
+        let value = self.snapshot.get(keyspace, key).map_err(|source| KvError::Read { space, source })?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, space: Space, range: KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, KvError> {
+        let keyspace = self.spaces.get(&space).ok_or(KvError::UnknownSpace(space))?;
+        if range.is_void() {
+            return Ok(Vec::new());
+        }
+        collect(space, self.snapshot.range(keyspace, (range.start, range.end)), order, limit)
+    }
+}
+
+fn collect(space: Space, pairs: fjall::Iter, order: Order, limit: usize) -> Result<Vec<Pair>, KvError> {
+    let pair = |guard: fjall::Guard| {
+        let (key, value) = guard.into_inner().map_err(|source| KvError::Read { space, source })?;
+        Ok((key.to_vec(), value.to_vec()))
+    };
+    match order {
+        Order::Ascending => pairs.take(limit).map(pair).collect(),
+        Order::Descending => pairs.rev().take(limit).map(pair).collect(),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+fn layout(space: Space, options: &FjallOptions) -> KeyspaceCreateOptions {
+    let mut layout = KeyspaceCreateOptions::default()
+        .max_memtable_size(options.memtable_bytes_max)
+        .data_block_size_policy(BlockSizePolicy::all(4 * 1024));
+    let incompressible = options.incompressible.contains(&space);
+    if incompressible {
+        layout = layout.data_block_compression_policy(CompressionPolicy::disabled());
+    }
+    if options.large_values.contains(&space) {
+        let mut separation = KvSeparationOptions::default();
+        if incompressible {
+            separation = separation.compression(CompressionType::None);
+        }
+        layout = layout.with_kv_separation(Some(separation));
+    }
+    layout
+}
