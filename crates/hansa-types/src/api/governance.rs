@@ -1,8 +1,9 @@
 //! Ballots over the REST interface.
 
+use alloy_primitives::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{DcId, MemberCard};
+use crate::{DcId, Genesis, MemberCard};
 
 /// Opens a ballot on admitting the card's organisation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,4 +71,16 @@ pub struct Ballot {
     /// The new member's id, once admitted and where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted: Option<DcId>,
+}
+
+/// What an admitted member's node needs to start. Only that member can read the sealed part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invitation {
+    /// For whom.
+    pub member: DcId,
+    /// The consortium's genesis file.
+    pub genesis: Genesis,
+    /// The swarm's pre-shared key, sealed to the member's X-Wing key.
+    pub sealed_swarm_key: Bytes,
 }

@@ -11,10 +11,10 @@ mod status;
 mod stream;
 
 pub use code::{Code, Problem};
-pub use governance::{Ballot, BallotState, JoinBallotRequest, Tally, VoteRequest};
+pub use governance::{Ballot, BallotState, Invitation, JoinBallotRequest, Tally, VoteRequest};
 pub use object::{
     Fault, FaultLayer, GrantRequest, LogEntry, LogKind, ObjectKind, ObjectSummary, PutMeta, PutReceipt,
-    Recorded, RepairReport, ShareScope, VerifyReport, VerifyRequest, VerifyScope, VisibilityRequest,
+    Recorded, RepairReport, StoredBlock, VerifyReport, VerifyRequest, VerifyScope, VisibilityRequest,
 };
 pub use status::{BlockSummary, ConsensusStatus, Head, Health, NodeStatus, PoolStatus, SwarmStatus};
 pub use stream::{Line, Progress, Stage, header};

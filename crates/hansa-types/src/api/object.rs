@@ -32,6 +32,9 @@ pub struct PutMeta {
     /// End of validity; `None`: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<u64>,
+    /// How many other members' replicas to wait for; `None`: as many as the allocation asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
 }
 
 /// A version that was recorded on the chain.
@@ -129,18 +132,6 @@ pub struct Recorded {
     pub block: u64,
 }
 
-/// For the command line: which of the three ways of sharing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ShareScope {
-    /// Listed members.
-    With(Vec<DcId>),
-    /// Every member.
-    All,
-    /// Anyone.
-    Public,
-}
-
 /// What kind of event a line of an object's history is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -229,12 +220,16 @@ pub struct Fault {
     /// Where.
     pub layer: FaultLayer,
     /// On whose node.
-    pub node: DcId,
+    pub dc_id: DcId,
     /// Which version it belongs to, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
-    /// The block in the swarm (CID) or on the chain (number).
-    pub block: String,
+    /// The block in the swarm, where the fault is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cid: Option<String>,
+    /// The block on the chain, where the fault is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u64>,
     /// What is wrong: `missing`, `corrupt`, `unreachable`, …, in words.
     pub detail: String,
 }
@@ -243,8 +238,9 @@ pub struct Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyReport {
-    /// The object.
-    pub id: ObjectId,
+    /// The object; `None`: all that this node keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ObjectId>,
     /// Blocks that were read and compared.
     pub blocks: u64,
     /// Bytes that were read and compared.
@@ -268,10 +264,24 @@ impl VerifyReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RepairReport {
-    /// The object.
-    pub id: ObjectId,
+    /// The object; `None`: all that this node keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ObjectId>,
     /// CIDs of the blocks that were fetched anew.
     pub repaired: Vec<String>,
     /// What is still wrong.
     pub remaining: Vec<Fault>,
+}
+
+/// One encrypted block that a node keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredBlock {
+    /// Its CID.
+    pub cid: String,
+    /// Its length.
+    pub bytes: u64,
+    /// The file that holds it, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }

@@ -43,6 +43,9 @@ pub struct ConsensusStatus {
     pub validators: u32,
     /// Members' nodes connected.
     pub peers: u32,
+    /// Connections refused since the start, because their key is not registered.
+    #[serde(default)]
+    pub refused: u64,
     /// Median milliseconds from proposal to finality over the last blocks, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finality_ms: Option<f64>,
@@ -56,6 +59,9 @@ pub struct SwarmStatus {
     pub peer_id: String,
     /// Nodes connected.
     pub peers: u32,
+    /// Connections refused since the start, because their key is not registered.
+    #[serde(default)]
+    pub refused: u64,
     /// Blocks held.
     pub blocks: u64,
     /// Bytes held.
