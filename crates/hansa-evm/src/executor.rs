@@ -1,0 +1,372 @@
+//! Runs a block's transactions one after the other under the chain's rules.
+//!
+//! Who may send is not checked here: the ledger reads that from the registry's storage in the parent's state.
+
+use alloy_consensus::{Receipt, ReceiptEnvelope, Transaction, TxType};
+use alloy_primitives::{Address, B256, Bloom, Bytes, TxKind, U256, map::AddressMap};
+use revm::{
+    ExecuteEvm, MainBuilder,
+    context::{BlockEnv, CfgEnv, TxEnv},
+    context_interface::{
+        block::BlobExcessGasAndPrice,
+        result::{EVMError, ExecutionResult, InvalidTransaction},
+    },
+    handler::{Handler, MainnetContext, MainnetEvm, MainnetHandler},
+    primitives::{eip4844::BLOB_BASE_FEE_UPDATE_FRACTION_PRAGUE, hardfork::SpecId},
+};
+
+use hansa_types::SignedTransaction;
+
+use crate::{
+    AccountState, HISTORY_STORAGE_ADDRESS, SYSTEM_ADDRESS, StateChanges, StateError, StateView,
+    block_state::BlockState, call::CallOutcome, code_cache::CodeCache, rules::member_gas_quota,
+};
+
+/// Gas of a system call; far more than the history contract or the genesis initialisation needs.
+const SYSTEM_CALL_GAS: u64 = 1_000_000_000_000;
+
+pub(crate) type Machine<V> = MainnetEvm<MainnetContext<BlockState<V>>>;
+
+/// What a block tells its transactions about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockEnvironment {
+    /// The height; 0 runs no system call.
+    pub number: u64,
+    /// Unix time in seconds.
+    pub timestamp: u64,
+    /// Hash of the block before.
+    pub parent_hash: B256,
+    /// What `PREVRANDAO` returns.
+    pub prevrandao: B256,
+    /// What `COINBASE` returns.
+    pub beneficiary: Address,
+    /// Gas the block may use.
+    pub gas_limit: u64,
+}
+
+/// Why a transaction cannot stand where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidReason {
+    /// The sender has already used this nonce.
+    #[error("nonce {transaction} was already used, the account's next is {state}")]
+    NonceTooLow {
+        /// The transaction's.
+        transaction: u64,
+        /// The account's next.
+        state: u64,
+    },
+    /// Nonces before this one are missing.
+    #[error("nonce {transaction} leaves a gap, the account's next is {state}")]
+    NonceTooHigh {
+        /// The transaction's.
+        transaction: u64,
+        /// The account's next.
+        state: u64,
+    },
+    /// The gas limit is more than the block has left.
+    #[error("the gas limit {gas_limit} exceeds the {left} left in the block")]
+    BlockGas {
+        /// The transaction's.
+        gas_limit: u64,
+        /// Left in the block.
+        left: u64,
+    },
+    /// The gas limit is more than the sender may still use of this block.
+    #[error("the gas limit {gas_limit} exceeds the {left} that its sender has left in this block")]
+    MemberQuota {
+        /// The transaction's.
+        gas_limit: u64,
+        /// Left for this sender.
+        left: u64,
+    },
+    /// Blob transactions have no place on this chain.
+    #[error("blob transactions are not accepted")]
+    Blob,
+    /// An account that carries code would no longer be ruled by its registered key alone.
+    #[error("code delegations (EIP-7702) are not accepted")]
+    Delegation,
+    /// Could be replayed from or to another chain.
+    #[error("the transaction names no chain id")]
+    Unprotected,
+    /// The value is more than the sender has.
+    #[error("the value {value} exceeds the balance {balance}")]
+    InsufficientBalance {
+        /// Wei to be sent.
+        value: U256,
+        /// Wei there are.
+        balance: U256,
+    },
+    /// Breaks another rule of Ethereum's.
+    #[error("{0}")]
+    Rule(String),
+}
+
+/// Why a transaction was not executed. The block's state is as before it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ExecutionError {
+    /// It cannot stand at this place of this block.
+    #[error("the transaction is invalid here")]
+    Invalid(#[source] InvalidReason),
+    /// The state could not be read.
+    #[error("execution needs the state")]
+    State(#[from] StateError),
+    /// The machine itself failed.
+    #[error("the virtual machine failed: {0}")]
+    Machine(String),
+}
+
+/// One executed transaction.
+#[derive(Clone, Debug)]
+pub struct ExecutedTransaction {
+    /// Status, cumulative gas, logs and bloom, in the envelope of the transaction's type.
+    pub receipt: ReceiptEnvelope,
+    /// Gas it used itself.
+    pub gas_used: u64,
+    /// The contract it created, if it was to create one.
+    pub contract_address: Option<Address>,
+}
+
+/// Executes for one chain. Cloning shares the cache of analysed code.
+#[derive(Clone)]
+pub struct Executor {
+    chain_id: u64,
+    codes: CodeCache,
+}
+
+impl Executor {
+    /// For the chain with this id.
+    pub fn new(chain_id: u64) -> Self {
+        Self { chain_id, codes: CodeCache::new() }
+    }
+
+    /// Starts a block on the state of its parent: stores the parent's hash in the history contract (EIP-2935).
+    ///
+    /// # Errors
+    /// When the state cannot be read, or the history contract fails.
+    pub fn begin<V: StateView>(
+        &self,
+        view: V,
+        environment: BlockEnvironment,
+    ) -> Result<BlockExecutor<V>, ExecutionError> {
+        let mut block = BlockExecutor {
+            machine: self.machine(view, environment, |_| {}),
+            gas_limit: environment.gas_limit,
+            gas_used: 0,
+            used_by_sender: AddressMap::default(),
+            bloom: Bloom::ZERO,
+        };
+        if environment.number > 0 {
+            block.system_call(HISTORY_STORAGE_ADDRESS, environment.parent_hash.into())?;
+        }
+        Ok(block)
+    }
+
+    pub(crate) fn machine<V: StateView>(
+        &self,
+        view: V,
+        environment: BlockEnvironment,
+        adjust: impl FnOnce(&mut CfgEnv),
+    ) -> Machine<V> {
+        let mut cfg = CfgEnv::new_with_spec(SpecId::OSAKA).with_chain_id(self.chain_id);
+        cfg.disable_fee_charge = true;
+        adjust(&mut cfg);
+        MainnetContext::new(BlockState::new(view, self.codes.clone()), SpecId::OSAKA)
+            .with_cfg(cfg)
+            .with_block(block_env(environment))
+            .build_mainnet()
+    }
+}
+
+fn block_env(environment: BlockEnvironment) -> BlockEnv {
+    BlockEnv {
+        number: U256::from(environment.number),
+        beneficiary: environment.beneficiary,
+        timestamp: U256::from(environment.timestamp),
+        gas_limit: environment.gas_limit,
+        basefee: 0,
+        difficulty: U256::ZERO,
+        prevrandao: Some(environment.prevrandao),
+        blob_excess_gas_and_price: Some(BlobExcessGasAndPrice::new(0, BLOB_BASE_FEE_UPDATE_FRACTION_PRAGUE)),
+        slot_num: 0,
+    }
+}
+
+/// A block in execution.
+pub struct BlockExecutor<V: StateView> {
+    machine: Machine<V>,
+    gas_limit: u64,
+    gas_used: u64,
+    used_by_sender: AddressMap<u64>,
+    bloom: Bloom,
+}
+
+impl<V: StateView> BlockExecutor<V> {
+    /// Executes the next transaction. `sender` must be the signer.
+    ///
+    /// # Errors
+    /// [`ExecutionError::Invalid`] when it cannot stand here; the block goes on without it.
+    pub fn transact(
+        &mut self,
+        transaction: &SignedTransaction,
+        sender: Address,
+    ) -> Result<ExecutedTransaction, ExecutionError> {
+        self.check(transaction, sender).map_err(ExecutionError::Invalid)?;
+        let balance = self.account(sender)?.balance;
+        if transaction.value() > balance {
+            let value = transaction.value();
+            return Err(ExecutionError::Invalid(InvalidReason::InsufficientBalance { value, balance }));
+        }
+        let result = self.run(transaction_env(transaction, sender))?;
+        let gas_used = result.tx_gas_used();
+        self.gas_used = self.gas_used.saturating_add(gas_used);
+        let of_sender = self.used_by_sender.entry(sender).or_default();
+        *of_sender = of_sender.saturating_add(gas_used);
+        let contract_address = transaction.is_create().then(|| sender.create(transaction.nonce()));
+        let receipt = Receipt {
+            status: result.is_success().into(),
+            cumulative_gas_used: self.gas_used,
+            logs: result.into_logs(),
+        }
+        .with_bloom();
+        self.bloom |= receipt.logs_bloom;
+        let receipt = match transaction.tx_type() {
+            TxType::Legacy => ReceiptEnvelope::Legacy(receipt),
+            TxType::Eip2930 => ReceiptEnvelope::Eip2930(receipt),
+            TxType::Eip1559 => ReceiptEnvelope::Eip1559(receipt),
+            TxType::Eip4844 => ReceiptEnvelope::Eip4844(receipt),
+            TxType::Eip7702 => ReceiptEnvelope::Eip7702(receipt),
+        };
+        Ok(ExecutedTransaction { receipt, gas_used, contract_address })
+    }
+
+    fn check(&self, transaction: &SignedTransaction, sender: Address) -> Result<(), InvalidReason> {
+        match transaction.tx_type() {
+            TxType::Eip4844 => return Err(InvalidReason::Blob),
+            TxType::Eip7702 => return Err(InvalidReason::Delegation),
+            TxType::Legacy if transaction.chain_id().is_none() => return Err(InvalidReason::Unprotected),
+            _ => {}
+        }
+        let gas_limit = transaction.gas_limit();
+        let left = self.gas_limit.saturating_sub(self.gas_used);
+        if gas_limit > left {
+            return Err(InvalidReason::BlockGas { gas_limit, left });
+        }
+        let left = self.quota_left(sender);
+        if gas_limit > left {
+            return Err(InvalidReason::MemberQuota { gas_limit, left });
+        }
+        // Fees are blanked before execution, so revm cannot see this.
+        if transaction.max_priority_fee_per_gas().is_some_and(|tip| tip > transaction.max_fee_per_gas()) {
+            return Err(InvalidReason::Rule(InvalidTransaction::PriorityFeeGreaterThanMaxFee.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Gas that this sender may still use of the block.
+    pub fn quota_left(&self, sender: Address) -> u64 {
+        let used = self.used_by_sender.get(&sender).copied().unwrap_or_default();
+        member_gas_quota(self.gas_limit).saturating_sub(used)
+    }
+
+    /// Gas used by the transactions so far.
+    pub const fn gas_used(&self) -> u64 {
+        self.gas_used
+    }
+
+    /// Bloom filter over the logs so far.
+    pub const fn logs_bloom(&self) -> &Bloom {
+        &self.bloom
+    }
+
+    /// An account as the transactions so far left it.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn account(&mut self, address: Address) -> Result<AccountState, StateError> {
+        self.machine.ctx.journaled_state.database.account(address)
+    }
+
+    /// Puts code at an address, with nonce 1, as only a genesis state may.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn place(&mut self, address: Address, code: Bytes) -> Result<(), StateError> {
+        self.machine.ctx.journaled_state.database.place(address, code)
+    }
+
+    /// Calls a contract as [`SYSTEM_ADDRESS`], outside the block's gas and without a receipt.
+    ///
+    /// # Errors
+    /// When the state cannot be read, or the call does not succeed.
+    pub fn system_call(&mut self, to: Address, data: Bytes) -> Result<Bytes, ExecutionError> {
+        let environment = TxEnv {
+            caller: SYSTEM_ADDRESS,
+            gas_limit: SYSTEM_CALL_GAS,
+            kind: TxKind::Call(to),
+            data,
+            chain_id: None,
+            ..TxEnv::default()
+        };
+        self.machine.ctx.tx = environment;
+        let result = MainnetHandler::default().run_system_call(&mut self.machine);
+        let state = self.machine.finalize();
+        let outcome = CallOutcome::from(result.map_err(execution_error)?);
+        self.machine.ctx.journaled_state.database.commit(state)?;
+        match outcome {
+            CallOutcome::Success { output, .. } => Ok(output),
+            CallOutcome::Revert { output, .. } => {
+                Err(ExecutionError::Machine(format!("the system call to {to} was reverted with {output}")))
+            }
+            CallOutcome::Halt { reason, .. } => {
+                Err(ExecutionError::Machine(format!("the system call to {to} failed: {reason}")))
+            }
+        }
+    }
+
+    fn run(&mut self, environment: TxEnv) -> Result<ExecutionResult, ExecutionError> {
+        let result = self.machine.transact_one(environment);
+        let state = self.machine.finalize();
+        let result = result.map_err(execution_error)?;
+        self.machine.ctx.journaled_state.database.commit(state)?;
+        Ok(result)
+    }
+
+    /// Everything the block changed.
+    pub fn finish(self) -> StateChanges {
+        self.machine.ctx.journaled_state.database.into_changes()
+    }
+}
+
+/// The transaction as the machine sees it: prices are 0, because nobody pays.
+fn transaction_env(transaction: &SignedTransaction, sender: Address) -> TxEnv {
+    TxEnv {
+        tx_type: transaction.tx_type() as u8,
+        caller: sender,
+        gas_limit: transaction.gas_limit(),
+        gas_price: 0,
+        kind: transaction.kind(),
+        value: transaction.value(),
+        data: transaction.input().clone(),
+        nonce: transaction.nonce(),
+        chain_id: transaction.chain_id(),
+        access_list: transaction.access_list().cloned().unwrap_or_default(),
+        gas_priority_fee: transaction.max_priority_fee_per_gas().map(|_| 0),
+        blob_hashes: Vec::new(),
+        max_fee_per_blob_gas: 0,
+        authorization_list: Vec::new(),
+    }
+}
+
+pub(crate) fn execution_error(error: EVMError<StateError>) -> ExecutionError {
+    match error {
+        EVMError::Transaction(InvalidTransaction::NonceTooLow { tx, state }) => {
+            ExecutionError::Invalid(InvalidReason::NonceTooLow { transaction: tx, state })
+        }
+        EVMError::Transaction(InvalidTransaction::NonceTooHigh { tx, state }) => {
+            ExecutionError::Invalid(InvalidReason::NonceTooHigh { transaction: tx, state })
+        }
+        EVMError::Transaction(reason) => ExecutionError::Invalid(InvalidReason::Rule(reason.to_string())),
+        EVMError::Database(error) => ExecutionError::State(error),
+        other => ExecutionError::Machine(other.to_string()),
+    }
+}
