@@ -1,0 +1,293 @@
+//! `bench chain`: protect transactions from registered accounts through JSON-RPC into four validator processes.
+//!
+//! The load is closed-loop: a bounded number of transactions is outstanding, so the figure is what the network
+//! finalises, not what it can be made to queue. Latency runs from handing a transaction to a node until the `newHeads`
+//! subscription of another node has told of the block that holds it.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::try_join_all;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::{
+    BenchError,
+    network::Network,
+    process,
+    report::{self, Figure, percentile},
+    rpc::{Heads, Rpc, batch},
+    wallet::{Signed, Supply},
+};
+
+/// What to measure.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Seconds of full load in each run
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Runs
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Transactions outstanding at full load
+    #[arg(long, default_value_t = 4_000)]
+    outstanding: usize,
+    /// Transactions in one JSON-RPC batch
+    #[arg(long, default_value_t = 50)]
+    batch: usize,
+    /// Submit a burst of this many transactions instead, and tell the longest gap between two blocks
+    #[arg(long)]
+    burst: Option<usize>,
+}
+
+/// Transactions handed over and not yet seen final: hash → when they were handed over.
+#[derive(Default)]
+struct Flight {
+    pending: Mutex<HashMap<String, Instant>>,
+    latencies_ms: Mutex<Vec<f64>>,
+    heads: Mutex<Vec<Instant>>,
+    landed: Notify,
+}
+
+impl Flight {
+    fn hand_over(&self, signed: &[Signed]) {
+        let now = Instant::now();
+        self.pending.lock().extend(signed.iter().map(|s| (s.hash.clone(), now)));
+    }
+
+    fn land(&self, hashes: &[&str], at: Instant) {
+        let mut pending = self.pending.lock();
+        let sent: Vec<Instant> = hashes.iter().filter_map(|hash| pending.remove(*hash)).collect();
+        drop(pending);
+        self.latencies_ms.lock().extend(sent.into_iter().map(|sent| (at - sent).as_secs_f64() * 1e3));
+        self.landed.notify_waiters();
+    }
+
+    /// Waits until fewer than `limit` transactions are outstanding.
+    async fn room(&self, limit: usize) {
+        loop {
+            let landed = self.landed.notified();
+            if self.pending.lock().len() < limit {
+                return;
+            }
+            landed.await;
+        }
+    }
+}
+
+/// The network, its load and its observer.
+struct Bench {
+    network: Network,
+    supplies: Vec<(Rpc, Supply)>,
+    flight: Arc<Flight>,
+}
+
+/// One run at full load.
+struct Full {
+    per_second: f64,
+    latencies_ms: Vec<f64>,
+    generator_share: f64,
+    resident_mb: f64,
+    disk_per_tx: f64,
+}
+
+pub(crate) async fn run(options: &Options, json: bool) -> Result<(), BenchError> {
+    let mut bench = Bench::start().await?;
+    if let Some(count) = options.burst {
+        return bench.burst(count, options, json).await;
+    }
+    let mut figures = [
+        Figure::new("finalised_tx_per_s", "1/s"),
+        Figure::new("p50_ms", "ms"),
+        Figure::new("p99_ms", "ms"),
+        Figure::new("light_p50_ms", "ms"),
+        Figure::new("light_p99_ms", "ms"),
+        Figure::new("generator_cpu_share", "of CPU"),
+        Figure::new("node_rss_mb", "MB"),
+        Figure::new("disk_bytes_per_tx", "B"),
+    ];
+    for _ in 0..options.runs {
+        let light = bench.light().await?;
+        let full = bench.full(options).await?;
+        let values = [
+            full.per_second,
+            percentile(&full.latencies_ms, 50.0),
+            percentile(&full.latencies_ms, 99.0),
+            percentile(&light, 50.0),
+            percentile(&light, 99.0),
+            full.generator_share,
+            full.resident_mb,
+            full.disk_per_tx,
+        ];
+        for (figure, value) in figures.iter_mut().zip(values) {
+            figure.push(value);
+        }
+    }
+    report::print(&figures, json);
+    Ok(())
+}
+
+impl Bench {
+    async fn start() -> Result<Self, BenchError> {
+        let network = Network::start()?;
+        let mut supplies = Vec::new();
+        for member in &network.members {
+            let rpc = Rpc::new(&member.rpc);
+            supplies.push((rpc.clone(), Supply::open(member, network.chain_id, &rpc).await?));
+        }
+        let flight = Arc::new(Flight::default());
+        if let Some(member) = network.members.last() {
+            let heads = Heads::subscribe(&member.ws).await?;
+            tokio::spawn(observe(heads, Rpc::new(&member.rpc), flight.clone()));
+        }
+        Ok(Self { network, supplies, flight })
+    }
+
+    /// Twenty transactions a second for ten seconds, one at a time, round the members. Returns latencies in ms.
+    async fn light(&mut self) -> Result<Vec<f64>, BenchError> {
+        self.flight.latencies_ms.lock().clear();
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        for turn in 0..200 {
+            ticks.tick().await;
+            let member = turn % self.supplies.len();
+            if let Some((rpc, supply)) = self.supplies.get_mut(member) {
+                send(rpc, &supply.take(1).await?, &self.flight).await?;
+            }
+        }
+        self.flight.room(1).await;
+        Ok(std::mem::take(&mut *self.flight.latencies_ms.lock()))
+    }
+
+    /// Full load for the given time, after a warm-up.
+    async fn full(&mut self, options: &Options) -> Result<Full, BenchError> {
+        let warm = Instant::now() + Duration::from_secs(options.seconds / 5 + 1);
+        let end = warm + Duration::from_secs(options.seconds);
+        let (flight, network) = (self.flight.clone(), &self.network);
+        let load = try_join_all(
+            self.supplies.iter_mut().map(|(rpc, supply)| drive(rpc, supply, &flight, options, end)),
+        );
+        let measure = async {
+            tokio::time::sleep_until(warm.into()).await;
+            flight.latencies_ms.lock().clear();
+            let before = Costs::read(network);
+            tokio::time::sleep_until(end.into()).await;
+            let latencies_ms = std::mem::take(&mut *flight.latencies_ms.lock());
+            Ok::<_, BenchError>((latencies_ms, before, Costs::read(network)))
+        };
+        let (_, (latencies_ms, before, after)) = tokio::try_join!(load, measure)?;
+        self.flight.room(1).await;
+        let count = latencies_ms.len() as f64;
+        let (nodes, own) = (after.nodes_cpu - before.nodes_cpu, after.own_cpu - before.own_cpu);
+        Ok(Full {
+            per_second: count / (after.at - before.at).as_secs_f64(),
+            latencies_ms,
+            generator_share: own / (own + nodes),
+            resident_mb: self.network.resident_bytes() as f64 / 1e6,
+            disk_per_tx: after.disk.saturating_sub(before.disk) as f64 / count.max(1.0),
+        })
+    }
+
+    /// A burst all at once: does agreement go on while the pool is full?
+    async fn burst(&mut self, count: usize, options: &Options, json: bool) -> Result<(), BenchError> {
+        let share = count / self.supplies.len();
+        let mut prepared = Vec::new();
+        for (rpc, supply) in &mut self.supplies {
+            prepared.push((rpc.clone(), supply.take(share).await?));
+        }
+        self.flight.heads.lock().clear();
+        let start = Instant::now();
+        try_join_all(prepared.iter().map(|(rpc, signed)| async {
+            for part in signed.chunks(options.batch) {
+                send(rpc, part, &self.flight).await?;
+            }
+            Ok::<_, BenchError>(())
+        }))
+        .await?;
+        let submitted = start.elapsed().as_secs_f64();
+        self.flight.room(1).await;
+        let seconds = start.elapsed().as_secs_f64();
+        let heads = self.flight.heads.lock().clone();
+        let gaps: Vec<f64> =
+            heads.iter().zip(heads.iter().skip(1)).map(|(a, b)| (*b - *a).as_secs_f64() * 1e3).collect();
+        let mut figures = [
+            Figure::new("burst_submitted_s", "s"),
+            Figure::new("burst_final_s", "s"),
+            Figure::new("burst_tx_per_s", "1/s"),
+            Figure::new("block_gap_p50_ms", "ms"),
+            Figure::new("block_gap_max_ms", "ms"),
+            Figure::new("node_rss_mb", "MB"),
+        ];
+        let values = [
+            submitted,
+            seconds,
+            (share * self.supplies.len()) as f64 / seconds,
+            percentile(&gaps, 50.0),
+            percentile(&gaps, 100.0),
+            self.network.resident_bytes() as f64 / 1e6,
+        ];
+        for (figure, value) in figures.iter_mut().zip(values) {
+            figure.push(value);
+        }
+        report::print(&figures, json);
+        Ok(())
+    }
+}
+
+/// What has been spent up to a moment.
+struct Costs {
+    at: Instant,
+    nodes_cpu: f64,
+    own_cpu: f64,
+    disk: u64,
+}
+
+impl Costs {
+    fn read(network: &Network) -> Self {
+        Self {
+            at: Instant::now(),
+            nodes_cpu: network.cpu_seconds(),
+            own_cpu: process::cpu_seconds(std::process::id()),
+            disk: network.disk_bytes(),
+        }
+    }
+}
+
+/// Keeps one node supplied until `end`, never more than its share outstanding in all.
+async fn drive(
+    rpc: &Rpc,
+    supply: &mut Supply,
+    flight: &Flight,
+    options: &Options,
+    end: Instant,
+) -> Result<(), BenchError> {
+    while Instant::now() < end {
+        flight.room(options.outstanding).await;
+        send(rpc, &supply.take(options.batch).await?, flight).await?;
+    }
+    Ok(())
+}
+
+async fn send(rpc: &Rpc, signed: &[Signed], flight: &Flight) -> Result<(), BenchError> {
+    let body = batch(signed.iter().map(|s| s.raw.as_str()));
+    flight.hand_over(signed);
+    match rpc.submit(body).await? {
+        (0, _) => Ok(()),
+        (count, reason) => Err(BenchError::Refused { count, reason: reason.unwrap_or_default() }),
+    }
+}
+
+/// Follows a node's heads and marks the transactions in them as final.
+async fn observe(mut heads: Heads, rpc: Rpc, flight: Arc<Flight>) {
+    while let Ok(hash) = heads.next().await {
+        let now = Instant::now();
+        flight.heads.lock().push(now);
+        let Ok(block) = rpc.call("eth_getBlockByHash", json!([hash, false])).await else { continue };
+        let hashes: Vec<&str> =
+            block["transactions"].as_array().into_iter().flatten().filter_map(|t| t.as_str()).collect();
+        flight.land(&hashes, now);
+    }
+}

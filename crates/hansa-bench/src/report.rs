@@ -1,0 +1,80 @@
+//! Figures over several runs, as a table for people and one line of JSON for programs.
+#![expect(clippy::print_stdout, reason = "standard output is this module's purpose")]
+
+use serde_json::{Map, Value};
+
+/// One figure, measured once a run.
+pub(crate) struct Figure {
+    name: &'static str,
+    unit: &'static str,
+    runs: Vec<f64>,
+}
+
+impl Figure {
+    /// A figure without runs yet.
+    pub(crate) fn new(name: &'static str, unit: &'static str) -> Self {
+        Self { name, unit, runs: Vec::new() }
+    }
+
+    /// Adds a run's value.
+    pub(crate) fn push(&mut self, value: f64) {
+        self.runs.push(value);
+    }
+
+    /// The median of the runs.
+    pub(crate) fn median(&self) -> f64 {
+        percentile(&self.runs, 50.0)
+    }
+
+    fn spread(&self) -> (f64, f64) {
+        let low = self.runs.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = self.runs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (low, high)
+    }
+}
+
+/// The value below which `percent` of the values lie (nearest rank); 0 without values.
+pub(crate) fn percentile(values: &[f64], percent: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+/// Prints the figures: a table, or with `json` one line with each median under its name and all runs under `runs`.
+pub(crate) fn print(figures: &[Figure], json: bool) {
+    if json {
+        let mut line = Map::new();
+        let mut runs = Map::new();
+        for figure in figures {
+            line.insert(figure.name.into(), rounded(figure.median()));
+            runs.insert(figure.name.into(), figure.runs.iter().map(|v| rounded(*v)).collect());
+        }
+        line.insert("runs".into(), Value::Object(runs));
+        println!("{}", Value::Object(line));
+        return;
+    }
+    println!("{:<28} {:>12} {:>12} {:>12}", "figure", "median", "min", "max");
+    for figure in figures {
+        let (low, high) = figure.spread();
+        let name = format!("{} [{}]", figure.name, figure.unit);
+        println!("{name:<28} {:>12.2} {low:>12.2} {high:>12.2}", figure.median());
+    }
+}
+
+fn rounded(value: f64) -> Value {
+    ((value * 100.0).round() / 100.0).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percentile;
+
+    #[test]
+    fn percentiles_are_nearest_rank() {
+        let values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(percentile(&values, 50.0), 50.0);
+        assert_eq!(percentile(&values, 99.0), 99.0);
+        assert_eq!(percentile(&[], 50.0), 0.0);
+    }
+}

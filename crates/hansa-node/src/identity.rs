@@ -1,0 +1,232 @@
+//! Makes and reads a member's home folder: keys, card, configuration, invitation.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use alloy_primitives::Bytes;
+use hansa_envelope::{KeyStore, MemberKeys, Passphrase, SwarmKey, unwrap_swarm_key, wrap_swarm_key};
+use hansa_types::{ClusterId, Genesis, Member, MemberCard, MemberStatus, api::Invitation};
+use zeroize::Zeroizing;
+
+use crate::{
+    Home, NodeConfig, NodeError, Secrecy,
+    config::{read_text, write_file},
+};
+
+/// What a new home folder is made from. A port of 0 means: any that is free now.
+#[derive(Clone, Debug)]
+pub struct NewHome {
+    /// The organisation's name.
+    pub name: String,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// IP address at which the other members reach the node.
+    pub host: IpAddr,
+    /// Port of the consensus network.
+    pub consensus_port: u16,
+    /// Port of the swarm.
+    pub swarm_port: u16,
+    /// Port of the REST interface, on loopback.
+    pub rest_port: u16,
+    /// Port of the JSON-RPC interface, on loopback.
+    pub rpc_port: u16,
+    /// File with the passphrase, relative to the home folder; made with a random passphrase if it is not there.
+    pub passphrase_file: PathBuf,
+}
+
+impl NewHome {
+    /// A home for a node on this machine.
+    pub fn local(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            cluster: ClusterId(1),
+            host: Ipv4Addr::LOCALHOST.into(),
+            consensus_port: 0,
+            swarm_port: 0,
+            rest_port: 0,
+            rpc_port: 0,
+            passphrase_file: "passphrase".into(),
+        }
+    }
+}
+
+/// Makes a home folder with new keys, and returns the card that others register.
+///
+/// # Errors
+/// When it is a home already, or a file cannot be written.
+pub fn create_home(home: &Home, new: &NewHome) -> Result<MemberCard, NodeError> {
+    if home.config_file().exists() || home.keys_file().exists() {
+        return Err(NodeError::HomeExists { path: home.path().to_owned() });
+    }
+    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let free = FreePorts::reserve([new.consensus_port, new.swarm_port, new.rest_port, new.rpc_port])?;
+    let [consensus, swarm, rest, rpc] = free.0;
+    let config = NodeConfig {
+        name: new.name.clone(),
+        consensus_listen: SocketAddr::new(new.host, consensus),
+        swarm_listen: multiaddr(new.host, swarm),
+        rest_listen: SocketAddr::new(loopback, rest),
+        rpc_listen: SocketAddr::new(loopback, rpc),
+        passphrase_file: new.passphrase_file.clone(),
+        idle_block_ms: 1_000,
+    };
+    let passphrase_file = home.path().join(&new.passphrase_file);
+    if !passphrase_file.exists() {
+        write_file(&passphrase_file, random_text().as_bytes(), Secrecy::Private)?;
+    }
+    let keys = MemberKeys::generate()?;
+    let passphrase = Passphrase::new(home.passphrase(&config)?.to_string());
+    KeyStore::create(&home.keys_file(), &keys, &passphrase)?;
+    write_file(&home.token_file(), random_text().as_bytes(), Secrecy::Private)?;
+    let card = keys.card(
+        new.name.clone(),
+        new.cluster,
+        config.consensus_listen.to_string(),
+        config.swarm_listen.clone(),
+    )?;
+    let text = serde_json::to_vec_pretty(&card).unwrap_or_default();
+    write_file(&home.card_file(), &text, Secrecy::Public)?;
+    home.write_config(&config)?;
+    Ok(card)
+}
+
+fn multiaddr(host: IpAddr, port: u16) -> String {
+    let kind = if host.is_ipv4() { "ip4" } else { "ip6" };
+    format!("/{kind}/{host}/tcp/{port}")
+}
+
+/// 64 random hexadecimal digits and a newline.
+fn random_text() -> Zeroizing<String> {
+    let bytes = Zeroizing::new(rand::random::<[u8; 32]>());
+    Zeroizing::new(format!("{}\n", alloy_primitives::hex::encode(bytes.as_slice())))
+}
+
+/// Ports that were free a moment ago. All listeners are open together, so that no port is handed out twice.
+struct FreePorts<const N: usize>([u16; N]);
+
+impl<const N: usize> FreePorts<N> {
+    fn reserve(wanted: [u16; N]) -> Result<Self, NodeError> {
+        let mut listeners = Vec::new();
+        let mut ports = wanted;
+        for port in ports.iter_mut().filter(|port| **port == 0) {
+            let failed = |source| NodeError::Listen { address: "a free port of 127.0.0.1".into(), source };
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+            *port = listener.local_addr().map_err(failed)?.port();
+            listeners.push(listener);
+        }
+        Ok(Self(ports))
+    }
+}
+
+/// Opens the home's key store.
+///
+/// # Errors
+/// When the passphrase cannot be read or does not open it.
+pub fn open_keys(home: &Home, config: &NodeConfig) -> Result<MemberKeys, NodeError> {
+    let passphrase = Passphrase::new(home.passphrase(config)?.to_string());
+    Ok(KeyStore::open(&home.keys_file(), &passphrase)?)
+}
+
+/// Writes the account's secret key as plain hexadecimal digits, mode 0600.
+///
+/// # Errors
+/// When the key store cannot be opened or the file not be written.
+pub fn export_account(home: &Home, file: &Path) -> Result<(), NodeError> {
+    let keys = open_keys(home, &home.config()?)?;
+    let text = Zeroizing::new(format!("0x{}\n", alloy_primitives::hex::encode(keys.account_secret())));
+    write_file(file, text.as_bytes(), Secrecy::Private)
+}
+
+/// Reads a member's card.
+///
+/// # Errors
+/// When the file is missing or no card.
+pub fn read_card(file: &Path) -> Result<MemberCard, NodeError> {
+    serde_json::from_str(&read_text(file)?).map_err(|e| NodeError::Config {
+        path: file.to_owned(),
+        problem: format!("not a member's card as `hansa keys new` writes it: {e}"),
+    })
+}
+
+/// Reads the home's genesis file.
+///
+/// # Errors
+/// When it is missing or no genesis.
+pub fn read_genesis(home: &Home) -> Result<Genesis, NodeError> {
+    let file = home.genesis_file();
+    if !file.exists() {
+        return Err(NodeError::Config {
+            path: file,
+            problem: "there is no genesis file; take one over with `hansa node join INVITATION`, or found a \
+                      consortium with `hansa node found`"
+                .into(),
+        });
+    }
+    Ok(Genesis::from_json(&read_text(&file)?)?)
+}
+
+/// A fresh swarm key's text.
+///
+/// # Errors
+/// When the random generator fails.
+pub fn new_swarm_key() -> Result<String, NodeError> {
+    Ok(SwarmKey::generate()?.to_text())
+}
+
+/// Reads the home's swarm key.
+///
+/// # Errors
+/// When the file is missing or no swarm key.
+pub fn read_swarm_key(home: &Home) -> Result<SwarmKey, NodeError> {
+    Ok(SwarmKey::from_text(&Zeroizing::new(read_text(&home.swarm_key_file())?))?)
+}
+
+/// Writes an invitation for an admitted member: the genesis, and the swarm key wrapped to its registered key.
+///
+/// # Errors
+/// When it is not an active member.
+pub fn invite(genesis: &Genesis, swarm_key: &SwarmKey, member: &Member) -> Result<Invitation, NodeError> {
+    if member.status != MemberStatus::Active {
+        return Err(NodeError::NotAMember(member.dc_id));
+    }
+    let wrapped =
+        wrap_swarm_key(&member.card.encryption_key, swarm_key, genesis.chain_id, member.dc_id)?;
+    Ok(Invitation { member: member.dc_id, genesis: genesis.clone(), sealed_swarm_key: Bytes::from(wrapped) })
+}
+
+/// Takes over what an invitation brings into the home folder.
+///
+/// # Errors
+/// When it is for another member, or a file cannot be written.
+pub fn accept_invitation(home: &Home, invitation: &Invitation) -> Result<(), NodeError> {
+    invitation.genesis.check()?;
+    let keys = open_keys(home, &home.config()?)?;
+    let swarm_key =
+        unwrap_swarm_key(&keys, &invitation.sealed_swarm_key, invitation.genesis.chain_id, invitation.member)
+            .map_err(|_| NodeError::ForeignInvitation { home: home.path().to_owned() })?;
+    write_file(&home.swarm_key_file(), Zeroizing::new(swarm_key.to_text()).as_bytes(), Secrecy::Private)?;
+    write_file(&home.genesis_file(), invitation.genesis.to_json().as_bytes(), Secrecy::Public)
+}
+
+/// Unix time in seconds.
+pub fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_made_once_and_its_keys_open_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().join("acme"));
+        let card = create_home(&home, &NewHome::local("acme")).unwrap();
+        assert_eq!(read_card(&home.card_file()).unwrap(), card);
+        let keys = open_keys(&home, &home.config().unwrap()).unwrap();
+        assert_eq!(keys.account(), card.account);
+        assert!(matches!(create_home(&home, &NewHome::local("acme")), Err(NodeError::HomeExists { .. })));
+    }
+}

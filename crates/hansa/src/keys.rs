@@ -1,0 +1,94 @@
+//! `hansa keys`, `hansa node join` and `hansa node found`: what is done to a home folder while its node is off.
+
+use std::path::Path;
+
+use hansa_node::{Home, NewHome, Secrecy, write_file};
+use hansa_types::{ClusterId, Genesis, Limits, api::Invitation};
+use serde_json::json;
+
+use crate::{
+    cli::{Found, Keys, NewKeys},
+    output::Output,
+    problem::CliError,
+};
+
+pub(crate) fn run(home: &Home, command: &Keys, output: Output) -> Result<(), CliError> {
+    match command {
+        Keys::New(options) => new(home, options, output),
+        Keys::Show => {
+            let card = hansa_node::read_card(&home.card_file())?;
+            output.result(&card, |card| serde_json::to_string_pretty(card).unwrap_or_default());
+            Ok(())
+        }
+        Keys::ExportAccount { output: file } => {
+            hansa_node::export_account(home, file)?;
+            output.result(&json!({ "file": file }), |_| {
+                format!("{} holds the account's secret key: whoever reads it acts as this member", file.display())
+            });
+            Ok(())
+        }
+    }
+}
+
+fn new(home: &Home, options: &NewKeys, output: Output) -> Result<(), CliError> {
+    let card = hansa_node::create_home(
+        home,
+        &NewHome {
+            name: options.name.clone(),
+            cluster: ClusterId(options.cluster),
+            host: options.host,
+            consensus_port: options.consensus_port,
+            swarm_port: options.swarm_port,
+            rest_port: options.rest_port,
+            rpc_port: options.rpc_port,
+            passphrase_file: options.passphrase_file.clone(),
+        },
+    )?;
+    output.result(&card, |card| {
+        format!(
+            "{} is ready. Account {}, network key {}.\nGive {} to the consortium: `hansa member join card.json` on any member's node opens the ballot.",
+            home.path().display(),
+            card.account,
+            card.network_key,
+            home.card_file().display()
+        )
+    });
+    Ok(())
+}
+
+pub(crate) fn join(home: &Home, file: &Path, output: Output) -> Result<(), CliError> {
+    let text = hansa_node::read_text(file)?;
+    let invitation: Invitation = serde_json::from_str(&text).map_err(|e| CliError::BadFile {
+        path: file.to_owned(),
+        expected: "an invitation as `hansa member invitation` writes it",
+        problem: e.to_string(),
+    })?;
+    hansa_node::accept_invitation(home, &invitation)?;
+    output.result(&json!({ "chainId": invitation.genesis.chain_id, "home": home.path() }), |_| {
+        format!("joined chain {}; start with `hansa --home {} node run`", invitation.genesis.chain_id, home.path().display())
+    });
+    Ok(())
+}
+
+pub(crate) fn found(options: &Found, output: Output) -> Result<(), CliError> {
+    let founders = options.cards.iter().map(|card| hansa_node::read_card(card)).collect::<Result<Vec<_>, _>>()?;
+    let genesis = Genesis {
+        chain_id: options.chain_id,
+        timestamp: hansa_node::unix_seconds(),
+        limits: Limits::default(),
+        founders,
+        group: Default::default(),
+    };
+    genesis.check().map_err(hansa_node::NodeError::from)?;
+    write_file(&options.output, genesis.to_json().as_bytes(), Secrecy::Public)?;
+    let swarm_key = options.output.with_file_name("swarm.key");
+    write_file(&swarm_key, hansa_node::new_swarm_key()?.as_bytes(), Secrecy::Private)?;
+    output.result(&json!({ "genesis": options.output, "swarmKey": swarm_key }), |_| {
+        format!(
+            "Each founder puts {} and {} into its home folder and runs `hansa node run`; the nodes make the group key together.",
+            options.output.display(),
+            swarm_key.display()
+        )
+    });
+    Ok(())
+}
