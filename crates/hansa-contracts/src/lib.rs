@@ -1,1 +1,24 @@
 //! Binds the contract suite: generated ABI, bytecode and typed-data hashes.
+//!
+//! What is here is what the committed files under `api/` say; `cargo xtask codegen` renews them, and building this crate
+//! needs neither npm nor a Solidity compiler. It encodes and decodes; it neither sends transactions nor keeps state.
+//! Logs, reverts and registry entries are bytes from outside: nothing here panics on them.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+pub mod abi;
+mod event;
+mod explain;
+mod genesis;
+mod member;
+mod typed;
+
+pub use event::ContractEvent;
+pub use explain::{RefusalReason, explain_revert};
+pub use genesis::{
+    ACCESS_CONTROL_TEMPLATE, DATA_STORE_TEMPLATE, GOVERNANCE, GenesisCalls, REGISTRY, SHARING, SYSTEM,
+    access_control_of, data_store_of, genesis_calls, registry_slot_of, runtime_bytecode,
+};
+pub use member::{
+    MemberConversionError, card_from_abi, card_from_types, member_from_abi, members_from_return,
+};
+pub use typed::{Signable, signing_hash};

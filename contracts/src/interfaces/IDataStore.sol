@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Record} from "../lib/Types.sol";
+
+/// @title One member's data objects: every version of each, never changed and never taken back.
+/// @notice Whoever sends the transaction, the record must be signed for the owner: the owner's access contract is asked.
+/// While the owner is not active nothing can be recorded; everything can be read.
+interface IDataStore {
+    /// A version was recorded.
+    event VersionRecorded(
+        uint32 indexed owner,
+        uint64 indexed number,
+        uint32 version,
+        bytes32 root,
+        bytes32 commitment,
+        int64 visibility,
+        address signer
+    );
+
+    /// Only the registry may call this.
+    error DataStoreNotRegistry(address caller);
+    /// The owner is suspended or removed.
+    error DataStoreOwnerInactive();
+    /// The signature does not authorise the record; `signer` is whom it recovers to, 0 for nobody.
+    error DataStoreNotAuthorised(address signer);
+    /// Object number 0 is nobody's.
+    error DataStoreNumberMissing();
+    /// The number is used: update the object instead.
+    error DataStoreNumberTaken(uint64 number);
+    /// There is no object of this number: put it first.
+    error DataStoreNumberUnknown(uint64 number);
+    /// The object has no such version.
+    error DataStoreVersionUnknown(uint64 number, uint32 version);
+    /// The record must carry the version `expected`.
+    error DataStoreVersionOutOfOrder(uint64 number, uint32 version, uint32 expected);
+    /// A field has a value that is not allowed; `field` is its name in ASCII.
+    error DataStoreFieldOutOfRange(bytes32 field);
+
+    /// @notice Records the first version of a new object. Anybody with the owner's signature.
+    function put(Record calldata record, bytes calldata signature) external;
+
+    /// @notice Records the next version of an object. Anybody with the owner's signature.
+    function update(Record calldata record, bytes calldata signature) external;
+
+    /// @notice Names the access contract to ask; 0 while the owner is not active. Registry only.
+    function setAccessControl(address accessControl) external;
+
+    /// @notice The access contract that is asked, 0 while the owner is not active.
+    function accessControl() external view returns (address);
+
+    /// @notice The member whose contract this is.
+    function owner() external view returns (uint32);
+
+    /// @notice One version as it was signed; reverts when there is none.
+    function record(uint64 number, uint32 version) external view returns (Record memory);
+
+    /// @notice The newest version of an object, 0 when there is none.
+    function latest(uint64 number) external view returns (uint32 version);
+
+    /// @notice How many objects there are.
+    function count() external view returns (uint32);
+
+    /// @notice At most `limit` object numbers, newest object first, from the one before `before`; 0 starts at the newest.
+    function numbers(uint64 before, uint256 limit) external view returns (uint64[] memory);
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Ballot, BallotKind, Card, Standing} from "../lib/Types.sol";
+
+/// @title Ballots of the members: one vote each, more than half of the electorate decides, the outcome executes itself.
+/// @notice The electorate is fixed when a ballot opens. A ballot that fails or expires changes nothing and can be
+/// opened again. The member that opens a ballot does not thereby vote.
+interface IGovernance {
+    /// A ballot opened.
+    event BallotOpened(
+        uint64 indexed id, BallotKind kind, uint32 indexed openedBy, uint32 subject, uint32 electorate, uint64 deadline
+    );
+    /// A member voted; the tally includes the vote.
+    event VoteCast(uint64 indexed id, uint32 indexed dcId, bool support, uint32 inFavour, uint32 against);
+    /// More than half were in favour and it was done. `subject` is the member concerned.
+    event BallotExecuted(uint64 indexed id, uint32 indexed subject);
+    /// It can no longer be done: half or more are against, or `problem` (an error's selector) stands in the way.
+    event BallotRejected(uint64 indexed id, bytes4 problem);
+
+    /// `initialize` was called by another than the system address.
+    error GovernanceNotSystem(address caller);
+    /// `initialize` was called before.
+    error GovernanceAlreadyInitialised();
+    /// A ballot must stay open for 1 second to 10 years.
+    error GovernancePeriodOutOfRange(uint64 ballotSeconds);
+    /// The caller is not the account of an active member.
+    error GovernanceNotMember(address caller);
+    /// There is no such ballot.
+    error GovernanceBallotUnknown(uint64 id);
+    /// The ballot was executed, was rejected or has expired.
+    error GovernanceBallotClosed(uint64 id);
+    /// The member was not active when the ballot opened.
+    error GovernanceNotElector(uint64 id, uint32 dcId);
+    /// The member has voted already.
+    error GovernanceAlreadyVoted(uint64 id, uint32 dcId);
+
+    /// @notice Sets how long ballots stay open, in seconds. Once, by the system address.
+    function initialize(uint64 ballotSeconds) external;
+
+    /// @notice Opens a ballot on admitting an organisation. Any active member.
+    function openJoin(Card calldata card) external returns (uint64 id);
+
+    /// @notice Opens a ballot on suspending, reinstating or removing a member. Any active member.
+    function openStanding(uint32 dcId, Standing status) external returns (uint64 id);
+
+    /// @notice Votes. The deciding vote executes the ballot in the same transaction. Any member of the electorate, once.
+    function vote(uint64 id, bool support) external;
+
+    /// @notice One ballot with its tally; reverts when there is none.
+    function ballot(uint64 id) external view returns (Ballot memory);
+
+    /// @notice At most `limit` ballots, newest first, after leaving out `offset`.
+    function ballots(uint64 offset, uint64 limit) external view returns (Ballot[] memory);
+
+    /// @notice How many ballots were ever opened; the highest id.
+    function ballotCount() external view returns (uint64);
+
+    /// @notice How long a ballot stays open, in seconds.
+    function ballotSeconds() external view returns (uint64);
+}

@@ -1,0 +1,103 @@
+//! Where the suite stands and how it comes into the genesis state.
+//!
+//! It says what is to be placed and called; executing that is the ledger's.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use alloy_primitives::{Address, B256, Bytes, U256, address, keccak256};
+use alloy_sol_types::SolCall;
+use hansa_types::{DcId, Genesis};
+use serde::Deserialize;
+
+use crate::{abi, card_from_types};
+
+/// Sender of the calls that build the genesis state.
+pub const SYSTEM: Address = address!("fffffffffffffffffffffffffffffffffffffffe");
+/// `ConsortiumRegistry`.
+pub const REGISTRY: Address = address!("0000000000000000000000000000000000001001");
+/// `Governance`.
+pub const GOVERNANCE: Address = address!("0000000000000000000000000000000000001002");
+/// `Sharing`.
+pub const SHARING: Address = address!("0000000000000000000000000000000000001003");
+/// `DataStore`, of which each member has a clone ([`data_store_of`]).
+pub const DATA_STORE_TEMPLATE: Address = address!("0000000000000000000000000000000000001011");
+/// `AccessControl`, of which each member has a clone ([`access_control_of`]).
+pub const ACCESS_CONTROL_TEMPLATE: Address = address!("0000000000000000000000000000000000001012");
+
+const API: [(Address, &str); 5] = [
+    (REGISTRY, include_str!("../../../api/ConsortiumRegistry.json")),
+    (GOVERNANCE, include_str!("../../../api/Governance.json")),
+    (SHARING, include_str!("../../../api/Sharing.json")),
+    (DATA_STORE_TEMPLATE, include_str!("../../../api/DataStore.json")),
+    (ACCESS_CONTROL_TEMPLATE, include_str!("../../../api/AccessControl.json")),
+];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Api {
+    runtime_bytecode: Bytes,
+}
+
+static CODE: LazyLock<HashMap<Address, Bytes>> = LazyLock::new(|| {
+    let read = |text| {
+        serde_json::from_str::<Api>(text).expect("invariant: api/ is generated and tested").runtime_bytecode
+    };
+    API.iter().map(|(at, text)| (*at, read(text))).collect()
+});
+
+/// Code to place at addresses, and calls (target, calldata) to make from [`SYSTEM`] in this order afterwards.
+pub type GenesisCalls = (Vec<(Address, Bytes)>, Vec<(Address, Bytes)>);
+
+/// What turns an empty state into the consortium's genesis state: place the code, then make the calls. A call that
+/// reverts means that the genesis file is wrong; [`crate::explain_revert`] says how.
+///
+/// The calls need about 0.8 million gas for each founder.
+pub fn genesis_calls(genesis: &Genesis) -> GenesisCalls {
+    let founders = genesis.founders.iter().map(card_from_types).collect();
+    let registry = abi::ConsortiumRegistry::initializeCall { founders };
+    let governance = abi::Governance::initializeCall { ballotSeconds_: genesis.limits.ballot_seconds };
+    let code = API.iter().map(|(at, _)| (*at, runtime_bytecode(*at).unwrap_or_default())).collect();
+    let calls = vec![(REGISTRY, registry.abi_encode().into()), (GOVERNANCE, governance.abi_encode().into())];
+    (code, calls)
+}
+
+/// The runtime bytecode of a predeployed contract, `None` for any other address.
+pub fn runtime_bytecode(at: Address) -> Option<Bytes> {
+    CODE.get(&at).cloned()
+}
+
+/// The registry's storage slot that holds the `dcId` of the active member with this account, and 0 for every other
+/// account: whether a sender is registered can be read without running code.
+pub fn registry_slot_of(account: Address) -> U256 {
+    let mut key = [0u8; 64];
+    key[12..32].copy_from_slice(account.as_slice());
+    // The mapping is the contract's first variable, hence the zero in the second half.
+    U256::from_be_bytes(keccak256(key).0)
+}
+
+/// The address of a member's storage contract. It follows from the `dcId` alone.
+pub fn data_store_of(member: DcId) -> Address {
+    instance_of(DATA_STORE_TEMPLATE, member)
+}
+
+/// The address of the access contract that a member starts with. It follows from the `dcId` alone.
+pub fn access_control_of(member: DcId) -> Address {
+    instance_of(ACCESS_CONTROL_TEMPLATE, member)
+}
+
+/// CREATE2 from the registry, salt the `dcId`, of an EIP-1167 clone with the `dcId` (4 bytes) as immutable argument, as
+/// OpenZeppelin's `Clones` builds it.
+fn instance_of(template: Address, member: DcId) -> Address {
+    let id = member.value().to_be_bytes();
+    let mut code = Vec::with_capacity(59);
+    // PUSH2 length (45 bytes of proxy and 4 of argument), then return the rest as runtime code.
+    code.extend_from_slice(&[0x61, 0x00, 0x31, 0x3d, 0x81, 0x60, 0x0a, 0x3d, 0x39, 0xf3]);
+    code.extend_from_slice(&[0x36, 0x3d, 0x3d, 0x37, 0x3d, 0x3d, 0x3d, 0x36, 0x3d, 0x73]);
+    code.extend_from_slice(template.as_slice());
+    code.extend_from_slice(&[
+        0x5a, 0xf4, 0x3d, 0x82, 0x80, 0x3e, 0x90, 0x3d, 0x91, 0x60, 0x2b, 0x57, 0xfd, 0x5b, 0xf3,
+    ]);
+    code.extend_from_slice(&id);
+    let salt = B256::left_padding_from(&id);
+    REGISTRY.create2(salt, keccak256(&code))
+}

@@ -1,0 +1,90 @@
+//! Between the registry's view of a member and the one every other crate uses.
+//!
+//! The registry bounds every field, but cannot check that a key is a point on its curve or that an endpoint can be
+//! parsed: whoever uses those must expect nonsense.
+
+use alloy_sol_types::SolCall;
+use hansa_types::{ClusterId, DcId, Member, MemberCard, MemberStatus, NetworkKey, Role};
+
+use crate::abi;
+
+/// Why what the registry answered is no member.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemberConversionError {
+    /// The answer is not the ABI encoding of `members()`'s result.
+    #[error("the registry's list of members is malformed: {0}")]
+    Malformed(String),
+    /// The `dcId` is 0.
+    #[error("a member of the registry has no dcId")]
+    DcId,
+    /// Neither participant nor validator.
+    #[error("member {0} has the unknown role {1}")]
+    Role(u32, u8),
+    /// Neither active, suspended nor removed.
+    #[error("member {0} has the unknown status {1}")]
+    Status(u32, u8),
+}
+
+/// Reads one member.
+///
+/// # Errors
+/// When an identifier, role or status has no meaning.
+pub fn member_from_abi(member: abi::Member) -> Result<Member, MemberConversionError> {
+    let dc_id = DcId::new(member.dcId).ok_or(MemberConversionError::DcId)?;
+    let role = match member.role {
+        1 => Role::Participant,
+        2 => Role::Validator,
+        other => return Err(MemberConversionError::Role(member.dcId, other)),
+    };
+    let status = match member.status {
+        1 => MemberStatus::Active,
+        2 => MemberStatus::Suspended,
+        3 => MemberStatus::Removed,
+        other => return Err(MemberConversionError::Status(member.dcId, other)),
+    };
+    let card = card_from_abi(member.card);
+    Ok(Member {
+        dc_id,
+        card,
+        role,
+        status,
+        data_store: member.dataStore,
+        access_control: member.accessControl,
+    })
+}
+
+/// Reads the bytes that `members()` returned.
+///
+/// # Errors
+/// When they are not its encoding, or a member in it is malformed.
+pub fn members_from_return(bytes: &[u8]) -> Result<Vec<Member>, MemberConversionError> {
+    let members = abi::ConsortiumRegistry::membersCall::abi_decode_returns(bytes)
+        .map_err(|e| MemberConversionError::Malformed(e.to_string()))?;
+    members.into_iter().map(member_from_abi).collect()
+}
+
+/// The card as the registry has it.
+pub fn card_from_types(card: &MemberCard) -> abi::Card {
+    abi::Card {
+        name: card.name.clone(),
+        cluster: card.cluster.0,
+        account: card.account,
+        networkKey: card.network_key.0,
+        encryptionKey: card.encryption_key.clone(),
+        consensusEndpoint: card.consensus_endpoint.clone(),
+        swarmEndpoint: card.swarm_endpoint.clone(),
+    }
+}
+
+/// The card as every other crate has it.
+pub fn card_from_abi(card: abi::Card) -> MemberCard {
+    MemberCard {
+        name: card.name,
+        cluster: ClusterId(card.cluster),
+        account: card.account,
+        network_key: NetworkKey(card.networkKey),
+        encryption_key: card.encryptionKey,
+        consensus_endpoint: card.consensusEndpoint,
+        swarm_endpoint: card.swarmEndpoint,
+    }
+}
