@@ -4,7 +4,6 @@
 //! token from the home folder.
 
 mod cli;
-mod files;
 mod keys;
 mod member;
 mod object;

@@ -65,8 +65,8 @@ pub(crate) fn agree(story: &mut Story) -> Outcome<String> {
             "   {:<12} dcId {}  height {:<5} block to final p50 {:>6.1} ms",
             member.name,
             member.dc,
-            status["height"],
-            status["finalityMs"]["p50"].as_f64().unwrap_or_default()
+            status["head"]["number"],
+            status["consensus"]["finalityMs"].as_f64().unwrap_or_default()
         );
     }
     println!("   block {height} is {hash} everywhere, state root {root}");
@@ -80,7 +80,7 @@ pub(crate) fn admit(story: &mut Story) -> Outcome<String> {
     let [first, second, third, ..] = members.as_slice() else { return Err("four members are needed".into()) };
     let card = home.join("card.json");
     let opened = story.network.expect(&second.home, &["member", "join", shown(&card)])?;
-    let ballot = opened["ballot"].to_string();
+    let ballot = opened["id"].to_string();
     for (votes, voter) in [first, second, third].into_iter().enumerate() {
         story.network.expect(&voter.home, &["member", "vote", &ballot, "yes"])?;
         let count = member_count(&story.network, &first.home)?;
@@ -98,8 +98,8 @@ pub(crate) fn admit(story: &mut Story) -> Outcome<String> {
     let goal = heights(&story.network, &members)?.into_iter().max().unwrap_or_default();
     let height = story.network.until("the fifth node has caught up and joined the swarm", |n| {
         let status = n.call(&home, &["status"])?.json;
-        let peers = status["peers"]["swarm"].as_u64().unwrap_or_default();
-        Ok(status["height"].as_u64().filter(|height| *height >= goal && peers >= 4))
+        let peers = status["swarm"]["peers"].as_u64().unwrap_or_default();
+        Ok(status["head"]["number"].as_u64().filter(|height| *height >= goal && peers >= 4))
     })?;
     same_block(&story.network, &[first.clone(), fifth.clone()], height)?;
     println!("   the fifth node backfilled {height} blocks and is in the swarm");
@@ -117,7 +117,7 @@ fn turn_away(story: &mut Story, of_member: &Path) -> Outcome<String> {
     story.network.run_node(&home)?;
     let first = story.member(1)?;
     story.network.until("the swarm has turned the outsider away", |n| {
-        let refused = n.expect(&first.home, &["status"])?["refused"]["swarm"].as_u64();
+        let refused = n.expect(&first.home, &["status"])?["swarm"]["refused"].as_u64();
         Ok(refused.filter(|count| *count > 0))
     })?;
     let status = story.network.until("the outsider's node answers", |n| {
@@ -125,8 +125,8 @@ fn turn_away(story: &mut Story, of_member: &Path) -> Outcome<String> {
         Ok((call.code == 0).then_some(call.json))
     })?;
     story.network.stop_node(&home, "TERM")?;
-    let (consensus, swarm) = (&status["peers"]["consensus"], &status["peers"]["swarm"]);
-    if status["height"] != 0 || consensus != 0 || swarm != 0 {
+    let (consensus, swarm) = (&status["consensus"]["peers"], &status["swarm"]["peers"]);
+    if status["head"]["number"] != 0 || consensus != 0 || swarm != 0 {
         return Err(format!("the outsider got in: {status}"));
     }
     println!("   the outsider has {consensus} consensus peers, {swarm} swarm peers, height 0");
@@ -140,16 +140,16 @@ pub(crate) fn protect(story: &mut Story) -> Outcome<String> {
     for path in story.paths.clone() {
         let report = story.network.expect(&first.home, &["put", shown(&path)])?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let bytes = report["bytes"].as_u64().unwrap_or_default();
+        let bytes = report["size"].as_u64().unwrap_or_default();
         println!(
             "   {:<22} {:>7} {:>12} {:>7.2} {:>8.1}  {:.16} {:.18} in block {}",
             name,
-            text(&report, "object"),
+            text(&report, "id"),
             bytes,
             report["seconds"].as_f64().unwrap_or_default(),
             report["mbPerS"].as_f64().unwrap_or_default(),
-            text(&report, "root"),
-            text(&report, "tx"),
+            text(&report, "cid"),
+            text(&report, "transaction"),
             report["block"]
         );
         let replicas: Vec<u64> =
@@ -158,7 +158,7 @@ pub(crate) fn protect(story: &mut Story) -> Outcome<String> {
             return Err(format!("{name} is kept by {replicas:?}, not by two other members"));
         }
         total += bytes;
-        story.objects.push(Object { path, id: text(&report, "object"), bytes, replicas });
+        story.objects.push(Object { path, id: text(&report, "id"), bytes, replicas });
     }
     Ok(format!("{} objects, {total} bytes, each on two other members", story.objects.len()))
 }
@@ -297,7 +297,7 @@ pub(crate) fn survive(story: &mut Story) -> Outcome<String> {
         if ended.code != 0 {
             return Err(format!("a write failed: {}", ended.error));
         }
-        written.push(text(&ended.json, "object"));
+        written.push(text(&ended.json, "id"));
     }
     println!("   {} of 12 writes final after {:.1} s", written.len(), start.elapsed().as_secs_f64());
     story.network.run_node(&victim.home)?;
@@ -305,7 +305,7 @@ pub(crate) fn survive(story: &mut Story) -> Outcome<String> {
     let goal = heights(&story.network, std::slice::from_ref(&first))?.into_iter().max().unwrap_or_default();
     story.network.until("the killed validator has caught up", |n| {
         let status = n.call(&victim.home, &["status"])?.json;
-        Ok(status["height"].as_u64().filter(|height| *height >= goal))
+        Ok(status["head"]["number"].as_u64().filter(|height| *height >= goal))
     })?;
     let members = story.network.members.clone();
     let (hash, root) = same_block(&story.network, &members, goal)?;
@@ -347,7 +347,7 @@ fn member_count(network: &Network, home: &Path) -> Outcome<usize> {
 fn heights(network: &Network, members: &[Member]) -> Outcome<Vec<u64>> {
     members
         .iter()
-        .map(|m| Ok(network.expect(&m.home, &["status"])?["height"].as_u64().unwrap_or_default()))
+        .map(|m| Ok(network.expect(&m.home, &["status"])?["head"]["number"].as_u64().unwrap_or_default()))
         .collect()
 }
 
