@@ -1,1 +1,56 @@
 //! Seals objects so that only chosen members can open them: segments, manifests, key wrapping, key stores.
+//!
+//! How the keys hang together, from the recipient to the bytes:
+//!
+//! ```text
+//! member's X-Wing key ─ HPKE ▶ audience key (KEK, one per object and epoch)
+//!        KEK ─ AES-256-GCM ▶ data key (DEK, one per version, random)
+//!              DEK + salt ─ HKDF-SHA256 ▶ content key · manifest key · commitment key · key commitment
+//! ```
+//!
+//! Nothing here does network or chain I/O, and nothing decides who may read: the caller asks the chain first. Bytes
+//! that come from outside never panic; every decoder has a length limit.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod admission;
+mod error;
+mod keys;
+mod keystore;
+mod manifest;
+mod padding;
+mod path;
+mod root;
+mod secret;
+mod segment;
+mod swarm_key;
+mod version_keys;
+mod wrap;
+
+pub use admission::{unwrap_swarm_key, wrap_swarm_key};
+pub use error::EnvelopeError;
+pub use keys::{MemberKeys, StorageKey, verify_account_signature};
+pub use keystore::{KeyStore, Passphrase, PublicKeys};
+pub use manifest::{
+    ContentDigest, Entry, EntryHasher, EntryKind, Kind, Manifest, ManifestAuthor, SignedManifest,
+    content_digest,
+};
+pub use padding::padded_length;
+pub use path::{PATH_BYTES_MAX, check_path};
+pub use root::{ObjectRoot, ROOT_BYTES_MAX, root_cid};
+pub use secret::{AudienceKey, DataKey};
+pub use segment::{
+    LEAF_BYTES, Layout, Opener, SEGMENT_BYTES, SealedTail, Sealer, StreamKey, TAG_BYTES, seal_buffer,
+};
+pub use swarm_key::SwarmKey;
+pub use version_keys::VersionKeys;
+pub use wrap::{
+    DekContext, KekContext, WRAPPED_DEK_BYTES, WRAPPED_KEK_BYTES, unwrap_dek, unwrap_kek, wrap_dek, wrap_kek,
+};

@@ -1,0 +1,213 @@
+//! The block at the root of every stored version: the one thing whose digest the chain records.
+//!
+//! dag-cbor, CIDv1, sha2-256. Nothing in it is secret; its links let any IPFS node fetch and pin the whole version
+//! without a key.
+
+use alloy_primitives::B256;
+use bytes::Bytes;
+use cid::{Cid, multihash::Multihash};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AudienceKey, DataKey, DekContext, EnvelopeError, VersionKeys, unwrap_dek, wrap::WRAPPED_DEK_BYTES,
+};
+
+/// Longest root block in bytes.
+pub const ROOT_BYTES_MAX: usize = 1024;
+const FORMAT: u8 = 1;
+const DAG_CBOR: u64 = 0x71;
+const SHA2_256: u64 = 0x12;
+
+/// The root of one version of one object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ObjectRoot {
+    /// Format of this structure: 1.
+    format: u8,
+    /// The sealed manifest: a UnixFS file.
+    pub manifest: Cid,
+    /// The sealed content: a UnixFS file.
+    pub content: Cid,
+    /// Bytes of the sealed content.
+    pub content_length: u64,
+    /// Salt of the version's key derivation.
+    pub salt: B256,
+    /// Commits to data key and salt.
+    pub key_commitment: B256,
+    /// The data key under the audience key; see [`crate::wrap_dek`].
+    pub wrapped_key: Bytes,
+    /// The audience key's epoch.
+    pub key_epoch: u32,
+}
+
+/// The CID of the root block whose digest the chain records.
+pub fn root_cid(digest: B256) -> Cid {
+    // A sha2-256 digest always fits the 64 bytes that a multihash has room for.
+    let hash = Multihash::wrap(SHA2_256, digest.as_slice()).unwrap_or_default();
+    Cid::new_v1(DAG_CBOR, hash)
+}
+
+impl ObjectRoot {
+    /// Assembles a root.
+    pub fn new(
+        manifest: Cid,
+        content: Cid,
+        content_length: u64,
+        keys: &VersionKeys,
+        wrapped_key: Vec<u8>,
+        key_epoch: u32,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            manifest,
+            content,
+            content_length,
+            salt: keys.salt(),
+            key_commitment: keys.key_commitment(),
+            wrapped_key: wrapped_key.into(),
+            key_epoch,
+        }
+    }
+
+    /// The block's bytes, canonical.
+    ///
+    /// # Errors
+    /// Only when a CID cannot be encoded.
+    pub fn encode(&self) -> Result<Bytes, EnvelopeError> {
+        serde_ipld_dagcbor::to_vec(self)
+            .map(Bytes::from)
+            .map_err(|e| EnvelopeError::malformed("an object root", e))
+    }
+
+    /// Reads a block's bytes; only the canonical encoding is accepted.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        let malformed = |why: &dyn std::fmt::Display| EnvelopeError::malformed("an object root", why);
+        if bytes.len() > ROOT_BYTES_MAX {
+            return Err(malformed(&"it is longer than 1,024 bytes"));
+        }
+        let root: Self = serde_ipld_dagcbor::from_slice(bytes).map_err(|e| malformed(&e))?;
+        if root.format != FORMAT {
+            return Err(malformed(&"its format is not 1; a newer version of Hansa wrote it"));
+        }
+        if root.wrapped_key.len() != WRAPPED_DEK_BYTES {
+            return Err(malformed(&"its wrapped key is not 60 bytes long"));
+        }
+        if root.encode()? != bytes {
+            return Err(malformed(&"it is not in canonical dag-cbor"));
+        }
+        Ok(root)
+    }
+
+    /// sha2-256 of the encoded block: what the chain records.
+    ///
+    /// # Errors
+    /// As [`ObjectRoot::encode`].
+    pub fn digest(&self) -> Result<B256, EnvelopeError> {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.encode()?);
+        B256::try_from(digest.as_ref()).map_err(|_| EnvelopeError::Crypto("SHA-256"))
+    }
+
+    /// Unwraps the data key with the audience key, checks the key commitment, and derives the version's keys.
+    /// `context`'s epoch and key commitment are taken from this root.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::WrongKey`] when `kek` is not the audience key of this epoch.
+    pub fn unlock(&self, kek: &AudienceKey, context: DekContext) -> Result<VersionKeys, EnvelopeError> {
+        let context = DekContext { epoch: self.key_epoch, key_commitment: self.key_commitment, ..context };
+        let dek: DataKey = unwrap_dek(kek, &self.wrapped_key, &context)?;
+        VersionKeys::open(&dek, self.salt, self.key_commitment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hansa_types::Version;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wrap_dek;
+
+    fn raw_cid(byte: u8) -> Cid {
+        Cid::new_v1(0x55, Multihash::wrap(SHA2_256, &[byte; 32]).unwrap())
+    }
+
+    fn context() -> DekContext {
+        DekContext {
+            chain_id: 7,
+            object: "1/42".parse().unwrap(),
+            version: Version(1),
+            epoch: 3,
+            key_commitment: B256::ZERO,
+        }
+    }
+
+    fn sample() -> ObjectRoot {
+        let keys = VersionKeys::derive(&DataKey::from_bytes([1; 32]), B256::repeat_byte(2)).unwrap();
+        ObjectRoot::new(raw_cid(1), raw_cid(2), 4112, &keys, vec![5; WRAPPED_DEK_BYTES], 3)
+    }
+
+    #[test]
+    fn the_encoding_is_pinned() {
+        let root = sample();
+        assert_eq!(
+            hex::encode(root.encode().unwrap()),
+            "a86473616c745820020202020202020202020202020202020202020202020202020202020202020266666f72\
+             6d61740167636f6e74656e74d82a582500015512200202020202020202020202020202020202020202020202\
+             020202020202020202686b657945706f636803686d616e6966657374d82a5825000155122001010101010101\
+             010101010101010101010101010101010101010101010101016a777261707065644b6579583c050505050505\
+             0505050505050505050505050505050505050505050505050505050505050505050505050505050505050505\
+             050505050505050505056d636f6e74656e744c656e6774681910106d6b6579436f6d6d69746d656e74582095\
+             237e0a6a90adebc78ff550131a71209d82633c939be793c20445d6d042b8f6"
+        );
+        assert_eq!(ObjectRoot::decode(&root.encode().unwrap()).unwrap(), root);
+        assert_eq!(
+            root_cid(root.digest().unwrap()).to_string(),
+            "bafyreidjz4pycc3ieyiagalyb3brqksqlnzeacqya26liq3u4bnxobb7qu"
+        );
+    }
+
+    #[test]
+    fn unlocks_with_its_audience_key_only() {
+        let (kek, dek) = (AudienceKey::generate().unwrap(), DataKey::generate().unwrap());
+        let keys = VersionKeys::create(&dek).unwrap();
+        let bound = DekContext { key_commitment: keys.key_commitment(), ..context() };
+        let wrapped = wrap_dek(&kek, &dek, &bound).unwrap();
+        let root = ObjectRoot::new(raw_cid(1), raw_cid(2), 4112, &keys, wrapped, 3);
+        assert_eq!(root.unlock(&kek, context()).unwrap().key_commitment(), keys.key_commitment());
+        let other = AudienceKey::generate().unwrap();
+        assert!(matches!(root.unlock(&other, context()), Err(EnvelopeError::WrongKey)));
+        let moved = DekContext { version: Version(2), ..context() };
+        assert!(matches!(root.unlock(&kek, moved), Err(EnvelopeError::WrongKey)));
+    }
+
+    #[test]
+    fn only_the_canonical_encoding_is_read() {
+        let good = sample().encode().unwrap();
+        for end in 0..good.len() {
+            assert!(ObjectRoot::decode(&good[..end]).is_err(), "{end}");
+        }
+        assert!(ObjectRoot::decode(&[good.as_ref(), &[0]].concat()).is_err());
+        assert!(ObjectRoot::decode(&[0; ROOT_BYTES_MAX + 1]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(ObjectRoot::decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_change_never_yields_the_same_digest(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+            let good = sample();
+            let mut bytes = good.encode().unwrap().to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            if let Ok(other) = ObjectRoot::decode(&bytes) {
+                prop_assert_ne!(other.digest().unwrap(), good.digest().unwrap());
+            }
+        }
+    }
+}

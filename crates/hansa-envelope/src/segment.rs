@@ -1,0 +1,474 @@
+//! Stream encryption in segments, each of which is one leaf of the stored file.
+//!
+//! STREAM (Hoang, Reyhanitabar, Rogaway, Vizár, CRYPTO 2015) over AES-256-GCM: segment `i` holds 1,048,560 bytes of
+//! padded plaintext and a 16-byte tag, so it fills a 1 MiB leaf exactly; only the last may be shorter. Its nonce is
+//! `000000 ‖ i (8 bytes, big endian) ‖ 01 if last else 00`. A changed, moved, missing, additional or shortened segment
+//! fails its tag or the layout. One key seals one stream only: [`crate::VersionKeys`] sees to that.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use bytes::{Bytes, BytesMut};
+
+use crate::{EnvelopeError, padded_length};
+
+/// Bytes of an authentication tag.
+pub const TAG_BYTES: usize = 16;
+/// Bytes of a full sealed segment: one leaf of the stored file.
+pub const LEAF_BYTES: usize = 1 << 20;
+/// Plaintext bytes in a full segment.
+pub const SEGMENT_BYTES: usize = LEAF_BYTES - TAG_BYTES;
+
+const SEGMENT: u64 = SEGMENT_BYTES as u64;
+const LEAF: u64 = LEAF_BYTES as u64;
+const TAG: u64 = TAG_BYTES as u64;
+
+/// How long a stream of a given plaintext length is, sealed, and where each segment lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    padded: u64,
+}
+
+impl Layout {
+    /// The layout of `length` bytes of plaintext, padding included.
+    pub fn of_plaintext(length: u64) -> Self {
+        Self { padded: padded_length(length) }
+    }
+
+    /// The layout of a stream of `length` sealed bytes.
+    ///
+    /// # Errors
+    /// When no stream has that length.
+    pub fn of_sealed(length: u64) -> Result<Self, EnvelopeError> {
+        let segments = length.div_ceil(LEAF);
+        let padded = length.saturating_sub(segments.saturating_mul(TAG));
+        let layout = Self { padded };
+        if padded == 0 || layout.sealed_length() != length || padded_length(padded) != padded {
+            return Err(EnvelopeError::malformed("a sealed stream", format!("no stream has {length} bytes")));
+        }
+        Ok(layout)
+    }
+
+    /// Plaintext bytes with padding: what the chain shows as size class.
+    pub fn padded_length(&self) -> u64 {
+        self.padded
+    }
+
+    /// Number of segments, at least 1.
+    pub fn segments(&self) -> u64 {
+        self.padded.div_ceil(SEGMENT)
+    }
+
+    /// Bytes of the sealed stream.
+    pub fn sealed_length(&self) -> u64 {
+        self.padded.saturating_add(self.segments().saturating_mul(TAG))
+    }
+
+    /// Sealed bytes of segment `index`; 0 beyond the end.
+    pub fn sealed_segment_length(&self, index: u64) -> u64 {
+        let rest = self.padded.saturating_sub(index.saturating_mul(SEGMENT)).min(SEGMENT);
+        if rest == 0 { 0 } else { rest.saturating_add(TAG) }
+    }
+
+    /// Whether segment `index` is the last one.
+    pub fn is_last(&self, index: u64) -> bool {
+        index.saturating_add(1) == self.segments()
+    }
+
+    /// The segment in which plaintext byte `offset` lies, and its place in there.
+    pub fn locate(offset: u64) -> (u64, usize) {
+        // The remainder is below 2^20.
+        (offset / SEGMENT, (offset % SEGMENT) as usize)
+    }
+}
+
+/// The key of one stream.
+pub struct StreamKey {
+    key: LessSafeKey,
+    what: &'static str,
+}
+
+impl StreamKey {
+    pub(crate) fn new(key: &[u8], what: &'static str) -> Result<Self, EnvelopeError> {
+        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| EnvelopeError::Key("the stream key"))?;
+        Ok(Self { key: LessSafeKey::new(key), what })
+    }
+
+    fn nonce(index: u64, last: bool) -> Nonce {
+        let [a, b, c, d, e, f, g, h] = index.to_be_bytes();
+        Nonce::assume_unique_for_key([0, 0, 0, a, b, c, d, e, f, g, h, u8::from(last)])
+    }
+
+    /// Seals `segment` in place and appends the tag; no copy when 16 bytes of capacity are left.
+    fn seal(&self, index: u64, last: bool, segment: &mut BytesMut) -> Result<(), EnvelopeError> {
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(Self::nonce(index, last), Aad::empty(), segment)
+            .map_err(|_| EnvelopeError::Crypto("sealing a segment"))?;
+        segment.extend_from_slice(tag.as_ref());
+        Ok(())
+    }
+
+    fn open(&self, index: u64, last: bool, leaf: &mut BytesMut) -> Result<(), EnvelopeError> {
+        let length = self
+            .key
+            .open_in_place(Self::nonce(index, last), Aad::empty(), leaf)
+            .map_err(|_| EnvelopeError::Tampered(self.what))?
+            .len();
+        leaf.truncate(length);
+        Ok(())
+    }
+}
+
+/// Seals a stream of unknown length in constant memory: at most two segments are held.
+///
+/// Fill [`Sealer::spare`] and say how much with [`Sealer::advance`], which hands out each leaf once it is certain not to
+/// be the last one; [`Sealer::finish`] pads and gives the rest.
+pub struct Sealer {
+    key: StreamKey,
+    index: u64,
+    length: u64,
+    /// A full segment that may turn out to be the last.
+    held: Option<BytesMut>,
+    /// The segment being filled: initialised to its full length, `filled` of it used.
+    current: BytesMut,
+    filled: usize,
+}
+
+impl Sealer {
+    /// Begins a stream under `key`.
+    pub fn new(key: StreamKey) -> Self {
+        Self { key, index: 0, length: 0, held: None, current: fresh_segment(), filled: 0 }
+    }
+
+    /// Plaintext bytes taken in so far.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Where the next plaintext bytes go; never empty.
+    pub fn spare(&mut self) -> &mut [u8] {
+        self.current.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// Takes the first `count` bytes of [`Sealer::spare`] as plaintext; returns a sealed leaf when one is complete.
+    ///
+    /// # Errors
+    /// When `count` exceeds the spare room, or the cryptographic library fails.
+    pub fn advance(&mut self, count: usize) -> Result<Option<Bytes>, EnvelopeError> {
+        if count == 0 {
+            return Ok(None);
+        }
+        let filled = self.filled.saturating_add(count);
+        if filled > SEGMENT_BYTES {
+            return Err(EnvelopeError::Length {
+                what: "a segment",
+                expected: SEGMENT,
+                found: u64::try_from(filled).unwrap_or(u64::MAX),
+            });
+        }
+        self.filled = filled;
+        self.length = self.length.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        let leaf = self.held.take().map(|segment| self.seal(segment, false)).transpose()?;
+        if filled == SEGMENT_BYTES {
+            self.held = Some(core::mem::replace(&mut self.current, fresh_segment()));
+            self.filled = 0;
+        }
+        Ok(leaf)
+    }
+
+    /// Ends the stream: an iterator over the remaining leaves, padding included.
+    pub fn finish(self) -> SealedTail {
+        let layout = Layout::of_plaintext(self.length);
+        SealedTail { sealer: self, layout }
+    }
+
+    fn seal(&mut self, mut segment: BytesMut, last: bool) -> Result<Bytes, EnvelopeError> {
+        self.key.seal(self.index, last, &mut segment)?;
+        self.index = self.index.saturating_add(1);
+        Ok(segment.freeze())
+    }
+}
+
+fn fresh_segment() -> BytesMut {
+    let mut segment = BytesMut::with_capacity(LEAF_BYTES);
+    segment.resize(SEGMENT_BYTES, 0);
+    segment
+}
+
+/// The leaves that are left when a stream ends; see [`Sealer::finish`].
+pub struct SealedTail {
+    sealer: Sealer,
+    layout: Layout,
+}
+
+impl SealedTail {
+    /// The layout of the whole stream.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+}
+
+impl Iterator for SealedTail {
+    type Item = Result<Bytes, EnvelopeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.sealer.index;
+        if index >= self.layout.segments() {
+            return None;
+        }
+        let last = self.layout.is_last(index);
+        let segment = match self.sealer.held.take() {
+            Some(full) => full,
+            None => {
+                let mut segment = core::mem::replace(&mut self.sealer.current, fresh_segment());
+                if let Some(padding) = segment.get_mut(self.sealer.filled..) {
+                    padding.fill(0);
+                }
+                self.sealer.filled = 0;
+                let length = self.layout.sealed_segment_length(index).saturating_sub(TAG);
+                segment.truncate(usize::try_from(length).unwrap_or(SEGMENT_BYTES));
+                segment
+            }
+        };
+        Some(self.sealer.seal(segment, last))
+    }
+}
+
+/// Opens segments of a stream, in any order.
+pub struct Opener {
+    key: StreamKey,
+    layout: Layout,
+}
+
+impl Opener {
+    /// Opens a stream with this layout.
+    pub fn new(key: StreamKey, layout: Layout) -> Self {
+        Self { key, layout }
+    }
+
+    /// The stream's layout.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Opens segment `index`, in place when `leaf` is the only reference to its bytes. The padding at the stream's end
+    /// is included.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Length`] when the leaf is not as long as the layout says, [`EnvelopeError::Tampered`] when its
+    /// tag does not fit.
+    pub fn open(&self, index: u64, leaf: Bytes) -> Result<Bytes, EnvelopeError> {
+        let expected = self.layout.sealed_segment_length(index);
+        let found = u64::try_from(leaf.len()).unwrap_or(u64::MAX);
+        if expected == 0 || expected != found {
+            return Err(EnvelopeError::Length { what: "a sealed segment", expected, found });
+        }
+        let mut leaf = leaf.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+        self.key.open(index, self.layout.is_last(index), &mut leaf)?;
+        Ok(leaf.freeze())
+    }
+}
+
+/// Seals a short plaintext as one stream, its length in front, so that it can be opened without knowing the length.
+/// Returns the leaves.
+///
+/// # Errors
+/// Only when the cryptographic library fails.
+pub fn seal_buffer(key: StreamKey, plaintext: &[u8]) -> Result<Vec<Bytes>, EnvelopeError> {
+    let mut sealer = Sealer::new(key);
+    let mut leaves = Vec::new();
+    let length = u64::try_from(plaintext.len()).unwrap_or(u64::MAX).to_be_bytes();
+    for mut rest in [length.as_slice(), plaintext] {
+        while !rest.is_empty() {
+            let spare = sealer.spare();
+            let count = spare.len().min(rest.len());
+            let (now, later) = rest.split_at(count);
+            if let Some(target) = spare.get_mut(..count) {
+                target.copy_from_slice(now);
+            }
+            leaves.extend(sealer.advance(count)?);
+            rest = later;
+        }
+    }
+    for leaf in sealer.finish() {
+        leaves.push(leaf?);
+    }
+    Ok(leaves)
+}
+
+/// Opens what [`seal_buffer`] sealed; `sealed` is the leaves joined.
+pub(crate) fn open_buffer(key: StreamKey, sealed: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+    let malformed = |why: &str| EnvelopeError::malformed("a sealed buffer", why);
+    let opener = Opener::new(key, Layout::of_sealed(u64::try_from(sealed.len()).unwrap_or(u64::MAX))?);
+    let mut plaintext = Vec::with_capacity(sealed.len());
+    for (index, leaf) in (0_u64..).zip(sealed.chunks(LEAF_BYTES)) {
+        plaintext.extend_from_slice(&opener.open(index, Bytes::copy_from_slice(leaf))?);
+    }
+    let (length, _) = plaintext.split_first_chunk::<8>().ok_or_else(|| malformed("no length"))?;
+    let length = usize::try_from(u64::from_be_bytes(*length)).unwrap_or(usize::MAX);
+    let end = length.checked_add(8).filter(|&end| end <= plaintext.len());
+    let end = end.ok_or_else(|| malformed("its length is beyond its end"))?;
+    if Layout::of_plaintext(u64::try_from(end).unwrap_or(u64::MAX)) != opener.layout() {
+        return Err(malformed("its padding is not the one its length asks for"));
+    }
+    plaintext.truncate(end);
+    plaintext.drain(..8);
+    Ok(plaintext)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key() -> StreamKey {
+        StreamKey::new(&[7; 32], "the content").unwrap()
+    }
+
+    fn plaintext(length: usize) -> Vec<u8> {
+        (0..length).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()
+    }
+
+    /// Feeds `plain` in pieces of `step` bytes.
+    fn seal(plain: &[u8], step: usize) -> Vec<Bytes> {
+        let mut sealer = Sealer::new(key());
+        let mut leaves = Vec::new();
+        let mut rest = plain;
+        while !rest.is_empty() {
+            let spare = sealer.spare();
+            let count = spare.len().min(rest.len()).min(step);
+            spare[..count].copy_from_slice(&rest[..count]);
+            leaves.extend(sealer.advance(count).unwrap());
+            rest = &rest[count..];
+        }
+        assert_eq!(sealer.length(), plain.len() as u64);
+        leaves.extend(sealer.finish().map(Result::unwrap));
+        leaves
+    }
+
+    fn open(leaves: &[Bytes], length: u64) -> Result<Vec<u8>, EnvelopeError> {
+        let opener = Opener::new(key(), Layout::of_plaintext(length));
+        let count = opener.layout().segments() as usize;
+        if leaves.len() != count {
+            return Err(EnvelopeError::Length {
+                what: "test",
+                expected: count as u64,
+                found: leaves.len() as u64,
+            });
+        }
+        let mut out = Vec::new();
+        for (i, leaf) in leaves.iter().enumerate() {
+            out.extend_from_slice(&opener.open(i as u64, leaf.clone())?);
+        }
+        out.truncate(length as usize);
+        Ok(out)
+    }
+
+    #[test]
+    fn nist_gcm_test_case_14() {
+        // McGrew and Viega, "The Galois/Counter Mode of Operation (GCM)", test case 14: zero key, zero nonce, zero block.
+        let key = StreamKey::new(&[0; 32], "test").unwrap();
+        let mut segment = BytesMut::zeroed(16);
+        key.seal(0, false, &mut segment).unwrap();
+        assert_eq!(hex::encode(&segment), "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919");
+    }
+
+    #[test]
+    fn a_stream_is_pinned() {
+        let leaves = seal(b"hansa", 5);
+        let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &leaves[0]);
+        assert_eq!((leaves.len(), leaves[0].len()), (1, 4112));
+        assert_eq!(hex::encode(sum), "dca79e50d89efb271031ffe40191552dac3739b4cd7c155e3afed14dd49d2a55");
+    }
+
+    #[test]
+    fn every_boundary_round_trips_whatever_the_pieces() {
+        let s = SEGMENT_BYTES;
+        for length in [0, 1, 4095, 4096, 4097, s - 1, s, s + 1, 2 * s - 1, 2 * s, 2 * s + 1, 3 * s + 5] {
+            let plain = plaintext(length);
+            let layout = Layout::of_plaintext(length as u64);
+            for step in [s, 65_537] {
+                let leaves = seal(&plain, step);
+                let lengths: Vec<_> = leaves.iter().map(|l| l.len() as u64).collect();
+                let expected: Vec<_> =
+                    (0..layout.segments()).map(|i| layout.sealed_segment_length(i)).collect();
+                assert_eq!(lengths, expected, "{length}");
+                assert_eq!(lengths.iter().sum::<u64>(), layout.sealed_length());
+                assert_eq!(Layout::of_sealed(layout.sealed_length()).unwrap(), layout);
+                assert!(leaves.iter().rev().skip(1).all(|l| l.len() == LEAF_BYTES));
+                assert!(open(&leaves, length as u64).unwrap() == plain, "{length} in steps of {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn order_truncation_extension_and_foreign_keys_are_detected() {
+        let length = (2 * SEGMENT_BYTES + 100) as u64;
+        let leaves = seal(&plaintext(length as usize), SEGMENT_BYTES);
+        assert_eq!(leaves.len(), 3);
+        let tampered = |leaves: &[Bytes]| matches!(open(leaves, length), Err(EnvelopeError::Tampered(_)));
+        assert!(tampered(&[leaves[1].clone(), leaves[0].clone(), leaves[2].clone()]));
+        assert!(tampered(&[leaves[0].clone(), leaves[0].clone(), leaves[2].clone()]));
+        assert!(open(&leaves[..2], length).is_err());
+        assert!(open(&[leaves.clone(), vec![leaves[2].clone()]].concat(), length).is_err());
+        // A stream cut at a segment boundary with its manifest's length forged to match.
+        let two = Opener::new(key(), Layout { padded: 2 * SEGMENT });
+        assert!(two.open(0, leaves[0].clone()).is_ok());
+        assert!(matches!(two.open(1, leaves[1].clone()), Err(EnvelopeError::Tampered(_))));
+        let other =
+            Opener::new(StreamKey::new(&[8; 32], "the content").unwrap(), Layout::of_plaintext(length));
+        assert!(matches!(other.open(0, leaves[0].clone()), Err(EnvelopeError::Tampered(_))));
+        assert!(matches!(other.open(3, leaves[0].clone()), Err(EnvelopeError::Length { .. })));
+        let short = leaves[0].slice(..LEAF_BYTES - 1);
+        assert!(matches!(other.open(0, short), Err(EnvelopeError::Length { .. })));
+    }
+
+    #[test]
+    fn every_byte_of_a_small_stream_counts() {
+        let leaf = seal(b"hansa", 5).remove(0);
+        for at in 0..leaf.len() {
+            let mut bad = BytesMut::from(leaf.as_ref());
+            bad[at] ^= 0x40;
+            assert!(matches!(open(&[bad.freeze()], 5), Err(EnvelopeError::Tampered(_))), "{at}");
+        }
+    }
+
+    #[test]
+    fn impossible_sealed_lengths_are_refused() {
+        for length in [0, 1, 16, 17, 4096, 4111, 4113, LEAF + 1, LEAF + 16, u64::MAX] {
+            assert!(Layout::of_sealed(length).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn buffers_round_trip_and_refuse_every_cut() {
+        for length in [0, 1, 4087, 4088, 4089, 5000] {
+            let plain = plaintext(length);
+            let sealed = seal_buffer(key(), &plain).unwrap().concat();
+            assert_eq!(open_buffer(key(), &sealed).unwrap(), plain);
+            for end in (0..sealed.len()).step_by(97) {
+                assert!(open_buffer(key(), &sealed[..end]).is_err(), "{end}");
+            }
+            assert!(open_buffer(key(), &[sealed.as_slice(), &[0]].concat()).is_err());
+        }
+        let long = plaintext(3 * SEGMENT_BYTES);
+        let leaves = seal_buffer(key(), &long).unwrap();
+        assert!(leaves.len() > 3);
+        assert!(open_buffer(key(), &leaves.concat()).unwrap() == long);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn any_single_change_is_detected(length in 0usize..2_200_000, segment in any::<prop::sample::Index>(), byte in any::<prop::sample::Index>(), bit in 0u8..8) {
+            let mut leaves = seal(&plaintext(length), SEGMENT_BYTES);
+            let segment = segment.index(leaves.len());
+            let mut bad = BytesMut::from(leaves[segment].as_ref());
+            let at = byte.index(bad.len());
+            bad[at] ^= 1 << bit;
+            leaves[segment] = bad.freeze();
+            prop_assert!(matches!(open(&leaves, length as u64), Err(EnvelopeError::Tampered(_))));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Everything that one version's data key is expanded to.
+//!
+//! HKDF-SHA256 (RFC 5869) with the version's random salt. AES-GCM by itself does not commit to its key; the 32-byte
+//! commitment in the object root does, so that nobody can serve one ciphertext that opens to two different plaintexts.
+
+use alloy_primitives::B256;
+use aws_lc_rs::{
+    hkdf::{HKDF_SHA256, KeyType, Prk, Salt},
+    hmac,
+};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::{ContentDigest, DataKey, EnvelopeError, StreamKey, secret::random};
+
+const CONTENT: &[u8] = b"hansa/v1 content";
+const MANIFEST: &[u8] = b"hansa/v1 manifest";
+const KEY_COMMITMENT: &[u8] = b"hansa/v1 key commitment";
+const PLAINTEXT_COMMITMENT: &[u8] = b"hansa/v1 plaintext commitment";
+
+/// The keys of one version of one object.
+pub struct VersionKeys {
+    salt: B256,
+    prk: Prk,
+    key_commitment: B256,
+}
+
+struct ThirtyTwo;
+
+impl KeyType for ThirtyTwo {
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+/// HKDF-Expand to 32 bytes.
+pub(crate) fn expand(prk: &Prk, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, EnvelopeError> {
+    let mut out = Zeroizing::new([0; 32]);
+    prk.expand(&[info], ThirtyTwo)
+        .and_then(|okm| okm.fill(out.as_mut_slice()))
+        .map_err(|_| EnvelopeError::Crypto("key derivation"))?;
+    Ok(out)
+}
+
+impl VersionKeys {
+    /// The keys of a new version under `dek`, with a fresh salt.
+    ///
+    /// # Errors
+    /// When the random generator fails.
+    pub fn create(dek: &DataKey) -> Result<Self, EnvelopeError> {
+        Self::derive(dek, B256::from(random::<32>()?))
+    }
+
+    /// The keys of a version whose `salt` is known.
+    ///
+    /// # Errors
+    /// Only when the cryptographic library fails.
+    pub fn derive(dek: &DataKey, salt: B256) -> Result<Self, EnvelopeError> {
+        let prk = Salt::new(HKDF_SHA256, salt.as_slice()).extract(dek.expose());
+        let key_commitment = B256::from(*expand(&prk, KEY_COMMITMENT)?);
+        Ok(Self { salt, prk, key_commitment })
+    }
+
+    /// Like [`VersionKeys::derive`], and checks that `dek` is the key that `key_commitment` was made with.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::WrongKey`] when it is not.
+    pub fn open(dek: &DataKey, salt: B256, key_commitment: B256) -> Result<Self, EnvelopeError> {
+        let keys = Self::derive(dek, salt)?;
+        let same: bool = keys.key_commitment.as_slice().ct_eq(key_commitment.as_slice()).into();
+        if same { Ok(keys) } else { Err(EnvelopeError::WrongKey) }
+    }
+
+    /// The salt, stored in clear in the object root.
+    pub fn salt(&self) -> B256 {
+        self.salt
+    }
+
+    /// Commits to data key and salt; stored in clear in the object root.
+    pub fn key_commitment(&self) -> B256 {
+        self.key_commitment
+    }
+
+    /// Seals and opens the content stream.
+    ///
+    /// # Errors
+    /// Only when the cryptographic library fails.
+    pub fn content(&self) -> Result<StreamKey, EnvelopeError> {
+        StreamKey::new(&*expand(&self.prk, CONTENT)?, "the content")
+    }
+
+    /// Seals and opens the manifest.
+    ///
+    /// # Errors
+    /// Only when the cryptographic library fails.
+    pub fn manifest(&self) -> Result<StreamKey, EnvelopeError> {
+        StreamKey::new(&*expand(&self.prk, MANIFEST)?, "the manifest")
+    }
+
+    /// The commitment to the plaintext that goes to the chain (MISSION C5): HMAC-SHA256, under a key that only holders
+    /// of the data key can derive, of the content digest ‖ size (8 bytes, big endian). Without the data key it tells
+    /// nothing, even of a plaintext with four possible values; with it, anybody can check a copy against the chain.
+    ///
+    /// # Errors
+    /// Only when the cryptographic library fails.
+    pub fn plaintext_commitment(&self, digest: &ContentDigest, size: u64) -> Result<B256, EnvelopeError> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, expand(&self.prk, PLAINTEXT_COMMITMENT)?.as_slice());
+        let mut context = hmac::Context::with_key(&key);
+        context.update(&digest.0);
+        context.update(&size.to_be_bytes());
+        B256::try_from(context.sign().as_ref()).map_err(|_| EnvelopeError::Crypto("HMAC"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_5869_test_case_1_through_the_same_library_calls() {
+        let prk =
+            Salt::new(HKDF_SHA256, &hex::decode("000102030405060708090a0b0c").unwrap()).extract(&[0x0b; 22]);
+        let okm = expand(&prk, &hex::decode("f0f1f2f3f4f5f6f7f8f9").unwrap()).unwrap();
+        let expected = "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865";
+        assert_eq!(hex::encode(*okm), expected[..64]);
+    }
+
+    #[test]
+    fn derivation_is_pinned() {
+        let keys = VersionKeys::derive(&DataKey::from_bytes([1; 32]), B256::repeat_byte(2)).unwrap();
+        let commitment = keys.plaintext_commitment(&ContentDigest([3; 32]), 4).unwrap();
+        assert_eq!(
+            (keys.key_commitment().to_string(), commitment.to_string()),
+            (
+                "0x95237e0a6a90adebc78ff550131a71209d82633c939be793c20445d6d042b8f6".to_owned(),
+                "0xb277aff004cd574a53a7fec42d108fd8be361e19f964e8ff9f5923c5aed6285d".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn another_key_or_salt_is_refused() {
+        let dek = DataKey::generate().unwrap();
+        let keys = VersionKeys::create(&dek).unwrap();
+        assert!(VersionKeys::open(&dek, keys.salt(), keys.key_commitment()).is_ok());
+        let other = DataKey::generate().unwrap();
+        for (dek, salt) in [(&other, keys.salt()), (&dek, B256::ZERO)] {
+            let refused = VersionKeys::open(dek, salt, keys.key_commitment());
+            assert!(matches!(refused, Err(EnvelopeError::WrongKey)));
+        }
+    }
+}
