@@ -10,8 +10,10 @@ use revm::{
     context_interface::result::{ExecutionResult, Output},
 };
 
+use hansa_types::TRANSACTION_GAS_MAX;
+
 use crate::{
-    BlockEnvironment, ExecutionError, Executor, StateView, TRANSACTION_GAS_MAX, executor::execution_error,
+    BlockEnvironment, ExecutionError, Executor, StateView, executor::execution_error,
 };
 
 /// The most gas a call may use; some 0.3 seconds of the slowest precompile.

@@ -15,11 +15,11 @@ use revm::{
     primitives::{eip4844::BLOB_BASE_FEE_UPDATE_FRACTION_PRAGUE, hardfork::SpecId},
 };
 
-use hansa_types::SignedTransaction;
+use hansa_types::{SignedTransaction, member_gas_quota};
 
 use crate::{
     AccountState, HISTORY_STORAGE_ADDRESS, SYSTEM_ADDRESS, StateChanges, StateError, StateView,
-    block_state::BlockState, call::CallOutcome, code_cache::CodeCache, rules::member_gas_quota,
+    block_state::BlockState, call::CallOutcome, code_cache::CodeCache,
 };
 
 /// Gas of a system call; far more than the history contract or the genesis initialisation needs.

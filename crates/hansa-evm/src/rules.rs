@@ -1,13 +1,7 @@
-//! The chain's own rules of execution, in figures.
+//! Addresses and code that the protocol itself relies on.
 
-use alloy_consensus::Transaction;
-use alloy_eips::{eip2935, eip7825};
+use alloy_eips::eip2935;
 use alloy_primitives::{Address, Bytes, address};
-
-use hansa_types::SignedTransaction;
-
-/// The most gas one transaction may ask for (EIP-7825).
-pub const TRANSACTION_GAS_MAX: u64 = eip7825::MAX_TX_GAS_LIMIT_OSAKA;
 
 /// Who makes the system call at the start of a block, and initialises predeployed contracts (EIP-2935).
 pub const SYSTEM_ADDRESS: Address = address!("0xfffffffffffffffffffffffffffffffffffffffe");
@@ -18,32 +12,4 @@ pub const HISTORY_STORAGE_ADDRESS: Address = eip2935::HISTORY_STORAGE_ADDRESS;
 /// Its code.
 pub fn history_storage_code() -> Bytes {
     eip2935::HISTORY_STORAGE_CODE.clone()
-}
-
-/// The gas that one member's transactions may use of a block: half of it, though never less than the largest
-/// transaction needs.
-pub const fn member_gas_quota(block_gas: u64) -> u64 {
-    let half = block_gas / 2;
-    if half > TRANSACTION_GAS_MAX { half } else { TRANSACTION_GAS_MAX }
-}
-
-/// The gas a transaction must offer before anything is executed: the greater of the intrinsic gas (Yellow Paper,
-/// EIP-2028, EIP-2930, EIP-3860) and the calldata floor (EIP-7623).
-pub fn intrinsic_gas(transaction: &SignedTransaction) -> u64 {
-    let input = transaction.input();
-    let zeros = input.iter().filter(|byte| **byte == 0).count() as u64;
-    let others = (input.len() as u64).saturating_sub(zeros);
-    let tokens = zeros.saturating_add(others.saturating_mul(4));
-    let mut gas = 21_000_u64.saturating_add(tokens.saturating_mul(4));
-    if transaction.is_create() {
-        let words = (input.len() as u64).div_ceil(32);
-        gas = gas.saturating_add(32_000).saturating_add(words.saturating_mul(2));
-    }
-    if let Some(list) = transaction.access_list() {
-        let slots: usize = list.iter().map(|item| item.storage_keys.len()).sum();
-        gas = gas
-            .saturating_add((list.len() as u64).saturating_mul(2_400))
-            .saturating_add((slots as u64).saturating_mul(1_900));
-    }
-    gas.max(21_000_u64.saturating_add(tokens.saturating_mul(10)))
 }

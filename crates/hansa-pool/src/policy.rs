@@ -1,0 +1,37 @@
+//! What the pool asks of its surroundings: who may send, and what time it is.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use alloy_primitives::{Address, U256};
+
+/// A registered account at the finalised head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderState {
+    /// The next nonce.
+    pub nonce: u64,
+    /// Wei.
+    pub balance: U256,
+}
+
+/// Knows who may send transactions.
+pub trait SenderPolicy: Send + Sync + 'static {
+    /// The account at the finalised head; `Ok(None)` when it is not registered, an error when nobody can tell.
+    #[expect(clippy::result_unit_err, reason = "the pool's answer is the same whatever the cause")]
+    fn sender(&self, address: Address) -> Result<Option<SenderState>, ()>;
+}
+
+/// Tells the time.
+pub trait Clock: Send + Sync + 'static {
+    /// Seconds since any fixed moment.
+    fn seconds(&self) -> u64;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn seconds(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+    }
+}

@@ -1,0 +1,285 @@
+//! The pool itself: admission, lookup, wake-ups.
+
+use std::{
+    collections::VecDeque,
+    num::NonZeroUsize,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use alloy_consensus::{Transaction, transaction::SignerRecoverable};
+use alloy_eips::eip2718::Decodable2718;
+use alloy_primitives::{Address, B256};
+use lru::LruCache;
+use parking_lot::{Mutex, MutexGuard};
+use rayon::prelude::*;
+use tokio::sync::{broadcast, watch};
+
+use hansa_types::SignedTransaction;
+
+use crate::{
+    Best, Clock, Origin, PoolConfig, PoolError, PooledTransaction, SenderPolicy, SystemClock, admission,
+    queues::Queues,
+};
+
+/// Recovered senders remembered beyond a transaction's stay in the pool.
+const SENDERS_REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
+
+/// Admitted transactions that a slow subscriber may fall behind.
+const SUBSCRIBER_LAG_MAX: usize = 16_384;
+
+/// Pending transactions of all members. Cloning shares the pool.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+struct Shared {
+    config: PoolConfig,
+    clock: Arc<dyn Clock>,
+    policy: OnceLock<Arc<dyn SenderPolicy>>,
+    queues: Mutex<Queues>,
+    senders: Mutex<LruCache<B256, Address>>,
+    turn: AtomicUsize,
+    admitted: watch::Sender<u64>,
+    new: broadcast::Sender<Arc<PooledTransaction>>,
+}
+
+/// How full the pool is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// Transactions held.
+    pub transactions: usize,
+    /// Bytes of their encodings.
+    pub bytes: usize,
+    /// Accounts that sent them.
+    pub senders: usize,
+}
+
+impl Pool {
+    /// An empty pool on the machine's clock. It admits nothing until [`Pool::attach`] was called.
+    pub fn new(config: PoolConfig) -> Self {
+        Self::with_clock(config, Arc::new(SystemClock))
+    }
+
+    /// An empty pool on another clock.
+    pub fn with_clock(config: PoolConfig, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Shared {
+            config,
+            clock,
+            policy: OnceLock::new(),
+            queues: Mutex::default(),
+            senders: Mutex::new(LruCache::new(SENDERS_REMEMBERED)),
+            turn: AtomicUsize::new(0),
+            admitted: watch::Sender::new(0),
+            new: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
+        }))
+    }
+
+    /// Tells the pool who may send; the ledger does so when it opens. Only the first call counts.
+    pub fn attach(&self, policy: Arc<dyn SenderPolicy>) {
+        let _ = self.0.policy.set(policy);
+    }
+
+    /// The sizes given at creation.
+    pub fn config(&self) -> &PoolConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.0.queues.lock()
+    }
+
+    /// Admits a transaction of this node's own users and returns its hash.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub fn add(&self, transaction: SignedTransaction) -> Result<B256, PoolError> {
+        self.admit(transaction, Origin::Local)
+    }
+
+    /// Admits an EIP-2718 encoded transaction.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub fn add_encoded(&self, bytes: &[u8], origin: Origin) -> Result<B256, PoolError> {
+        let limit = self.0.config.transaction_bytes_max;
+        if bytes.len() > limit {
+            return Err(PoolError::TooLarge { bytes: bytes.len(), limit });
+        }
+        let transaction = SignedTransaction::decode_2718_exact(bytes).map_err(|_| PoolError::Malformed)?;
+        self.admit(transaction, origin)
+    }
+
+    /// Admits several transactions in their order, after recovering the senders in parallel.
+    pub fn add_many(
+        &self,
+        transactions: Vec<SignedTransaction>,
+        origin: Origin,
+    ) -> Vec<Result<B256, PoolError>> {
+        let prepared: Vec<_> =
+            transactions.into_par_iter().with_min_len(8).map(|tx| self.prepare(tx, origin)).collect();
+        let results: Vec<_> =
+            prepared.into_iter().map(|prepared| prepared.and_then(|tx| self.insert(tx))).collect();
+        if results.iter().any(Result::is_ok) {
+            self.wake();
+        }
+        results
+    }
+
+    fn admit(&self, transaction: SignedTransaction, origin: Origin) -> Result<B256, PoolError> {
+        let prepared = self.prepare(transaction, origin)?;
+        let hash = self.insert(prepared)?;
+        self.wake();
+        Ok(hash)
+    }
+
+    /// Everything that does not depend on what else is pending.
+    fn prepare(&self, transaction: SignedTransaction, origin: Origin) -> Result<PooledTransaction, PoolError> {
+        let bytes = admission::check(&transaction, &self.0.config)?;
+        let hash = *transaction.tx_hash();
+        if self.contains(&hash) {
+            return Err(PoolError::AlreadyKnown);
+        }
+        let sender = self.recover(&transaction)?;
+        Ok(PooledTransaction {
+            hash,
+            sender,
+            transaction,
+            bytes,
+            origin,
+            admitted_at: self.0.clock.seconds(),
+        })
+    }
+
+    fn insert(&self, prepared: PooledTransaction) -> Result<B256, PoolError> {
+        self.check_state(&prepared)?;
+        let hash = prepared.hash;
+        let pooled = Arc::new(prepared);
+        {
+            let mut queues = self.queues();
+            queues.expire(self.oldest_allowed());
+            queues.insert(pooled.clone(), &self.0.config)?;
+        }
+        // Nobody listening is no error.
+        let _ = self.0.new.send(pooled);
+        Ok(hash)
+    }
+
+    fn check_state(&self, prepared: &PooledTransaction) -> Result<(), PoolError> {
+        let policy = self.0.policy.get().ok_or(PoolError::NotReady)?;
+        let state = policy
+            .sender(prepared.sender)
+            .map_err(|()| PoolError::NotReady)?
+            .ok_or(PoolError::UnregisteredSender(prepared.sender))?;
+        let (transaction, next) = (prepared.nonce(), state.nonce);
+        if transaction < next {
+            return Err(PoolError::NonceTooLow { transaction, next });
+        }
+        if transaction >= next.saturating_add(self.0.config.nonce_window) {
+            return Err(PoolError::NonceTooHigh { transaction, next });
+        }
+        let value = prepared.transaction.value();
+        if value > state.balance {
+            return Err(PoolError::InsufficientBalance { balance: state.balance, value });
+        }
+        Ok(())
+    }
+
+    fn oldest_allowed(&self) -> u64 {
+        self.0.clock.seconds().saturating_sub(self.0.config.lifetime_seconds)
+    }
+
+    fn wake(&self) {
+        self.0.admitted.send_modify(|generation| *generation = generation.wrapping_add(1));
+    }
+
+    /// The signer, recovered at most once per transaction while it is remembered. For verifying blocks; refuses
+    /// malleable signatures.
+    ///
+    /// # Errors
+    /// [`PoolError::Signature`].
+    pub fn recover(&self, transaction: &SignedTransaction) -> Result<Address, PoolError> {
+        let hash = transaction.tx_hash();
+        if let Some(sender) = self.sender_of(hash) {
+            return Ok(sender);
+        }
+        let sender = transaction.recover_signer().map_err(|_| PoolError::Signature)?;
+        self.0.senders.lock().put(*hash, sender);
+        Ok(sender)
+    }
+
+    /// The signer of a transaction whose signature was checked here lately.
+    pub fn sender_of(&self, hash: &B256) -> Option<Address> {
+        self.0.senders.lock().get(hash).copied()
+    }
+
+    /// A pending transaction.
+    pub fn get(&self, hash: &B256) -> Option<Arc<PooledTransaction>> {
+        self.queues().find(hash)
+    }
+
+    /// Whether a transaction is pending.
+    pub fn contains(&self, hash: &B256) -> bool {
+        self.queues().contains(hash)
+    }
+
+    /// The nonce that the sender's next transaction should have: after those pending without a gap. `None` when
+    /// nothing of it is pending.
+    pub fn next_nonce(&self, sender: Address) -> Option<u64> {
+        let next = self.0.policy.get()?.sender(sender).ok()??.nonce;
+        self.queues().next_nonce(&sender, next)
+    }
+
+    /// Pending transactions, oldest first.
+    pub fn pending(&self, limit: usize) -> Vec<Arc<PooledTransaction>> {
+        self.queues().oldest(limit)
+    }
+
+    /// How full the pool is.
+    pub fn status(&self) -> PoolStatus {
+        let queues = self.queues();
+        PoolStatus { transactions: queues.len(), bytes: queues.bytes(), senders: queues.senders() }
+    }
+
+    /// Executable transactions on a state in which `nonce_of` tells each account's next nonce (`None`: may not send).
+    /// The senders take turns; who begins changes from call to call.
+    pub fn best(&self, mut nonce_of: impl FnMut(Address) -> Option<u64>) -> Best {
+        let mut addresses = self.queues().addresses();
+        addresses.sort_unstable();
+        let begin = self.0.turn.fetch_add(1, Ordering::Relaxed).checked_rem(addresses.len()).unwrap_or(0);
+        addresses.rotate_left(begin);
+        let turns: VecDeque<_> =
+            addresses.into_iter().filter_map(|sender| Some((sender, nonce_of(sender)?))).collect();
+        Best::new(self.clone(), turns)
+    }
+
+    /// Drops a transaction that turned out never to be executable.
+    pub fn remove(&self, hash: &B256) {
+        self.queues().remove(hash);
+    }
+
+    /// Drops what a finalised block made obsolete: everything below these accounts' next nonces (`None`: the account
+    /// is no longer registered), and what expired meanwhile.
+    pub fn on_finalised(&self, accounts: impl IntoIterator<Item = (Address, Option<u64>)>) {
+        let mut queues = self.queues();
+        for (sender, next) in accounts {
+            match next {
+                Some(next) => queues.advance(&sender, next),
+                None => queues.remove_sender(&sender),
+            }
+        }
+        queues.expire(self.oldest_allowed());
+    }
+
+    /// Changes whenever something was admitted: the proposer waits on it.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.0.admitted.subscribe()
+    }
+
+    /// Every newly admitted transaction, for gossip and `newPendingTransactions`. A subscriber that falls 16,384
+    /// behind loses the oldest.
+    pub fn subscribe_new(&self) -> broadcast::Receiver<Arc<PooledTransaction>> {
+        self.0.new.subscribe()
+    }
+}

@@ -1,0 +1,47 @@
+//! The chain's own rules about transactions, in figures; pool and execution apply the same.
+
+use alloy_consensus::Transaction;
+use alloy_eips::eip7825;
+
+use crate::SignedTransaction;
+
+/// The most gas one transaction may ask for (EIP-7825).
+pub const TRANSACTION_GAS_MAX: u64 = eip7825::MAX_TX_GAS_LIMIT_OSAKA;
+
+/// The longest transaction that is accepted, EIP-2718 encoded, in bytes.
+pub const TRANSACTION_BYTES_MAX: usize = 128 * 1024;
+
+/// The longest creation code, in bytes (EIP-3860).
+pub const INITCODE_BYTES_MAX: usize = 49_152;
+
+/// The most bytes that the transactions of one block may have together: half of [`crate::MAX_BLOCK_BYTES`], so that
+/// header and consensus data always fit.
+pub const BODY_BYTES_MAX: usize = crate::MAX_BLOCK_BYTES / 2;
+
+/// The gas that one member's transactions may use of a block: half of it, though never less than the largest
+/// transaction needs.
+pub const fn member_gas_quota(block_gas: u64) -> u64 {
+    let half = block_gas / 2;
+    if half > TRANSACTION_GAS_MAX { half } else { TRANSACTION_GAS_MAX }
+}
+
+/// The gas a transaction must offer before anything is executed: the greater of the intrinsic gas (Yellow Paper,
+/// EIP-2028, EIP-2930, EIP-3860) and the calldata floor (EIP-7623).
+pub fn intrinsic_gas(transaction: &SignedTransaction) -> u64 {
+    let input = transaction.input();
+    let zeros = input.iter().filter(|byte| **byte == 0).count() as u64;
+    let others = (input.len() as u64).saturating_sub(zeros);
+    let tokens = zeros.saturating_add(others.saturating_mul(4));
+    let mut gas = 21_000_u64.saturating_add(tokens.saturating_mul(4));
+    if transaction.is_create() {
+        let words = (input.len() as u64).div_ceil(32);
+        gas = gas.saturating_add(32_000).saturating_add(words.saturating_mul(2));
+    }
+    if let Some(list) = transaction.access_list() {
+        let slots: usize = list.iter().map(|item| item.storage_keys.len()).sum();
+        gas = gas
+            .saturating_add((list.len() as u64).saturating_mul(2_400))
+            .saturating_add((slots as u64).saturating_mul(1_900));
+    }
+    gas.max(21_000_u64.saturating_add(tokens.saturating_mul(10)))
+}
