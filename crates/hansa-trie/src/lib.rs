@@ -1,1 +1,52 @@
 //! Keeps Ethereum's state trie over a key-value store.
+//!
+//! [`StateStore`] is the finalised state with its caches, [`StateView`] the state after one block: the finalised head, or
+//! any number of blocks above it that are not final, in any number of branches. A view never changes; a block's changes
+//! make a child view with the new root, in memory. Finalising is the caller's: it lets the view put what it needs into the
+//! batch that makes the block the head.
+//!
+//! The trie is the only copy of the state. Nodes are kept by path, the leaves inside their branches; every node that is
+//! read is checked against the hash by which its parent names it. Changed nodes are not written with every block: a short
+//! record of the block's changes is, and the nodes once some thousands have gathered, each in its last form. Opening reads
+//! the records again and compares the root. Older states than the head cannot be opened.
+//!
+//! Readers and commits: a view carries a snapshot of the store as it was when the nodes were last written, and every node
+//! changed since in memory, so readers take no lock and see one state for as long as they keep the view.
+
+mod account;
+mod bytes;
+mod cache;
+mod edit;
+mod error;
+mod flush;
+mod key;
+mod node;
+mod nodes;
+mod page;
+mod proof;
+mod rlp;
+mod store;
+mod update;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use hansa_kv::Space;
+
+pub use account::Account;
+pub use error::TrieError;
+pub use proof::{AccountProof, SlotProof};
+pub use store::{StagedState, StateStore, TrieConfig};
+pub use update::{AccountUpdate, StateUpdate};
+pub use view::StateView;
+
+pub(crate) const NODES: Space = Space::new("state-nodes");
+pub(crate) const RECORDS: Space = Space::new("state-records");
+pub(crate) const CODE: Space = Space::new("state-code");
+
+/// The spaces that the state is kept in: the store must be opened with them.
+pub const SPACES: [Space; 3] = [NODES, RECORDS, CODE];
+
+/// Those of [`SPACES`] whose values are mostly hashes, which no compression shortens.
+pub const INCOMPRESSIBLE: [Space; 1] = [NODES];

@@ -1,0 +1,114 @@
+//! Accounts: as callers see them, and as leaves of the state trie.
+
+use alloy_primitives::{B256, KECCAK256_EMPTY, U256};
+
+use crate::bytes::{put_uint, take_array, take_uint};
+use crate::cache::{Caches, NodeCache};
+use crate::flush::Flush;
+use crate::node::{Child, TrieValue};
+use crate::rlp;
+
+/// An account without its storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Transactions sent, or contracts created.
+    pub nonce: u64,
+    /// Wei.
+    pub balance: U256,
+    /// keccak-256 of the code; that of nothing for an account without code.
+    pub code_hash: B256,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self { nonce: 0, balance: U256::ZERO, code_hash: KECCAK256_EMPTY }
+    }
+}
+
+/// An account with the root of its storage trie.
+#[derive(Clone, Debug)]
+pub(crate) struct AccountLeaf {
+    pub(crate) account: Account,
+    pub(crate) storage: Child<U256>,
+}
+
+impl PartialEq for AccountLeaf {
+    fn eq(&self, other: &Self) -> bool {
+        self.account == other.account && self.storage.root_hash() == other.storage.root_hash()
+    }
+}
+
+const HAS_CODE: u8 = 1;
+const HAS_STORAGE: u8 = 2;
+
+impl TrieValue for AccountLeaf {
+    fn put_rlp(&self, out: &mut Vec<u8>) {
+        let balance = self.account.balance.to_be_bytes::<32>();
+        let nonce = self.account.nonce.to_be_bytes();
+        let payload = rlp::uint_length(&nonce) + rlp::uint_length(&balance) + 66;
+        rlp::put_list_header(payload, out);
+        rlp::put_uint(&nonce, out);
+        rlp::put_uint(&balance, out);
+        rlp::put_hash(&self.storage.root_hash(), out);
+        rlp::put_hash(&self.account.code_hash, out);
+    }
+
+    fn put_page(&self, out: &mut Vec<u8>) {
+        let has_code = self.account.code_hash != KECCAK256_EMPTY;
+        let has_storage = !self.storage.is_empty();
+        out.push(if has_code { HAS_CODE } else { 0 } | if has_storage { HAS_STORAGE } else { 0 });
+        put_uint(&self.account.nonce.to_be_bytes(), out);
+        put_uint(&self.account.balance.to_be_bytes::<32>(), out);
+        if has_code {
+            out.extend_from_slice(self.account.code_hash.as_slice());
+        }
+        if has_storage {
+            out.extend_from_slice(self.storage.root_hash().as_slice());
+        }
+    }
+
+    fn take_page(page: &mut &[u8]) -> Option<Self> {
+        let [flags] = take_array(page)?;
+        let nonce = u64::from_be_bytes(take_uint(page)?);
+        let balance = U256::from_be_bytes::<32>(take_uint(page)?);
+        let code_hash = if flags & HAS_CODE == 0 { KECCAK256_EMPTY } else { B256::from(take_array(page)?) };
+        let storage = if flags & HAS_STORAGE == 0 {
+            Child::Empty
+        } else {
+            Child::stored(B256::from(take_array(page)?))
+        };
+        Some(Self { account: Account { nonce, balance, code_hash }, storage })
+    }
+
+    fn written(&self, key: &B256, flush: &mut Flush<'_>) -> Option<Self> {
+        self.storage.born()?;
+        Some(Self { account: self.account, storage: flush.tree(Some(key), &self.storage) })
+    }
+
+    fn settled(&self, version: u64) -> Option<Self> {
+        let is_stored = self.storage.born()? <= version;
+        is_stored.then(|| Self { account: self.account, storage: Child::stored(self.storage.root_hash()) })
+    }
+
+    fn cache(caches: &Caches) -> &NodeCache<Self> {
+        &caches.accounts
+    }
+}
+
+impl TrieValue for U256 {
+    fn put_rlp(&self, out: &mut Vec<u8>) {
+        rlp::put_uint(&self.to_be_bytes::<32>(), out);
+    }
+
+    fn put_page(&self, out: &mut Vec<u8>) {
+        put_uint(&self.to_be_bytes::<32>(), out);
+    }
+
+    fn take_page(page: &mut &[u8]) -> Option<Self> {
+        Some(Self::from_be_bytes::<32>(take_uint(page)?))
+    }
+
+    fn cache(caches: &Caches) -> &NodeCache<Self> {
+        &caches.storage
+    }
+}

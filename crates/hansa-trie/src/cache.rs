@@ -1,0 +1,91 @@
+//! Nodes read from the store or just written to it, most recently used kept.
+//!
+//! They are found by hash, so what is cached is right whatever has been committed or dropped since: there is nothing to
+//! invalidate. Cached nodes refer to other branches by name only, so that letting one go frees it.
+
+use std::mem::size_of;
+
+use alloy_primitives::{B256, map::FbBuildHasher};
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use crate::account::AccountLeaf;
+use crate::key::shared_nibbles;
+use crate::node::{Branch, Child, Leaf};
+
+const SHARDS: usize = 16;
+
+/// The caches of both kinds of tries.
+pub(crate) struct Caches {
+    pub(crate) accounts: NodeCache<AccountLeaf>,
+    pub(crate) storage: NodeCache<alloy_primitives::U256>,
+}
+
+impl Caches {
+    /// A quarter for accounts, the rest for storage.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { accounts: NodeCache::new(bytes_max / 4), storage: NodeCache::new(bytes_max / 4 * 3) }
+    }
+}
+
+/// Nodes of one kind, by the hash that names them.
+pub(crate) struct NodeCache<V> {
+    shards: [Mutex<Shard<V>>; SHARDS],
+    shard_bytes_max: usize,
+}
+
+struct Shard<V> {
+    nodes: LruCache<B256, Child<V>, FbBuildHasher<32>>,
+    bytes: usize,
+}
+
+impl<V> NodeCache<V> {
+    fn new(bytes_max: usize) -> Self {
+        let shard = |_| {
+            Mutex::new(Shard { nodes: LruCache::unbounded_with_hasher(FbBuildHasher::default()), bytes: 0 })
+        };
+        Self { shards: std::array::from_fn(shard), shard_bytes_max: bytes_max / SHARDS }
+    }
+
+    /// The node with this hash, if it is cached and lies below `start` nibbles of `path`.
+    pub(crate) fn node(&self, hash: &B256, path: &B256, start: usize) -> Option<Child<V>> {
+        let mut shard = self.shard(hash).lock();
+        let node = shard.nodes.get(hash)?;
+        let is_here = match node {
+            Child::Branch(branch) => branch.start == start && shared_nibbles(&branch.path, path) >= start,
+            Child::Leaf(leaf) => shared_nibbles(&leaf.key, path) >= start,
+            Child::Empty | Child::Stored(_) => false,
+        };
+        is_here.then(|| node.clone())
+    }
+
+    /// Keeps a node whose branches below it are all [`Child::Stored`].
+    pub(crate) fn keep(&self, hash: B256, node: Child<V>) {
+        let mut shard = self.shard(&hash).lock();
+        shard.bytes += weight(&node);
+        if let Some((_, replaced)) = shard.nodes.push(hash, node) {
+            shard.bytes = shard.bytes.saturating_sub(weight(&replaced));
+        }
+        while shard.bytes > self.shard_bytes_max {
+            let Some((_, evicted)) = shard.nodes.pop_lru() else { break };
+            shard.bytes = shard.bytes.saturating_sub(weight(&evicted));
+        }
+    }
+
+    fn shard(&self, hash: &B256) -> &Mutex<Shard<V>> {
+        &self.shards[usize::from(hash[31]) % SHARDS]
+    }
+}
+
+/// Roughly what a node takes, in bytes, with its leaves and its place in the cache.
+fn weight<V>(node: &Child<V>) -> usize {
+    const ENTRY: usize = 128;
+    let leaf = size_of::<Leaf<V>>() + 16;
+    match node {
+        Child::Branch(branch) => {
+            let leaves = branch.children.iter().filter(|child| matches!(child, Child::Leaf(_))).count();
+            ENTRY + size_of::<Branch<V>>() + 16 + leaves * leaf
+        }
+        _ => ENTRY + leaf,
+    }
+}

@@ -1,0 +1,210 @@
+//! The trie in memory: immutable nodes, shared between all versions that contain them.
+//!
+//! An extension and the branch below it are one [`Branch`] here; leaves live in their parent. What has not been changed
+//! since it was written is named by [`Child::Stored`] and loaded when it is needed.
+
+use std::sync::Arc;
+
+use alloy_primitives::{B256, keccak256};
+use alloy_trie::EMPTY_ROOT_HASH;
+
+use crate::cache::{Caches, NodeCache};
+use crate::flush::Flush;
+use crate::rlp;
+
+/// What a trie holds under its keys.
+pub(crate) trait TrieValue: Clone + PartialEq + Send + Sync + Sized + 'static {
+    /// Appends the RLP that Ethereum stores in a leaf.
+    fn put_rlp(&self, out: &mut Vec<u8>);
+    /// Appends the form kept in a page.
+    fn put_page(&self, out: &mut Vec<u8>);
+    /// Reads the form kept in a page.
+    fn take_page(page: &mut &[u8]) -> Option<Self>;
+    /// Writes out what hangs below the value; gives the value that refers to it as stored, if that differs.
+    fn written(&self, _key: &B256, _flush: &mut Flush<'_>) -> Option<Self> {
+        None
+    }
+    /// The value that refers to what hangs below it as stored, if that is in memory though `version` is in the store.
+    fn settled(&self, _version: u64) -> Option<Self> {
+        None
+    }
+    /// Where such nodes are cached.
+    fn cache(caches: &Caches) -> &NodeCache<Self>;
+}
+
+/// How a parent names a node: its keccak-256, or its RLP where that is shorter than 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeRef {
+    length: u8,
+    bytes: [u8; 32],
+}
+
+impl NodeRef {
+    /// The name of a node with this RLP.
+    pub(crate) fn of(rlp: &[u8]) -> Self {
+        match rlp.len() {
+            length @ 0..32 => {
+                let mut bytes = [0; 32];
+                bytes[..length].copy_from_slice(rlp);
+                Self { length: length as u8, bytes }
+            }
+            _ => Self::hash(keccak256(rlp)),
+        }
+    }
+
+    pub(crate) const fn hash(hash: B256) -> Self {
+        Self { length: 32, bytes: hash.0 }
+    }
+
+    /// From the bytes of [`Self::as_bytes`].
+    pub(crate) fn from_bytes(from: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 32];
+        bytes.get_mut(..from.len())?.copy_from_slice(from);
+        Some(Self { length: from.len() as u8, bytes })
+    }
+
+    /// The hash, or the RLP if shorter.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
+    /// The node's keccak-256: the root hash if the node is the root.
+    pub(crate) fn root_hash(&self) -> B256 {
+        if self.length == 32 { B256::new(self.bytes) } else { keccak256(self.as_bytes()) }
+    }
+
+    pub(crate) const fn rlp_length(&self) -> usize {
+        if self.length == 32 { 33 } else { self.length as usize }
+    }
+
+    pub(crate) fn put_rlp(&self, out: &mut Vec<u8>) {
+        if self.length == 32 {
+            out.push(0xa0);
+        }
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+/// What is at one place of a trie.
+#[derive(Debug)]
+pub(crate) enum Child<V> {
+    /// Nothing.
+    Empty,
+    /// A branch (or, at the root, a leaf) that is in the store.
+    Stored(NodeRef),
+    /// A branch in memory.
+    Branch(Arc<Branch<V>>),
+    /// A single key.
+    Leaf(Arc<Leaf<V>>),
+}
+
+/// Two or more keys that share their first `depth` nibbles and differ in the next.
+#[derive(Debug)]
+pub(crate) struct Branch<V> {
+    /// The shared nibbles; the rest zero.
+    pub(crate) path: B256,
+    /// Nibbles spent above this node: where `start < depth`, the node begins with an extension.
+    pub(crate) start: usize,
+    /// Nibbles spent above the children's own.
+    pub(crate) depth: usize,
+    /// The version of the state that made this node; 0 if it came from the store.
+    pub(crate) born: u64,
+    /// How the parent names it.
+    pub(crate) reference: NodeRef,
+    /// By the nibble at `depth`.
+    pub(crate) children: [Child<V>; 16],
+}
+
+/// One key with its value.
+#[derive(Debug)]
+pub(crate) struct Leaf<V> {
+    pub(crate) key: B256,
+    pub(crate) value: V,
+    /// As for [`Branch`].
+    pub(crate) born: u64,
+    /// How the parent names it, at the depth where it is.
+    pub(crate) reference: NodeRef,
+}
+
+impl<V> Clone for Child<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Empty => Self::Empty,
+            Self::Stored(reference) => Self::Stored(*reference),
+            Self::Branch(branch) => Self::Branch(Arc::clone(branch)),
+            Self::Leaf(leaf) => Self::Leaf(Arc::clone(leaf)),
+        }
+    }
+}
+
+impl<V> Child<V> {
+    /// A trie in the store, by its root hash.
+    pub(crate) fn stored(root: B256) -> Self {
+        if root == EMPTY_ROOT_HASH { Self::Empty } else { Self::Stored(NodeRef::hash(root)) }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// How a parent names it; none if there is nothing.
+    pub(crate) fn reference(&self) -> Option<&NodeRef> {
+        match self {
+            Self::Empty => None,
+            Self::Stored(reference) => Some(reference),
+            Self::Branch(branch) => Some(&branch.reference),
+            Self::Leaf(leaf) => Some(&leaf.reference),
+        }
+    }
+
+    /// The root hash of the trie that has this node as its root.
+    pub(crate) fn root_hash(&self) -> B256 {
+        self.reference().map_or(EMPTY_ROOT_HASH, NodeRef::root_hash)
+    }
+
+    /// The version that made it; none where it is not in memory.
+    pub(crate) fn born(&self) -> Option<u64> {
+        match self {
+            Self::Empty | Self::Stored(_) => None,
+            Self::Branch(branch) => Some(branch.born),
+            Self::Leaf(leaf) => Some(leaf.born),
+        }
+    }
+}
+
+/// Makes nodes, with the buffers their encoding needs.
+#[derive(Default)]
+pub(crate) struct Forge {
+    rlp: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Forge {
+    pub(crate) fn leaf<V: TrieValue>(
+        &mut self,
+        key: B256,
+        value: V,
+        start: usize,
+        born: u64,
+    ) -> Arc<Leaf<V>> {
+        rlp::leaf(&key, start, &value, &mut self.rlp, &mut self.value);
+        Arc::new(Leaf { key, value, born, reference: NodeRef::of(&self.rlp) })
+    }
+
+    /// `path` counts up to `depth`, where it must be truncated.
+    pub(crate) fn branch<V: TrieValue>(
+        &mut self,
+        path: B256,
+        (start, depth): (usize, usize),
+        children: [Child<V>; 16],
+        born: u64,
+    ) -> Arc<Branch<V>> {
+        rlp::branch(&children, &mut self.rlp);
+        let mut reference = NodeRef::of(&self.rlp);
+        if start < depth {
+            rlp::extension(&path, start, depth, &reference, &mut self.rlp);
+            reference = NodeRef::of(&self.rlp);
+        }
+        Arc::new(Branch { path, start, depth, born, reference, children })
+    }
+}

@@ -1,0 +1,139 @@
+//! How nodes are kept: a page for each branch, with its leaves inside; keyed by where it is in the trie.
+//!
+//! Each value is stored once, and reading a page recomputes its hash. Layout, integers big-endian:
+//!
+//! ```text
+//! key    0 ‖ path                     of the account trie      path: nibbles packed, then their number (1 byte)
+//!        1 ‖ keccak(address) ‖ path   of a storage trie
+//! page   1 ‖ extension length (1) ‖ extension nibbles packed ‖ mask of stored children (2) ‖ mask of leaves (2)
+//!          ‖ for each child by nibble: name length (1) ‖ name, or rest of the key packed ‖ value
+//!        2 ‖ rest of the key packed ‖ value          a trie of a single key
+//! ```
+
+use std::array;
+
+use alloy_primitives::B256;
+
+use crate::bytes::{take, take_array};
+use crate::key::{KEY_NIBBLES, extended, pack, unpack};
+use crate::node::{Branch, Child, Forge, Leaf, NodeRef, TrieValue};
+
+const BRANCH: u8 = 1;
+const LEAF: u8 = 2;
+
+/// Where the page of a node below `start` nibbles of `path` is kept, in the trie of `owner` or of all accounts.
+pub(crate) fn key(owner: Option<&B256>, path: &B256, start: usize) -> Vec<u8> {
+    let mut key = Vec::with_capacity(34 + start.div_ceil(2));
+    match owner {
+        Some(owner) => {
+            key.push(1);
+            key.extend_from_slice(owner.as_slice());
+        }
+        None => key.push(0),
+    }
+    pack(path, 0, start, &mut key);
+    key.push(start as u8);
+    key
+}
+
+/// What the keys of all pages of a storage trie begin with.
+pub(crate) fn storage_prefix(owner: &B256) -> Vec<u8> {
+    let mut prefix = vec![1];
+    prefix.extend_from_slice(owner.as_slice());
+    prefix
+}
+
+/// The page of a branch, all of whose children are leaves or stored.
+pub(crate) fn of_branch<V: TrieValue>(branch: &Branch<V>) -> Vec<u8> {
+    let mut page = Vec::with_capacity(640);
+    page.push(BRANCH);
+    page.push((branch.depth - branch.start) as u8);
+    pack(&branch.path, branch.start, branch.depth, &mut page);
+    let mask = |wanted: fn(&Child<V>) -> bool| {
+        branch.children.iter().rev().fold(0u16, |mask, child| mask << 1 | u16::from(wanted(child)))
+    };
+    page.extend_from_slice(&mask(|child| matches!(child, Child::Stored(_) | Child::Branch(_))).to_be_bytes());
+    page.extend_from_slice(&mask(|child| matches!(child, Child::Leaf(_))).to_be_bytes());
+    for child in &branch.children {
+        match child {
+            Child::Empty => {}
+            Child::Leaf(leaf) => put_leaf(leaf, branch.depth + 1, &mut page),
+            Child::Stored(reference) => put_reference(reference, &mut page),
+            Child::Branch(branch) => put_reference(&branch.reference, &mut page),
+        }
+    }
+    page
+}
+
+/// The page of a trie with a single key.
+pub(crate) fn of_leaf<V: TrieValue>(leaf: &Leaf<V>) -> Vec<u8> {
+    let mut page = vec![LEAF];
+    put_leaf(leaf, 0, &mut page);
+    page
+}
+
+/// Reads the page of the node below `start` nibbles of `path`; none if it is not one. Names are recomputed, so that the
+/// caller can tell whether it is the node it looked for.
+pub(crate) fn decode<V: TrieValue>(
+    mut page: &[u8],
+    path: &B256,
+    start: usize,
+    forge: &mut Forge,
+) -> Option<Child<V>> {
+    let page = &mut page;
+    let child = match take_array(page)? {
+        [BRANCH] => Child::Branch(take_branch(page, path, start, forge)?),
+        [LEAF] => Child::Leaf(take_leaf(page, path, start, forge)?),
+        _ => return None,
+    };
+    page.is_empty().then_some(child)
+}
+
+fn take_branch<V: TrieValue>(
+    page: &mut &[u8],
+    path: &B256,
+    start: usize,
+    forge: &mut Forge,
+) -> Option<std::sync::Arc<Branch<V>>> {
+    let [extension] = take_array(page)?;
+    let depth = start + usize::from(extension);
+    if depth >= KEY_NIBBLES {
+        return None;
+    }
+    let mut path = *path;
+    unpack(&mut path, start, depth, take(page, usize::from(extension).div_ceil(2))?);
+    let stored = u16::from_be_bytes(take_array(page)?);
+    let leaves = u16::from_be_bytes(take_array(page)?);
+    let mut children: [Child<V>; 16] = array::from_fn(|_| Child::Empty);
+    for (at, child) in children.iter_mut().enumerate() {
+        if stored >> at & 1 == 1 {
+            let [length] = take_array(page)?;
+            *child = Child::Stored(NodeRef::from_bytes(take(page, usize::from(length))?)?);
+        } else if leaves >> at & 1 == 1 {
+            *child = Child::Leaf(take_leaf(page, &extended(&path, depth, at), depth + 1, forge)?);
+        }
+    }
+    Some(forge.branch(path, (start, depth), children, 0))
+}
+
+fn put_leaf<V: TrieValue>(leaf: &Leaf<V>, start: usize, page: &mut Vec<u8>) {
+    pack(&leaf.key, start, KEY_NIBBLES, page);
+    leaf.value.put_page(page);
+}
+
+fn take_leaf<V: TrieValue>(
+    page: &mut &[u8],
+    path: &B256,
+    start: usize,
+    forge: &mut Forge,
+) -> Option<std::sync::Arc<Leaf<V>>> {
+    let mut key = *path;
+    unpack(&mut key, start, KEY_NIBBLES, take(page, (KEY_NIBBLES - start).div_ceil(2))?);
+    Some(forge.leaf(key, V::take_page(page)?, start, 0))
+}
+
+fn put_reference(reference: &NodeRef, page: &mut Vec<u8>) {
+    let bytes = reference.as_bytes();
+    page.push(bytes.len() as u8);
+    page.extend_from_slice(bytes);
+}

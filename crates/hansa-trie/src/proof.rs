@@ -1,0 +1,98 @@
+//! Merkle proofs in the form of EIP-1186. Makes them; checking is the receiver's.
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+
+use crate::account::Account;
+use crate::error::TrieError;
+use crate::key::{nibble, shared_nibbles};
+use crate::node::{Branch, Child, NodeRef, TrieValue};
+use crate::nodes::Base;
+use crate::rlp;
+
+/// An account and some of its slots, with proofs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountProof {
+    /// Whose it is.
+    pub address: Address,
+    /// The account; none if it does not exist, which `proof` then proves.
+    pub account: Option<Account>,
+    /// The root of its storage trie.
+    pub storage_root: B256,
+    /// RLP nodes from the state root down.
+    pub proof: Vec<Bytes>,
+    /// The slots in the order in which they were asked for.
+    pub slots: Vec<SlotProof>,
+}
+
+/// A storage slot with its proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotProof {
+    /// Its index, unhashed.
+    pub slot: U256,
+    /// Its value; zero if it is not set, which `proof` then proves.
+    pub value: U256,
+    /// RLP nodes from the storage root down.
+    pub proof: Vec<Bytes>,
+}
+
+/// The nodes from the root to where the key is or would be, and its value.
+pub(crate) fn prove<V: TrieValue>(
+    base: &Base,
+    owner: Option<&B256>,
+    root: &Child<V>,
+    key: &B256,
+) -> Result<(Vec<Bytes>, Option<V>), TrieError> {
+    let mut proof = Proof::default();
+    let mut node = root.clone();
+    let mut start = 0;
+    loop {
+        let next = match &node {
+            Child::Empty => return Ok((proof.nodes, None)),
+            Child::Stored(reference) => base.load(owner, key, start, reference)?,
+            Child::Leaf(leaf) => {
+                rlp::leaf(&leaf.key, start, &leaf.value, &mut proof.rlp, &mut Vec::new());
+                proof.push();
+                return Ok((proof.nodes, (leaf.key == *key).then(|| leaf.value.clone())));
+            }
+            Child::Branch(branch) => {
+                if !proof.branch(branch, key) {
+                    return Ok((proof.nodes, None));
+                }
+                start = branch.depth + 1;
+                branch.children[nibble(key, branch.depth)].clone()
+            }
+        };
+        node = next;
+    }
+}
+
+#[derive(Default)]
+struct Proof {
+    nodes: Vec<Bytes>,
+    rlp: Vec<u8>,
+}
+
+impl Proof {
+    /// Adds the node just encoded, unless it is part of its parent.
+    fn push(&mut self) {
+        if self.nodes.is_empty() || self.rlp.len() >= 32 {
+            self.nodes.push(Bytes::copy_from_slice(&self.rlp));
+        }
+    }
+
+    /// Adds a branch with the extension above it; false if the key leaves the trie at the extension.
+    fn branch<V: TrieValue>(&mut self, branch: &Branch<V>, key: &B256) -> bool {
+        rlp::branch(&branch.children, &mut self.rlp);
+        if branch.start < branch.depth {
+            let inner = std::mem::take(&mut self.rlp);
+            rlp::extension(&branch.path, branch.start, branch.depth, &NodeRef::of(&inner), &mut self.rlp);
+            self.push();
+            if shared_nibbles(&branch.path, key) < branch.depth {
+                return false;
+            }
+            self.rlp = inner;
+        }
+        self.push();
+        true
+    }
+}

@@ -1,0 +1,335 @@
+//! The state after one block.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
+use parking_lot::{Mutex, RwLock};
+
+use hansa_kv::KvStore;
+
+use crate::account::{Account, AccountLeaf};
+use crate::cache::Caches;
+use crate::edit::{Change, Editor, Traces};
+use crate::error::TrieError;
+use crate::node::{Child, Forge};
+use crate::nodes::Base;
+use crate::proof::{AccountProof, SlotProof, prove};
+use crate::update::{AccountChange, StateUpdate, record};
+use crate::{AccountUpdate, CODE};
+
+/// The state after one block: immutable, consistent for as long as it is kept, readable from any thread.
+///
+/// Cloning is cheap. A view keeps a snapshot of the store, and all nodes that its block and the ones before it have
+/// changed since the state was last written out: let views at and below the head go when their readers have finished.
+#[derive(Clone)]
+pub struct StateView(pub(crate) Arc<View>);
+
+impl std::fmt::Debug for StateView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateView")
+            .field("version", &self.0.version)
+            .field("root", &self.0.root_hash)
+            .finish()
+    }
+}
+
+/// What all views of a store share.
+pub(crate) struct Common {
+    pub(crate) store: Arc<dyn KvStore>,
+    pub(crate) caches: Arc<Caches>,
+    pub(crate) finality: RwLock<Finality>,
+}
+
+/// Which view is the head, and the store as it was when its nodes were last written.
+pub(crate) struct Finality {
+    pub(crate) head: Arc<Lineage>,
+    pub(crate) base: Arc<Base>,
+}
+
+/// A view's place among the others.
+pub(crate) struct Lineage {
+    is_final: AtomicBool,
+    /// None once the view itself is final.
+    parent: Mutex<Option<Arc<Self>>>,
+}
+
+impl Lineage {
+    /// That of a view which is final from the start.
+    pub(crate) fn root() -> Arc<Self> {
+        Arc::new(Self { is_final: AtomicBool::new(true), parent: Mutex::new(None) })
+    }
+
+    fn child(parent: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { is_final: AtomicBool::new(false), parent: Mutex::new(Some(Arc::clone(parent))) })
+    }
+
+    pub(crate) fn is_child_of(&self, other: &Arc<Self>) -> bool {
+        self.parent.lock().as_ref().is_some_and(|parent| Arc::ptr_eq(parent, other))
+    }
+
+    pub(crate) fn finalise(&self) {
+        self.is_final.store(true, Ordering::Release);
+        *self.parent.lock() = None;
+    }
+
+    fn is_final(&self) -> bool {
+        self.is_final.load(Ordering::Acquire)
+    }
+
+    /// Whether `head`, which is final, is the view itself or the last final one before it.
+    fn descends_from(self: &Arc<Self>, head: &Arc<Self>) -> bool {
+        let mut at = Arc::clone(self);
+        while !at.is_final() {
+            let Some(parent) = at.parent.lock().clone() else { break };
+            at = parent;
+        }
+        Arc::ptr_eq(&at, head)
+    }
+}
+
+/// Code deployed by a block that may not be in the store yet.
+pub(crate) struct CodeLayer {
+    lineage: Arc<Lineage>,
+    code: Vec<(B256, Bytes)>,
+    below: Option<Arc<Self>>,
+}
+
+/// The parts of a [`StateView`].
+pub(crate) struct View {
+    pub(crate) common: Arc<Common>,
+    pub(crate) base: Arc<Base>,
+    pub(crate) lineage: Arc<Lineage>,
+    /// The number of views before this one, counted from the empty state.
+    pub(crate) version: u64,
+    pub(crate) root: Child<AccountLeaf>,
+    pub(crate) root_hash: B256,
+    pub(crate) made: Made,
+    code: Option<Arc<CodeLayer>>,
+}
+
+/// What has to be kept of the step from the parent to a view.
+#[derive(Default)]
+pub(crate) struct Made {
+    pub(crate) record: Vec<u8>,
+    pub(crate) code: Vec<(B256, Bytes)>,
+    pub(crate) traces: Traces,
+    /// Hashed addresses of accounts whose storage is gone as a whole.
+    pub(crate) wiped: Vec<B256>,
+}
+
+impl StateView {
+    /// A view of what is stored, on top of nothing.
+    pub(crate) fn of_stored(
+        common: Arc<Common>,
+        base: Arc<Base>,
+        lineage: Arc<Lineage>,
+        root: Child<AccountLeaf>,
+    ) -> Self {
+        let root_hash = root.root_hash();
+        let version = base.version;
+        Self(Arc::new(View {
+            common,
+            base,
+            lineage,
+            version,
+            root,
+            root_hash,
+            made: Made::default(),
+            code: None,
+        }))
+    }
+
+    /// keccak-256 of the root node: the header's `stateRoot`.
+    pub fn root(&self) -> B256 {
+        self.0.root_hash
+    }
+
+    /// An account; none if it does not exist.
+    ///
+    /// # Errors
+    /// [`TrieError::Store`], [`TrieError::Damaged`].
+    pub fn account(&self, address: Address) -> Result<Option<Account>, TrieError> {
+        Ok(self.leaf(&keccak256(address))?.map(|leaf| leaf.account))
+    }
+
+    /// The value of a storage slot; zero if it was never set or the account does not exist.
+    ///
+    /// # Errors
+    /// [`TrieError::Store`], [`TrieError::Damaged`].
+    pub fn storage(&self, address: Address, slot: U256) -> Result<U256, TrieError> {
+        let owner = keccak256(address);
+        let Some(leaf) = self.leaf(&owner)? else { return Ok(U256::ZERO) };
+        let value = self.0.base.find(Some(&owner), &leaf.storage, &slot_key(slot))?;
+        Ok(value.unwrap_or_default())
+    }
+
+    /// Code by its keccak-256; none if no block up to this one has deployed it, empty for the hash of nothing.
+    ///
+    /// # Errors
+    /// [`TrieError::Store`].
+    pub fn code(&self, code_hash: B256) -> Result<Option<Bytes>, TrieError> {
+        if code_hash == KECCAK256_EMPTY {
+            return Ok(Some(Bytes::new()));
+        }
+        let mut layer = self.0.code.as_ref();
+        while let Some(CodeLayer { code, below, .. }) = layer.map(Arc::as_ref) {
+            if let Some((_, code)) = code.iter().find(|(hash, _)| *hash == code_hash) {
+                return Ok(Some(code.clone()));
+            }
+            layer = below.as_ref();
+        }
+        Ok(self.0.common.store.get(CODE, code_hash.as_slice())?.map(Bytes::from))
+    }
+
+    /// The state after a block that changes this one so. Nothing is written; this view stays what it is and may have any
+    /// number of children.
+    ///
+    /// # Errors
+    /// [`TrieError::Store`], [`TrieError::Damaged`].
+    pub fn apply(&self, update: &StateUpdate) -> Result<Self, TrieError> {
+        let change = |update: &AccountUpdate| AccountChange {
+            address: update.address,
+            account: update.account,
+            is_wiped: false,
+            storage: update.storage.clone(),
+        };
+        let changes = update.accounts.iter().map(change).collect();
+        let mut view = self.changed(changes, self.0.version + 1)?;
+        view.made.record = record(view.root_hash, update);
+        view.made.code.clone_from(&update.code);
+        if !update.code.is_empty() {
+            let (lineage, below) = (Arc::clone(&view.lineage), view.code.take());
+            view.code = Some(Arc::new(CodeLayer { lineage, code: update.code.clone(), below }));
+        }
+        Ok(Self(Arc::new(view)))
+    }
+
+    /// Account and slots with the nodes that prove them, or their absence, to whoever knows the root (EIP-1186).
+    ///
+    /// # Errors
+    /// [`TrieError::Store`], [`TrieError::Damaged`].
+    pub fn proof(&self, address: Address, slots: &[U256]) -> Result<AccountProof, TrieError> {
+        let owner = keccak256(address);
+        let (proof, leaf) = prove(&self.0.base, None, &self.0.root, &owner)?;
+        let storage = leaf.as_ref().map_or(Child::Empty, |leaf| leaf.storage.clone());
+        let slot_proof = |&slot: &U256| {
+            let (proof, value) = prove(&self.0.base, Some(&owner), &storage, &slot_key(slot))?;
+            Ok(SlotProof { slot, value: value.unwrap_or_default(), proof })
+        };
+        Ok(AccountProof {
+            address,
+            account: leaf.map(|leaf| leaf.account),
+            storage_root: storage.root_hash(),
+            proof,
+            slots: slots.iter().map(slot_proof).collect::<Result<_, TrieError>>()?,
+        })
+    }
+
+    fn leaf(&self, key: &B256) -> Result<Option<AccountLeaf>, TrieError> {
+        self.0.base.find(None, &self.0.root, key)
+    }
+
+    /// A child without what has to be kept of the step.
+    pub(crate) fn changed(&self, changes: Vec<AccountChange>, version: u64) -> Result<View, TrieError> {
+        let base = self.latest_base();
+        let mut step = Step {
+            base: &base,
+            version,
+            forge: Forge::default(),
+            traces: Traces::default(),
+            wiped: Vec::new(),
+        };
+        let mut accounts = Vec::with_capacity(changes.len());
+        for change in changes {
+            accounts.push(step.account(&self.0.root, change)?);
+        }
+        sort(&mut accounts);
+        let root = step.editor(None).edit(&self.0.root, &accounts)?;
+        let made = Made { traces: step.traces, wiped: step.wiped, ..Made::default() };
+        Ok(View {
+            common: Arc::clone(&self.0.common),
+            base,
+            lineage: Lineage::child(&self.0.lineage),
+            version,
+            root_hash: root.root_hash(),
+            root,
+            made,
+            code: self.unstored_code(),
+        })
+    }
+
+    /// The latest written nodes if they are ancestors of this view's, so that memory need not hold what they hold.
+    fn latest_base(&self) -> Arc<Base> {
+        let finality = self.0.common.finality.read();
+        match self.0.lineage.descends_from(&finality.head) {
+            true => Arc::clone(&finality.base),
+            false => Arc::clone(&self.0.base),
+        }
+    }
+
+    fn unstored_code(&self) -> Option<Arc<CodeLayer>> {
+        self.0.code.clone().filter(|layer| !layer.lineage.is_final())
+    }
+}
+
+/// One step from a view to its child.
+struct Step<'a> {
+    base: &'a Base,
+    version: u64,
+    forge: Forge,
+    traces: Traces,
+    wiped: Vec<B256>,
+}
+
+impl Step<'_> {
+    fn editor(&mut self, owner: Option<B256>) -> Editor<'_> {
+        Editor {
+            base: self.base,
+            owner,
+            version: self.version,
+            forge: &mut self.forge,
+            traces: &mut self.traces,
+        }
+    }
+
+    /// Changes an account's storage; gives the change of its leaf.
+    fn account(
+        &mut self,
+        root: &Child<AccountLeaf>,
+        change: AccountChange,
+    ) -> Result<Change<AccountLeaf>, TrieError> {
+        let key = keccak256(change.address);
+        let before = self.base.find(None, root, &key)?.map_or(Child::Empty, |leaf| leaf.storage);
+        let is_wiped = change.is_wiped || change.account.is_none();
+        if is_wiped && !before.is_empty() {
+            self.wiped.push(key);
+        }
+        let before = if is_wiped { Child::Empty } else { before };
+        let Some(account) = change.account else { return Ok(Change { key, value: None }) };
+        let slot = |(slot, value): (U256, U256)| Change {
+            key: slot_key(slot),
+            value: Some(value).filter(|v| !v.is_zero()),
+        };
+        let mut slots: Vec<_> = change.storage.into_iter().map(slot).collect();
+        sort(&mut slots);
+        let storage = self.editor(Some(key)).edit(&before, &slots)?;
+        Ok(Change { key, value: Some(AccountLeaf { account, storage }) })
+    }
+}
+
+/// Sorts by key; of several changes of a key the last counts.
+fn sort<V>(changes: &mut Vec<Change<V>>) {
+    changes.sort_by(|a, b| a.key.cmp(&b.key));
+    changes.dedup_by(|later, earlier| {
+        let is_same = later.key == earlier.key;
+        if is_same {
+            std::mem::swap(later, earlier);
+        }
+        is_same
+    });
+}
+
+fn slot_key(slot: U256) -> B256 {
+    keccak256(slot.to_be_bytes::<32>())
+}
