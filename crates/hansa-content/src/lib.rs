@@ -1,1 +1,40 @@
 //! Turns files into UnixFS blocks and back, and keeps blocks with their pins.
+//!
+//! A block is at most [`MAX_BLOCK_BYTES`] long and named by a CID with a sha2-256 multihash. [`BlockStore`] keeps blocks
+//! and checks each one whenever it is read; [`Importer`] and [`FileReader`] convert between byte streams and UnixFS files
+//! in constant memory. Everything here is synchronous and encrypts nothing: what must stay secret is ciphertext already.
+//! Blocks come from other nodes, so nothing in this crate panics on their bytes.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod block;
+mod check;
+mod dag;
+mod error;
+mod export;
+mod files;
+mod hold;
+mod import;
+mod pins;
+pub mod protobuf;
+mod store;
+mod writer;
+
+pub use block::{Block, DAG_CBOR, DAG_PB, MAX_BLOCK_BYTES, RAW};
+pub use check::{DagReport, ScrubProgress, ScrubReport};
+pub use cid::Cid;
+pub use dag::{Link, links};
+pub use error::ContentError;
+pub use export::{FileReader, RangeReader};
+pub use hold::Hold;
+pub use import::{CHUNK_BYTES, Imported, Importer, LINKS_PER_NODE, import};
+pub use pins::{Collected, Pin};
+pub use store::{BlockStore, INLINE_BYTES_MAX, SPACES};
+pub use writer::BlockWriter;

@@ -1,0 +1,143 @@
+//! A block: bytes with the CID that they are proven to hash to. Knows nothing of what the bytes mean.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use cid::{Cid, Version};
+use multihash::Multihash;
+
+use crate::ContentError;
+
+/// The longest block that is stored, sent or accepted, in bytes: Bitswap's limit.
+pub const MAX_BLOCK_BYTES: usize = 2 * 1024 * 1024;
+
+/// Codec of plain bytes.
+pub const RAW: u64 = 0x55;
+/// Codec of UnixFS nodes.
+pub const DAG_PB: u64 = 0x70;
+/// Codec of structured roots.
+pub const DAG_CBOR: u64 = 0x71;
+
+const SHA2_256: u64 = 0x12;
+
+/// A sha2-256 digest: what a block is stored under, whatever its CID's version and codec.
+pub(crate) type Key = [u8; 32];
+
+/// Bytes together with their CID, checked when made. Cloning is cheap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    cid: Cid,
+    bytes: Bytes,
+}
+
+impl Block {
+    /// The block of these bytes, named by a CID version 1 of the given codec.
+    ///
+    /// # Errors
+    /// [`ContentError::TooLong`].
+    pub fn new(codec: u64, bytes: Bytes) -> Result<Self, ContentError> {
+        check_length(&bytes)?;
+        Ok(Self { cid: cid_of(codec, sha256(&bytes)), bytes })
+    }
+
+    /// Checks that the bytes hash to the CID.
+    ///
+    /// # Errors
+    /// [`ContentError::TooLong`], [`ContentError::UnsupportedHash`], [`ContentError::WrongBytes`].
+    pub fn verify(cid: Cid, bytes: Bytes) -> Result<Self, ContentError> {
+        check_length(&bytes)?;
+        if sha256(&bytes) != key_of(&cid)? {
+            return Err(ContentError::WrongBytes(cid));
+        }
+        Ok(Self { cid, bytes })
+    }
+
+    /// The same bytes under another CID with the same digest: the answer to a want may differ from it in version or codec.
+    ///
+    /// # Errors
+    /// [`ContentError::UnsupportedHash`], [`ContentError::WrongBytes`] where the digests differ.
+    pub fn renamed(self, cid: Cid) -> Result<Self, ContentError> {
+        if key_of(&cid)? != key_of(&self.cid)? {
+            return Err(ContentError::WrongBytes(cid));
+        }
+        Ok(Self { cid, bytes: self.bytes })
+    }
+
+    /// The name.
+    pub const fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    /// The content.
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The content, without the name.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    pub(crate) fn key(&self) -> Result<Key, ContentError> {
+        key_of(&self.cid)
+    }
+}
+
+fn check_length(bytes: &Bytes) -> Result<(), ContentError> {
+    if bytes.len() > MAX_BLOCK_BYTES { Err(ContentError::TooLong(bytes.len())) } else { Ok(()) }
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> Key {
+    let mut key = Key::default();
+    let digest = digest(&SHA256, bytes);
+    for (to, from) in key.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    key
+}
+
+/// The key of a CID, if its hash is the one this network uses.
+pub(crate) fn key_of(cid: &Cid) -> Result<Key, ContentError> {
+    if cid.hash().code() != SHA2_256 {
+        return Err(ContentError::UnsupportedHash(*cid));
+    }
+    cid.hash().digest().try_into().map_err(|_| ContentError::UnsupportedHash(*cid))
+}
+
+/// The CID version 1 of a codec and a digest.
+pub(crate) fn cid_of(codec: u64, key: Key) -> Cid {
+    // A digest of 32 bytes always fits the 64 bytes of room that a CID has.
+    let hash = Multihash::wrap(SHA2_256, &key).unwrap_or_default();
+    Cid::new_v1(codec, hash)
+}
+
+/// The codec under which a CID's block is recorded.
+pub(crate) const fn codec_of(cid: &Cid) -> u64 {
+    match cid.version() {
+        Version::V0 => DAG_PB,
+        Version::V1 => cid.codec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_empty_raw_block_has_its_well_known_cid() {
+        let block = Block::new(RAW, Bytes::new()).unwrap();
+        assert_eq!(block.cid().to_string(), "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku");
+    }
+
+    #[test]
+    fn wrong_bytes_and_wrong_hashes_are_refused() {
+        let cid = *Block::new(RAW, Bytes::from_static(b"a")).unwrap().cid();
+        assert!(matches!(Block::verify(cid, Bytes::from_static(b"b")), Err(ContentError::WrongBytes(_))));
+        let identity = Cid::new_v1(RAW, Multihash::wrap(0, b"a").unwrap());
+        assert!(matches!(
+            Block::verify(identity, Bytes::from_static(b"a")),
+            Err(ContentError::UnsupportedHash(_))
+        ));
+        let long = Bytes::from(vec![0; MAX_BLOCK_BYTES + 1]);
+        assert!(matches!(Block::new(RAW, long), Err(ContentError::TooLong(_))));
+    }
+}

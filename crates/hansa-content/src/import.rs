@@ -1,0 +1,236 @@
+//! Makes a UnixFS file of a byte stream: profile unixfs-v1-2025 (CIDv1, raw leaves of 1 MiB, 1,024 links a node,
+//! balanced), so that every implementation of the profile computes the same CID. No directories, modes or times.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use cid::Cid;
+
+use crate::dag::{Part, encode_file_node};
+use crate::writer::{BlockWriter, Job, Leaf};
+use crate::{Block, BlockStore, ContentError, DAG_PB, Hold, RAW};
+
+/// Length of every leaf but the last, in bytes.
+pub const CHUNK_BYTES: usize = 1024 * 1024;
+/// Children of every inner node but the last of its level.
+pub const LINKS_PER_NODE: usize = 1024;
+
+/// A file that has been imported and is durable.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The file's CID.
+    pub root: Cid,
+    /// The file's length in bytes.
+    pub size: u64,
+    /// Leaves and inner nodes.
+    pub blocks: u64,
+    /// Keeps the blocks from being collected; pin the root before dropping it.
+    pub hold: Arc<Hold>,
+}
+
+/// Imports one file from chunks in their order, in constant memory.
+#[derive(Debug)]
+pub struct Importer {
+    store: BlockStore,
+    /// The first leaf waits here: a file of one leaf needs no threads.
+    first: Option<Bytes>,
+    writer: Option<BlockWriter>,
+    /// Bytes short of a chunk.
+    rest: BytesMut,
+    tree: Tree,
+    /// Leaves that are done before an earlier one is.
+    early: BTreeMap<u64, Leaf>,
+    leaves: u64,
+    size: u64,
+    ended: bool,
+}
+
+impl Importer {
+    /// Begins a file.
+    pub fn new(store: &BlockStore) -> Self {
+        Self {
+            store: store.clone(),
+            first: None,
+            writer: None,
+            rest: BytesMut::new(),
+            tree: Tree::default(),
+            early: BTreeMap::new(),
+            leaves: 0,
+            size: 0,
+            ended: false,
+        }
+    }
+
+    /// Appends a whole leaf without copying: [`CHUNK_BYTES`] long, or shorter if it is the last. Not to be mixed with
+    /// [`Importer::push`].
+    ///
+    /// # Errors
+    /// [`ContentError::LeafLength`], and those of the store, possibly for an earlier leaf.
+    pub fn push_leaf(&mut self, leaf: Bytes) -> Result<(), ContentError> {
+        if leaf.len() > CHUNK_BYTES || self.ended || !self.rest.is_empty() {
+            return Err(ContentError::LeafLength { index: self.leaves, length: leaf.len() });
+        }
+        self.ended = leaf.len() < CHUNK_BYTES;
+        self.size = self.size.saturating_add(leaf.len() as u64);
+        let index = self.leaves;
+        self.leaves = self.leaves.saturating_add(1);
+        match (index, self.first.take()) {
+            (0, _) => {
+                self.first = Some(leaf);
+                return Ok(());
+            }
+            (_, Some(first)) => self.submit(0, first)?,
+            (_, None) => {}
+        }
+        self.submit(index, leaf)
+    }
+
+    /// Appends bytes of any length.
+    ///
+    /// # Errors
+    /// Those of the store, possibly for earlier bytes.
+    pub fn push(&mut self, mut bytes: Bytes) -> Result<(), ContentError> {
+        while !bytes.is_empty() {
+            if self.rest.is_empty() && bytes.len() >= CHUNK_BYTES {
+                self.push_leaf(bytes.split_to(CHUNK_BYTES))?;
+                continue;
+            }
+            if self.rest.is_empty() {
+                self.rest.reserve(CHUNK_BYTES);
+            }
+            let room = CHUNK_BYTES.saturating_sub(self.rest.len()).min(bytes.len());
+            self.rest.extend_from_slice(&bytes.split_to(room));
+            if self.rest.len() == CHUNK_BYTES {
+                let leaf = self.rest.split().freeze();
+                self.push_leaf(leaf)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the file; it is durable when this returns. A file without bytes is one empty leaf.
+    ///
+    /// # Errors
+    /// Those of the store, possibly for an earlier leaf.
+    pub fn finish(mut self) -> Result<Imported, ContentError> {
+        if !self.rest.is_empty() || self.leaves == 0 {
+            let leaf = self.rest.split().freeze();
+            self.push_leaf(leaf)?;
+        }
+        let Some(mut writer) = self.writer.take() else {
+            return self.finish_single();
+        };
+        for leaf in writer.settle()? {
+            self.early.insert(leaf.index, leaf);
+        }
+        let mut nodes = self.grow()?;
+        let (root, rest) = self.tree.finish()?;
+        nodes.extend(rest);
+        let hold = writer.finish_with(&nodes)?;
+        Ok(Imported { root, size: self.size, blocks: self.leaves.saturating_add(self.tree.nodes), hold })
+    }
+
+    fn finish_single(mut self) -> Result<Imported, ContentError> {
+        let block = Block::new(RAW, self.first.take().unwrap_or_default())?;
+        let hold = self.store.hold();
+        self.store.put_held(std::slice::from_ref(&block), &hold)?;
+        Ok(Imported { root: *block.cid(), size: self.size, blocks: 1, hold: Arc::new(hold) })
+    }
+
+    fn submit(&mut self, index: u64, bytes: Bytes) -> Result<(), ContentError> {
+        let store = &self.store;
+        let writer = self.writer.get_or_insert_with(|| BlockWriter::new(store));
+        writer.submit(Job::Hash { index, bytes })?;
+        self.early.extend(writer.drain_leaves().map(|leaf| (leaf.index, leaf)));
+        for node in self.grow()? {
+            self.writer.as_mut().ok_or(ContentError::WriterLost)?.push(node)?;
+        }
+        Ok(())
+    }
+
+    /// Hangs the leaves that are next in order into the tree; returns the inner nodes that became full.
+    fn grow(&mut self) -> Result<Vec<Block>, ContentError> {
+        let mut nodes = Vec::new();
+        while let Some(leaf) = self.early.remove(&self.tree.leaves) {
+            self.tree.push(Part { cid: leaf.cid, dag_bytes: leaf.size, file_bytes: leaf.size }, &mut nodes)?;
+        }
+        Ok(nodes)
+    }
+}
+
+/// Imports everything a reader gives.
+///
+/// # Errors
+/// [`ContentError::Source`] if the reader fails, and those of the store.
+pub fn import(store: &BlockStore, mut reader: impl Read) -> Result<Imported, ContentError> {
+    let mut importer = Importer::new(store);
+    loop {
+        let mut leaf = Vec::with_capacity(CHUNK_BYTES);
+        match reader.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut leaf) {
+            Ok(0) => return importer.finish(),
+            Ok(_) => importer.push_leaf(leaf.into())?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(ContentError::Source(error)),
+        }
+    }
+}
+
+/// The balanced tree over the leaves, from the bottom up: for each level the parts that have no parent yet.
+#[derive(Debug, Default)]
+struct Tree {
+    levels: Vec<Vec<Part>>,
+    leaves: u64,
+    nodes: u64,
+}
+
+impl Tree {
+    fn push(&mut self, leaf: Part, made: &mut Vec<Block>) -> Result<(), ContentError> {
+        self.leaves = self.leaves.saturating_add(1);
+        let mut part = leaf;
+        let mut level = 0usize;
+        loop {
+            if self.levels.len() <= level {
+                self.levels.push(Vec::new());
+            }
+            let Some(parts) = self.levels.get_mut(level) else { return Ok(()) };
+            parts.push(part);
+            if parts.len() < LINKS_PER_NODE {
+                return Ok(());
+            }
+            let parts = std::mem::take(parts);
+            part = self.join(&parts, made)?;
+            level = level.saturating_add(1);
+        }
+    }
+
+    fn join(&mut self, parts: &[Part], made: &mut Vec<Block>) -> Result<Part, ContentError> {
+        let block = Block::new(DAG_PB, encode_file_node(parts).into())?;
+        let own = block.bytes().len() as u64;
+        let part = Part {
+            cid: *block.cid(),
+            dag_bytes: parts.iter().fold(own, |sum, part| sum.saturating_add(part.dag_bytes)),
+            file_bytes: parts.iter().fold(0, |sum, part| sum.saturating_add(part.file_bytes)),
+        };
+        self.nodes = self.nodes.saturating_add(1);
+        made.push(block);
+        Ok(part)
+    }
+
+    /// Joins what has no parent, level by level, to one root.
+    fn finish(&mut self) -> Result<(Cid, Vec<Block>), ContentError> {
+        let mut made = Vec::new();
+        let mut levels = std::mem::take(&mut self.levels).into_iter().peekable();
+        let mut below: Option<Part> = None;
+        while let Some(mut parts) = levels.next() {
+            parts.extend(below.take());
+            below = match (parts.as_slice(), levels.peek()) {
+                ([], _) => None,
+                ([only], None) => Some(*only),
+                (parts, _) => Some(self.join(parts, &mut made)?),
+            };
+        }
+        below.map(|root| (root.cid, made)).ok_or(ContentError::WriterLost)
+    }
+}
