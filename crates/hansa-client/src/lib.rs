@@ -1,1 +1,227 @@
 //! Speaks a node's REST interface for the command line and for tests.
+//!
+//! Typed requests and answers in the words of [`hansa_types::api`], progress of long operations, content in constant
+//! memory. Files arrive complete or not at all. No retries: who calls knows whether doing it again is right.
+
+mod error;
+mod open;
+mod pack;
+mod put;
+mod unpack;
+mod wire;
+
+use bytes::Bytes;
+use hansa_types::{
+    DcId, Member, MemberCard, ObjectId, Version, Visibility,
+    api::{
+        Ballot, BlockSummary, GrantRequest, Health, Invitation, JoinBallotRequest, LogEntry, NodeStatus,
+        ObjectSummary, Progress, Recorded, RepairReport, StoredBlock, VerifyReport, VerifyRequest,
+        VisibilityRequest, VoteRequest,
+    },
+};
+use reqwest::Method;
+
+use self::wire::Wire;
+
+pub use self::{
+    error::ClientError,
+    open::Opened,
+    put::{PutOptions, Source},
+};
+
+/// A member's connection to its own node. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    wire: Wire,
+}
+
+/// How to open an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// The latest where `None`.
+    pub version: Option<Version>,
+    /// Skips the opening on the chain and asks the owner's node alone.
+    pub ask_owner: bool,
+}
+
+impl Client {
+    /// A client for the node at `base` (`http://HOST:PORT`) with its token.
+    ///
+    /// # Errors
+    /// When `base` is no such URL or the token is no header value.
+    pub fn new(base: &str, token: &str) -> Result<Self, ClientError> {
+        Ok(Self { wire: Wire::new(base, token)? })
+    }
+
+    /// Whether the node answers at all.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn health(&self) -> Result<Health, ClientError> {
+        self.wire.fetch(Method::GET, "health").await
+    }
+
+    /// How the node stands.
+    ///
+    /// # Errors
+    /// The node's, or that it cannot be reached; so for every method.
+    pub async fn status(&self) -> Result<NodeStatus, ClientError> {
+        self.wire.fetch(Method::GET, "status").await
+    }
+
+    /// The consortium's members.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn members(&self) -> Result<Vec<Member>, ClientError> {
+        self.wire.fetch(Method::GET, "members").await
+    }
+
+    /// What an admitted member's node needs to start.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn invitation(&self, member: DcId) -> Result<Invitation, ClientError> {
+        self.wire.fetch(Method::GET, &format!("members/{member}/invitation")).await
+    }
+
+    /// Opens a ballot on a candidate's admission.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn open_join_ballot(&self, card: &MemberCard) -> Result<Ballot, ClientError> {
+        self.wire.send("members/join-ballots", &JoinBallotRequest { card: card.clone() }).await
+    }
+
+    /// All ballots.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn ballots(&self) -> Result<Vec<Ballot>, ClientError> {
+        self.wire.fetch(Method::GET, "ballots").await
+    }
+
+    /// Casts this member's vote.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn vote(&self, ballot: u64, support: bool) -> Result<Ballot, ClientError> {
+        self.wire.send(&format!("ballots/{ballot}/votes"), &VoteRequest { support }).await
+    }
+
+    /// The objects this member owns or may open.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn objects(&self) -> Result<Vec<ObjectSummary>, ClientError> {
+        self.wire.fetch(Method::GET, "objects").await
+    }
+
+    /// An object's history, oldest first.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn log(&self, object: ObjectId) -> Result<Vec<LogEntry>, ClientError> {
+        self.wire.fetch(Method::GET, &format!("objects/{object}/log")).await
+    }
+
+    /// The blocks of an object's latest version that this node keeps.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn stored_blocks(&self, object: ObjectId) -> Result<Vec<StoredBlock>, ClientError> {
+        self.wire.fetch(Method::GET, &format!("objects/{object}/blocks")).await
+    }
+
+    /// A finalised block in short.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn block(&self, number: u64) -> Result<BlockSummary, ClientError> {
+        self.wire.fetch(Method::GET, &format!("blocks/{number}")).await
+    }
+
+    /// Finalised blocks from a height on; the last ones where `from` is `None`.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn blocks(&self, from: Option<u64>, limit: u32) -> Result<Vec<BlockSummary>, ClientError> {
+        let from = from.map(|from| format!("&from={from}")).unwrap_or_default();
+        self.wire.fetch(Method::GET, &format!("blocks?limit={limit}{from}")).await
+    }
+
+    /// Grants.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn share(&self, object: ObjectId, grants: &GrantRequest) -> Result<Recorded, ClientError> {
+        self.wire.send(&format!("objects/{object}/grants"), grants).await
+    }
+
+    /// Takes a grant back.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn revoke(&self, object: ObjectId, from: DcId) -> Result<Recorded, ClientError> {
+        self.wire.fetch(Method::DELETE, &format!("objects/{object}/grants/{from}")).await
+    }
+
+    /// Sets who may open an object.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn set_visibility(
+        &self,
+        object: ObjectId,
+        visibility: Visibility,
+    ) -> Result<Recorded, ClientError> {
+        self.wire.send(&format!("objects/{object}/visibility"), &VisibilityRequest { visibility }).await
+    }
+
+    /// Compares replicas with the chain; all that this node keeps where `object` is `None`. Faults are a result.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn verify(
+        &self,
+        object: Option<ObjectId>,
+        request: &VerifyRequest,
+        progress: impl FnMut(Progress),
+    ) -> Result<VerifyReport, ClientError> {
+        let request = self.wire.request(Method::POST, &operation(object, "verify")).json(request);
+        self.wire.long(request, progress).await
+    }
+
+    /// Replaces this node's damaged and missing blocks; of everything where `object` is `None`.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn repair(
+        &self,
+        object: Option<ObjectId>,
+        progress: impl FnMut(Progress),
+    ) -> Result<RepairReport, ClientError> {
+        let request = self.wire.request(Method::POST, &operation(object, "repair")).body(Bytes::new());
+        self.wire.long(request, progress).await
+    }
+
+    /// Opens an object. Its content follows as it is read.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn open(&self, object: ObjectId, options: OpenOptions) -> Result<Opened, ClientError> {
+        let mut query = Vec::new();
+        query.extend(options.version.map(|version| format!("version={version}")));
+        query.extend(options.ask_owner.then(|| "ask=owner".to_owned()));
+        let path = format!("objects/{object}?{}", query.join("&"));
+        let response = self.wire.answer(self.wire.request(Method::GET, &path)).await?;
+        Opened::new(object, response)
+    }
+}
+
+fn operation(object: Option<ObjectId>, verb: &str) -> String {
+    match object {
+        Some(object) => format!("objects/{object}/{verb}"),
+        None => verb.to_owned(),
+    }
+}
