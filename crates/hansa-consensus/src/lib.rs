@@ -1,1 +1,50 @@
 //! Binds the ledger to the Byzantine agreement engine.
+//!
+//! Founders run a [`Ceremony`] once, in which they generate the group key with one another; afterwards every node,
+//! with a seat or without, runs an [`Engine`] that agrees on blocks, executes them through the ledger, backfills what
+//! it missed and carries its users' transactions to the validators.
+//!
+//! The engine behind it is commonware's threshold simplex; none of its types appear in this crate's public interface.
+//! Nothing here knows of JSON-RPC, contracts or storage formats of the state.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod application;
+mod block;
+mod ceremony;
+mod certificate;
+mod committee;
+mod config;
+mod digest;
+mod engine;
+mod error;
+mod finaliser;
+mod genesis;
+mod gossip;
+mod handle;
+mod network;
+mod peers;
+mod registrar;
+mod secrets;
+mod seeds;
+mod status;
+mod types;
+mod witness;
+
+#[cfg(test)]
+mod tests;
+
+pub use ceremony::{Ceremony, CeremonyConfig, CeremonyProgress};
+pub use certificate::FinalityCertificate;
+pub use config::{Config, Timing};
+pub use error::ConsensusError;
+pub use genesis::namespace;
+pub use handle::Engine;
+pub use status::{Seat, Status};

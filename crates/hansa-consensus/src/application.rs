@@ -1,0 +1,246 @@
+//! Builds and judges blocks for the agreement engine.
+//!
+//! The ledger executes; this file decides when to build, binds each block to its round, leader, seed and payload, and
+//! answers `false` only for what can never become valid. Whatever this node is missing leaves a question open instead.
+
+use std::time::{Duration, SystemTime};
+
+use alloy_primitives::B256;
+use commonware_consensus::marshal::ancestry::Ancestry;
+use commonware_cryptography::{Digested, Digestible as _};
+use commonware_glue::dkg::reshare;
+use commonware_macros::select;
+use commonware_runtime::{Clock, Spawner};
+use futures::StreamExt as _;
+use hansa_ledger::{Ledger, LedgerError, Proposal};
+use hansa_types::Block;
+
+use crate::{
+    block::{ChainBlock, consensus_data},
+    committee::Committees,
+    config::Timing,
+    seeds::{SeedBook, prevrandao},
+    status::StatusBoard,
+    types::{Context, Directory, PrivateKey, Scheme, Variant},
+};
+
+/// What the resharing hands to a proposal.
+pub(crate) type Input = reshare::Input<(), Variant, PrivateKey, Directory>;
+
+/// The consortium's application of the agreement engine.
+#[derive(Clone)]
+pub(crate) struct Application {
+    pub(crate) ledger: Ledger,
+    pub(crate) seeds: SeedBook,
+    pub(crate) committees: Committees,
+    pub(crate) board: StatusBoard,
+    pub(crate) timing: Timing,
+}
+
+/// Runs work that executes blocks or writes to disk where it does not hold up the executor. `None` when the runtime
+/// stops. Dropping the future abandons the answer, not the work, which is why the ledger's calls are idempotent.
+pub(crate) async fn offload<E: Spawner, T: Send + 'static>(
+    context: &E,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    context.child("ledger").shared(true).spawn(move |_| async move { work() }).await.ok()
+}
+
+fn unix_seconds(now: SystemTime) -> u64 {
+    now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Why an ancestor is not in the ledger.
+enum Missing {
+    /// It can never be: the branch is invalid, or a rival of it is final.
+    Forever,
+    /// This node failed; another try, after a restart, may succeed.
+    Here,
+}
+
+impl Application {
+    /// Makes the ledger know `ancestry`'s newest block by verifying those of its ancestors that it does not know yet,
+    /// which happens after a restart and where a block was certified without this node's vote.
+    async fn adopt<E: Spawner>(
+        &self,
+        runtime: &E,
+        mut ancestry: impl Ancestry<ChainBlock>,
+    ) -> Result<Block, Missing> {
+        let mut unknown = Vec::new();
+        let mut newest = None;
+        while let Some(block) = ancestry.next().await {
+            let block = block.inner().block().clone();
+            newest.get_or_insert_with(|| block.clone());
+            if self.ledger.known_block(block.hash()).is_some() {
+                break;
+            }
+            if block.number() <= self.ledger.head().number() {
+                return Err(Missing::Forever);
+            }
+            unknown.push(block);
+        }
+        while let Some(block) = unknown.pop() {
+            let ledger = self.ledger.clone();
+            match offload(runtime, move || ledger.verify(&block)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) if error.is_invalid_block() => return Err(Missing::Forever),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "an ancestor cannot be executed");
+                    return Err(Missing::Here);
+                }
+                None => return Err(Missing::Here),
+            }
+        }
+        newest.ok_or(Missing::Here)
+    }
+
+    /// Returns when there is something to propose on `parent`, or when an idle chain is due a sign of life.
+    async fn wait_for_work(&self, clock: &impl Clock, parent: &Block) {
+        let now = clock.current();
+        let since_parent = self.board.proposal_seen(parent).unwrap_or(now);
+        if let Some(earliest) = since_parent.checked_add(self.timing.interval_min) {
+            clock.sleep_until(earliest.min(now + self.timing.interval_min)).await;
+        }
+        let mut arrivals = self.ledger.pool().watch();
+        let mut idle = Box::pin(clock.sleep(self.timing.heartbeat));
+        loop {
+            arrivals.borrow_and_update();
+            if self.ledger.has_pending(parent.hash()) {
+                return;
+            }
+            select! {
+                _ = &mut idle => return,
+                arrived = arrivals.changed() => if arrived.is_err() {
+                    return idle.await;
+                },
+            }
+        }
+    }
+
+    async fn build<E: Spawner + Clock>(
+        &self,
+        runtime: &E,
+        context: &Context,
+        ancestry: impl Ancestry<ChainBlock>,
+        input: Input,
+    ) -> Option<ChainBlock> {
+        let seed = self.seeds.of_parent(context).await;
+        let parent = match self.adopt(runtime, ancestry).await {
+            Ok(parent) => parent,
+            Err(Missing::Forever) => return None,
+            Err(Missing::Here) => return core::future::pending().await,
+        };
+        self.wait_for_work(runtime, &parent).await;
+        let proposal = Proposal {
+            parent: parent.hash(),
+            timestamp: unix_seconds(runtime.current()).max(parent.header().timestamp),
+            prevrandao: prevrandao(&seed, &parent),
+            beneficiary: self.committees.beneficiary(context.round.epoch(), &context.leader).await,
+            consensus: consensus_data(context, seed, input.payload.as_ref()),
+        };
+        let ledger = self.ledger.clone();
+        match offload(runtime, move || ledger.propose(proposal)).await? {
+            Ok(block) => {
+                self.board.saw_proposal(block.number(), block.hash(), runtime.current());
+                ChainBlock::new(block).ok()
+            }
+            Err(error) => {
+                tracing::warn!(%error, height = parent.number().saturating_add(1), "no block could be built");
+                None
+            }
+        }
+    }
+
+    /// Checks what the ledger leaves to consensus, apart from the time.
+    async fn is_bound(&self, block: &ChainBlock, context: &Context, parent: &Block) -> bool {
+        let header = block.block().header();
+        let seed = &block.block().consensus().seed;
+        let beneficiary = self.committees.beneficiary(context.round.epoch(), &context.leader).await;
+        let complaint = if block.proposed_in() != context {
+            "it was made for another round"
+        } else if header.beneficiary != beneficiary {
+            "its beneficiary is not its leader"
+        } else if !self.seeds.matches(context, seed) {
+            "its seed is not the parent's"
+        } else if header.mix_hash != prevrandao(seed, parent) {
+            "its prevrandao does not follow from its seed"
+        } else {
+            return true;
+        };
+        tracing::warn!(height = header.number, hash = %block.block().hash(), complaint, "block refused");
+        false
+    }
+
+    /// Waits until the clock has reached the block's time, apart from the tolerance.
+    async fn wait_for_time(&self, clock: &impl Clock, block: &Block) {
+        let tolerated = self.timing.clock_skew.as_secs();
+        loop {
+            let ahead = block.header().timestamp.saturating_sub(unix_seconds(clock.current()));
+            match ahead.checked_sub(tolerated) {
+                None | Some(0) => return,
+                Some(seconds) => clock.sleep(Duration::from_secs(seconds)).await,
+            }
+        }
+    }
+
+    async fn judge<E: Spawner + Clock>(
+        &self,
+        runtime: &E,
+        context: &Context,
+        mut ancestry: impl Ancestry<ChainBlock>,
+    ) -> bool {
+        let Some(tip) = ancestry.next().await else { return core::future::pending().await };
+        let block = tip.inner().clone();
+        self.board.saw_proposal(block.block().number(), block.block().hash(), runtime.current());
+        let parent = match self.adopt(runtime, ancestry).await {
+            Ok(parent) => parent,
+            Err(Missing::Forever) => return false,
+            Err(Missing::Here) => return core::future::pending().await,
+        };
+        if !self.is_bound(&block, context, &parent).await {
+            return false;
+        }
+        self.wait_for_time(runtime, block.block()).await;
+        let (ledger, executed) = (self.ledger.clone(), block.block().clone());
+        match offload(runtime, move || ledger.verify(&executed)).await {
+            Some(Ok(())) => true,
+            Some(Err(error)) => self.verdict(block.block().hash(), &error).await,
+            None => core::future::pending().await,
+        }
+    }
+
+    async fn verdict(&self, hash: B256, error: &LedgerError) -> bool {
+        if error.is_invalid_block() {
+            tracing::warn!(%hash, %error, "block refused");
+            return false;
+        }
+        tracing::error!(%hash, %error, "a block cannot be judged here");
+        core::future::pending().await
+    }
+}
+
+impl<E: Spawner + Clock> commonware_consensus::Application<E> for Application {
+    type SigningScheme = Scheme;
+    type Context = Context;
+    type Block = ChainBlock;
+    type Input = Input;
+
+    async fn propose(
+        &mut self,
+        (runtime, context): (E, Context),
+        ancestry: impl Ancestry<ChainBlock>,
+        input: Input,
+    ) -> Option<Digested<ChainBlock>> {
+        let block = self.build(&runtime, &context, ancestry, input).await?;
+        let digest = block.digest();
+        Some(Digested::precomputed(block, digest))
+    }
+
+    async fn verify(
+        &mut self,
+        (runtime, context): (E, Context),
+        ancestry: impl Ancestry<ChainBlock>,
+    ) -> bool {
+        self.judge(&runtime, &context, ancestry).await
+    }
+}

@@ -1,0 +1,176 @@
+//! The consortium's block as the agreement engine sees it.
+//!
+//! A [`ChainBlock`] is a [`Block`] whose consensus data has been decoded. Whether the block is valid on a chain is the
+//! ledger's and the application's business, not decided here.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes};
+use commonware_codec::{
+    Buf, Decode as _, DecodeExt as _, Encode as _, EncodeSize, Error, RangeCfg, Read, Write,
+};
+use commonware_consensus::{
+    BoundedBlock, CertifiableBlock, Heightable,
+    types::{Epoch, Height, Round, View},
+};
+use commonware_cryptography::{Digest as _, Digestible};
+use commonware_glue::dkg::ReshareBlock;
+use hansa_types::{Block, ConsensusData, MAX_BLOCK_BYTES};
+
+use crate::{
+    digest::BlockDigest,
+    types::{Context, Directory, EpochInfo, PARTICIPANTS_MAX, Payload, PublicKey, SHARING_VERSION, Variant},
+};
+
+/// A length prefix is at most five bytes.
+const PREFIX_BYTES_MAX: usize = 5;
+
+/// A block with its context and payload decoded. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainBlock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    block: Block,
+    context: Context,
+    payload: Option<Carried>,
+}
+
+/// The payload, printable.
+struct Carried(Payload);
+
+impl core::fmt::Debug for Carried {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match &self.0 {
+            Payload::DealerLog(_) => "DealerLog",
+            Payload::EpochInfo(_) => "EpochInfo",
+        })
+    }
+}
+
+impl ChainBlock {
+    /// The genesis block. Its own bytes carry no consensus data: what epoch 0 needs follows from the genesis file, to
+    /// which the header commits.
+    pub(crate) fn genesis(block: Block, leader: PublicKey, info: EpochInfo) -> Self {
+        let context = Context {
+            round: Round::new(Epoch::zero(), View::zero()),
+            leader,
+            parent: (View::zero(), BlockDigest::EMPTY),
+        };
+        Self(Arc::new(Inner { block, context, payload: Some(Carried(Payload::EpochInfo(info))) }))
+    }
+
+    /// Decodes the consensus data of a block above genesis.
+    ///
+    /// # Errors
+    /// When the context or the payload is malformed.
+    pub(crate) fn new(block: Block) -> Result<Self, Error> {
+        let data = block.consensus();
+        let context = Context::decode(data.context.0.clone())?;
+        let payload = match data.reshare.is_empty() {
+            true => None,
+            false => {
+                let limits = (PARTICIPANTS_MAX, SHARING_VERSION);
+                Some(Carried(Payload::decode_cfg(data.reshare.0.clone(), &limits)?))
+            }
+        };
+        Ok(Self(Arc::new(Inner { block, context, payload })))
+    }
+
+    /// The block itself.
+    pub(crate) fn block(&self) -> &Block {
+        &self.0.block
+    }
+
+    /// The context under which it was proposed, by reference.
+    pub(crate) fn proposed_in(&self) -> &Context {
+        &self.0.context
+    }
+}
+
+/// Encodes what consensus adds to a block.
+pub(crate) fn consensus_data(context: &Context, seed: Bytes, payload: Option<&Payload>) -> ConsensusData {
+    ConsensusData {
+        context: context.encode().into(),
+        seed: seed.into(),
+        reshare: payload.map(|payload| payload.encode()).unwrap_or_default().into(),
+    }
+}
+
+/// What a decoder of blocks has to know: the genesis block, which is not self-describing.
+#[derive(Clone)]
+pub(crate) struct BlockRules {
+    pub(crate) genesis: ChainBlock,
+}
+
+impl Write for ChainBlock {
+    fn write(&self, buf: &mut impl BufMut) {
+        self.0.block.encoded().0.write(buf);
+    }
+}
+
+impl EncodeSize for ChainBlock {
+    fn encode_size(&self) -> usize {
+        self.0.block.encoded().0.encode_size()
+    }
+}
+
+impl Read for ChainBlock {
+    type Cfg = BlockRules;
+
+    fn read_cfg(buf: &mut impl Buf, rules: &BlockRules) -> Result<Self, Error> {
+        let bytes = Bytes::read_cfg(buf, &RangeCfg::from(0..=MAX_BLOCK_BYTES))?;
+        let block = Block::decode(&bytes.into()).map_err(|error| Error::Wrapped("block", Box::new(error)))?;
+        if block.number() > 0 {
+            return Self::new(block);
+        }
+        match block == *rules.genesis.block() {
+            true => Ok(rules.genesis.clone()),
+            false => Err(Error::Invalid("block", "a genesis block of another chain")),
+        }
+    }
+}
+
+impl BoundedBlock for ChainBlock {
+    fn max_encode_size(_: &BlockRules) -> usize {
+        MAX_BLOCK_BYTES.saturating_add(PREFIX_BYTES_MAX)
+    }
+}
+
+impl Digestible for ChainBlock {
+    type Digest = BlockDigest;
+
+    fn digest(&self) -> BlockDigest {
+        self.0.block.hash().into()
+    }
+}
+
+impl Heightable for ChainBlock {
+    fn height(&self) -> Height {
+        Height::new(self.0.block.number())
+    }
+}
+
+impl commonware_consensus::Block for ChainBlock {
+    fn parent(&self) -> BlockDigest {
+        self.0.block.header().parent_hash.into()
+    }
+}
+
+impl CertifiableBlock for ChainBlock {
+    type Context = Context;
+
+    fn context(&self) -> Context {
+        self.0.context.clone()
+    }
+}
+
+impl ReshareBlock for ChainBlock {
+    type Variant = Variant;
+    type PublicKey = PublicKey;
+    type Directory = Directory;
+
+    fn payload(&self) -> Option<Payload> {
+        self.0.payload.as_ref().map(|payload| payload.0.clone())
+    }
+}

@@ -1,0 +1,77 @@
+//! What the engine needs to start, and the times it keeps.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use hansa_ledger::Ledger;
+use zeroize::Zeroizing;
+
+use crate::error::ConsensusError;
+
+/// Everything an [`Engine`](crate::Engine) needs. The genesis and the pool are those of the ledger.
+#[derive(Clone)]
+pub struct Config {
+    /// This node's ed25519 secret key (32 bytes), whose public half the registry names.
+    pub secret_key: Zeroizing<[u8; 32]>,
+    /// The ledger to extend.
+    pub ledger: Ledger,
+    /// Folder for the engine's journals, archives and sealed secrets; the same that the ceremony used.
+    pub store: PathBuf,
+    /// AES-256 key that seals shares of the group key at rest.
+    pub storage_key: Zeroizing<[u8; 32]>,
+    /// Address to listen on; members dial what the registry says.
+    pub listen: SocketAddr,
+    /// Threads for the engine's own tasks; execution of blocks has its own.
+    pub worker_threads: usize,
+    /// The times it keeps.
+    pub timing: Timing,
+}
+
+/// The times that govern agreement. All nodes should use the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How long an idle leader waits for a transaction before it proposes an empty block.
+    pub heartbeat: Duration,
+    /// The least time between a block's proposal and the next one's.
+    pub interval_min: Duration,
+    /// How long the others wait for a leader's proposal; well above `heartbeat`.
+    pub leader_timeout: Duration,
+    /// How long they wait for a view's certificate; above `leader_timeout`.
+    pub view_timeout: Duration,
+    /// After this long without a sign of life a leader's views are skipped at once; above `view_timeout`.
+    pub absence: Duration,
+    /// How far a block's time may run ahead of the local clock; whole seconds.
+    pub clock_skew: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(1),
+            interval_min: Duration::from_millis(5),
+            leader_timeout: Duration::from_secs(2),
+            view_timeout: Duration::from_secs(3),
+            absence: Duration::from_secs(5),
+            clock_skew: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Timing {
+    /// Checks the order that the fields' documentation demands.
+    ///
+    /// # Errors
+    /// Names the field that breaks it.
+    pub(crate) fn check(&self) -> Result<(), ConsensusError> {
+        let bad = |name, reason| Err(ConsensusError::Setting { name, reason });
+        if self.leader_timeout < self.heartbeat.saturating_mul(3) / 2 {
+            return bad("leader_timeout", "it must be at least one and a half times the heartbeat");
+        }
+        if self.view_timeout <= self.leader_timeout {
+            return bad("view_timeout", "it must be above leader_timeout");
+        }
+        if self.absence <= self.view_timeout {
+            return bad("absence", "it must be above view_timeout");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,356 @@
+//! Wires one node's agreement engine together.
+//!
+//! Generic over the runtime, the network and the store of secrets, so that the deterministic simulation runs the same
+//! assembly as production. It starts actors and waits; it decides nothing.
+
+use core::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use commonware_broadcast::buffered;
+use commonware_consensus::{
+    Reporters,
+    marshal::{self, Start, core::Actor as MarshalActor, resolver::p2p as backfill, standard::Inline},
+    simplex::{
+        config::{ForwardPolicy, SkipBudget, SkipPolicy},
+        elector::{Random, RandomVersion},
+    },
+    types::{Epoch, ViewDelta},
+};
+use commonware_cryptography::{
+    Digested, Digestible as _, Sha256, Signer as _,
+    bls12381::dkg::feldman_desmedt::Reveal,
+    certificate::{ConstantProvider, Verifier as _},
+};
+use commonware_glue::dkg::{SecretStore, fence::Fence, orchestrator, reshare, state_sync::Plan};
+use commonware_macros::select;
+use commonware_p2p::{AddressableManager, Blocker, Receiver, Sender};
+use commonware_parallel::Sequential;
+use commonware_runtime::{Clock, Handle, Metrics, Network, Spawner, Storage, buffer::paged::CacheRef};
+use commonware_storage::{archive::prunable, translator::EightCap};
+use commonware_utils::{NZDuration, NZU16, NZU64, NZUsize};
+use hansa_ledger::Ledger;
+use rand_core::CryptoRng;
+
+use crate::{
+    application::Application,
+    block::{BlockRules, ChainBlock},
+    committee::Committees,
+    config::Timing,
+    error::ConsensusError,
+    finaliser::{Deliveries, Finaliser},
+    genesis, gossip,
+    network::Channels,
+    peers::MemberPeers,
+    registrar::Schemes,
+    seeds::SeedBook,
+    status::StatusBoard,
+    types::{Epochs, Marshal, PARTICIPANTS_MAX, PrivateKey, PublicKey, SHARING_MODE, Scheme},
+    witness::Witness,
+};
+
+const PAGE_BYTES: NonZeroU16 = NZU16!(4_096);
+const PAGES: NonZeroUsize = NZUsize!(2_048);
+const BUFFER_BYTES: NonZeroUsize = NZUsize!(256 * 1024);
+const MAILBOX: NonZeroUsize = NZUsize!(1_024);
+const SECTION_ITEMS: NonZeroU64 = NZU64!(1_024);
+/// Views of an epoch kept for peers that lag a little.
+const VIEWS_KEPT: ViewDelta = ViewDelta::new(64);
+/// Final blocks handed to the ledger before it has acknowledged the first; what a crash makes it execute again.
+const UNACKNOWLEDGED_MAX: NonZeroUsize = NZUsize!(64);
+/// Missing blocks fetched at a time.
+const REPAIRS: NonZeroUsize = NZUsize!(64);
+/// Blocks kept for each sender until consensus asks for them.
+const BLOCKS_BUFFERED: usize = 16;
+
+/// What a node brings to the assembly.
+pub(crate) struct Node<M, X, SS> {
+    pub(crate) signer: PrivateKey,
+    pub(crate) ledger: Ledger,
+    pub(crate) transport: M,
+    pub(crate) blocker: X,
+    pub(crate) secrets: SS,
+    pub(crate) timing: Timing,
+    pub(crate) board: StatusBoard,
+}
+
+/// What can be asked of a running assembly.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) marshal: Marshal,
+}
+
+/// What every part of the assembly needs.
+struct Site {
+    me: PublicKey,
+    rules: BlockRules,
+    namespace: Vec<u8>,
+    epoch_blocks: NonZeroU64,
+    pages: CacheRef,
+    /// Checks certificates of every epoch, since the group key never changes.
+    verifier: Scheme,
+}
+
+impl Site {
+    fn new(signer: &PrivateKey, ledger: &Ledger) -> Result<Self, ConsensusError> {
+        let file = ledger.genesis();
+        let block = ledger.genesis_block();
+        let namespace = genesis::namespace(file.chain_id, block.hash());
+        let group = *genesis::first_epoch(file)?.output.public().public();
+        let epoch_blocks = NonZeroU64::new(file.limits.epoch_blocks).filter(|blocks| blocks.get() >= 4);
+        let epoch_blocks = epoch_blocks.ok_or(ConsensusError::Setting {
+            name: "epochBlocks",
+            reason: "an epoch has at least 4 blocks",
+        })?;
+        Ok(Self {
+            me: signer.public_key(),
+            rules: BlockRules { genesis: genesis::block(file, block)? },
+            verifier: Scheme::certificate_verifier(&namespace, group),
+            namespace,
+            epoch_blocks,
+            pages: CacheRef::new(PAGE_BYTES, PAGES),
+        })
+    }
+
+    fn epochs(&self) -> Epochs {
+        Epochs::new(self.epoch_blocks)
+    }
+
+    fn archive<C>(&self, name: &str, codec_config: C) -> prunable::Config<EightCap, C> {
+        prunable::Config {
+            translator: EightCap,
+            metadata_partition: format!("{name}-metadata"),
+            key_partition: format!("{name}-key"),
+            key_page_cache: self.pages.clone(),
+            value_partition: format!("{name}-value"),
+            compression: None,
+            codec_config,
+            items_per_section: SECTION_ITEMS,
+            key_write_buffer: BUFFER_BYTES,
+            value_write_buffer: BUFFER_BYTES,
+            replay_buffer: BUFFER_BYTES,
+        }
+    }
+
+    fn marshal_config(
+        &self,
+    ) -> marshal::Config<ConstantProvider<Scheme, Epoch>, Epochs, Sequential, ChainBlock, Digested<ChainBlock>>
+    {
+        let genesis = &self.rules.genesis;
+        marshal::Config {
+            provider: ConstantProvider::new(self.verifier.clone()),
+            epocher: self.epochs(),
+            start: Start::Genesis(Digested::precomputed(genesis.clone(), genesis.digest())),
+            partition_prefix: "marshal".into(),
+            mailbox_size: MAILBOX,
+            view_retention: VIEWS_KEPT,
+            prunable_items_per_section: SECTION_ITEMS,
+            page_cache: self.pages.clone(),
+            replay_buffer: BUFFER_BYTES,
+            key_write_buffer: BUFFER_BYTES,
+            value_write_buffer: BUFFER_BYTES,
+            block_codec_config: self.rules.clone(),
+            max_repair: REPAIRS,
+            max_pending_acks: UNACKNOWLEDGED_MAX,
+            strategy: Sequential,
+        }
+    }
+
+    fn simplex_config(&self, timing: &Timing) -> orchestrator::SimplexConfig<Random<Sha256>> {
+        orchestrator::SimplexConfig {
+            elector: Random::new(RandomVersion::V1),
+            mailbox_size: MAILBOX,
+            replay_buffer: BUFFER_BYTES,
+            write_buffer: BUFFER_BYTES,
+            page_cache: self.pages.clone(),
+            leader_timeout: timing.leader_timeout,
+            certification_timeout: timing.view_timeout,
+            timeout_retry: timing.leader_timeout / 2,
+            fetch_timeout: NZDuration!(Duration::from_secs(2)),
+            fetch_retry_delay: Duration::from_millis(100),
+            view_retention: VIEWS_KEPT,
+            skip: SkipPolicy::Enabled { timeout: timing.absence, budget: SkipBudget::Participants },
+            forward: ForwardPolicy::SilentVoters,
+            track_historical_votes: false,
+        }
+    }
+}
+
+/// Starts a node and returns what can be asked of it, and a handle that resolves when the first part of it stops.
+///
+/// # Errors
+/// When the genesis file cannot start an engine.
+pub(crate) async fn start<E, M, X, SS, S, R>(
+    context: E,
+    node: Node<M, X, SS>,
+    channels: Channels<S, R>,
+) -> Result<(Running, Handle<Result<(), ConsensusError>>), ConsensusError>
+where
+    E: Spawner + CryptoRng + Metrics + Clock + Storage + Network,
+    M: AddressableManager<PublicKey = PublicKey>,
+    X: Blocker<PublicKey = PublicKey> + Sync,
+    SS: SecretStore,
+    S: Sender<PublicKey = PublicKey>,
+    R: Receiver<PublicKey = PublicKey>,
+{
+    node.timing.check()?;
+    let site = Site::new(&node.signer, &node.ledger)?;
+    let board = node.board.clone();
+    let mut peers = MemberPeers::new(node.transport.clone());
+    peers.update(&node.ledger.members());
+    let head = node.ledger.head();
+    board.finalised(head.number(), head.hash(), context.current());
+
+    let (buffer_engine, buffer) = buffered::Engine::new(
+        context.child("broadcast"),
+        buffered::Config {
+            public_key: site.me.clone(),
+            mailbox_size: MAILBOX,
+            deque_size: BLOCKS_BUFFERED,
+            priority: true,
+            codec_config: site.rules.clone(),
+            peer_provider: peers.clone(),
+            strategy: Sequential,
+        },
+    );
+    let buffer_handle = buffer_engine.start(channels.broadcast);
+    let backfill = backfill::init(
+        context.child("backfill"),
+        backfill::Config {
+            public_key: site.me.clone(),
+            peer_provider: peers.clone(),
+            blocker: node.blocker.clone(),
+            mailbox_size: MAILBOX,
+            fetch_timeout: NZDuration!(Duration::from_secs(2)),
+            fetch_retry_delay: Duration::from_millis(100),
+            priority_requests: false,
+            priority_responses: false,
+        },
+        channels.backfill,
+    );
+
+    let certificates = site.archive("finalisations", Scheme::certificate_codec_config_unbounded());
+    let certificates = prunable::Archive::init(context.child("finalisations"), certificates)
+        .await
+        .map_err(|error| ConsensusError::Stopped(format!("the archive of certificates: {error}")))?;
+    let blocks = site.archive("blocks", site.rules.clone());
+    let blocks = prunable::Archive::init(context.child("blocks"), blocks)
+        .await
+        .map_err(|error| ConsensusError::Stopped(format!("the archive of blocks: {error}")))?;
+    let (marshal_actor, marshal, _) =
+        MarshalActor::init(context.child("marshal"), certificates, blocks, site.marshal_config()).await;
+
+    let schemes = Schemes::new(&site.namespace, board.clone());
+    let committees = Committees::new(node.ledger.clone(), board.clone());
+    let (fence, gate) = Fence::new();
+    let (reshare_actor, reshare) = reshare::Actor::new(
+        context.child("reshare"),
+        reshare::Config {
+            signer: node.signer.clone(),
+            manager: peers.clone(),
+            blocker: node.blocker.clone(),
+            participants_provider: committees.clone(),
+            secret_store: node.secrets,
+            strategy: Sequential,
+            registrar: schemes.clone(),
+            marshal: marshal.clone(),
+            state_sync: Plan::disabled(),
+            fence,
+            namespace: site.namespace.clone().leak(),
+            sharing_mode: SHARING_MODE,
+            reveal: Reveal::V1,
+            mailbox_size: MAILBOX,
+            partition_prefix: "reshare".into(),
+            page_cache: site.pages.clone(),
+            write_buffer: BUFFER_BYTES,
+            replay_buffer: BUFFER_BYTES,
+            max_participants: PARTICIPANTS_MAX,
+            blocks_per_epoch: site.epoch_blocks,
+        },
+    );
+    let reshare_handle = reshare_actor.start(channels.dkg);
+
+    let seeds = SeedBook::new(site.verifier.clone());
+    let application = Application {
+        ledger: node.ledger.clone(),
+        seeds: seeds.clone(),
+        committees,
+        board: board.clone(),
+        timing: node.timing,
+    };
+    let application = reshare::Application::new(application, reshare.clone(), site.epoch_blocks);
+    let inline = Inline::new(context.child("application"), application, marshal.clone(), site.epochs());
+    let (orchestrator_actor, orchestrator) = orchestrator::Actor::new(
+        context.child("orchestrator"),
+        orchestrator::Config {
+            oracle: node.blocker.clone(),
+            manager: peers.clone(),
+            provider: schemes,
+            marshal: marshal.clone(),
+            application: Witness::new(inline, seeds, board.clone()),
+            strategy: Sequential,
+            simplex: site.simplex_config(&node.timing),
+            gate,
+            state_sync: Plan::disabled(),
+            blocks_per_epoch: site.epoch_blocks,
+            mailbox_size: MAILBOX,
+            partition_prefix: "simplex".into(),
+        },
+    );
+    let orchestrator_handle =
+        orchestrator_actor.start(channels.vote, channels.certificate, channels.resolver);
+
+    let (deliveries, inbox) = Deliveries::new(board.clone());
+    let reporters = Reporters::from((deliveries, Reporters::from((orchestrator, reshare))));
+    let marshal_handle = marshal_actor.start(reporters, buffer, backfill);
+
+    let outbound = gossip::Outbound {
+        pool: node.ledger.pool().clone(),
+        peers: peers.clone(),
+        me: site.me.clone(),
+        sender: channels.gossip.0,
+        board: board.clone(),
+    };
+    let outbound_handle = context.child("gossip_out").spawn(move |context| outbound.run(context));
+    let inbound = gossip::Inbound {
+        pool: node.ledger.pool().clone(),
+        receiver: channels.gossip.1,
+        blocker: node.blocker,
+    };
+    let inbound_handle = context.child("gossip_in").spawn(move |context| inbound.run(context));
+    let finaliser = Finaliser { ledger: node.ledger, board, peers };
+    let finaliser = context.child("finaliser").spawn(move |context| finaliser.run(context, inbox));
+
+    let parts = Handle::select([
+        buffer_handle,
+        reshare_handle,
+        orchestrator_handle,
+        marshal_handle,
+        outbound_handle,
+        inbound_handle,
+    ]);
+    let handle = context.child("supervisor").spawn(move |_| supervise(finaliser, parts));
+    Ok((Running { marshal }, handle))
+}
+
+/// Resolves when the first part of a node stops, with the reason where it is known.
+async fn supervise(
+    finaliser: Handle<Result<(), hansa_ledger::LedgerError>>,
+    parts: impl Future<Output = Result<(), commonware_runtime::Error>>,
+) -> Result<(), ConsensusError> {
+    let mut finaliser = finaliser;
+    let mut parts = Box::pin(parts);
+    select! {
+        outcome = &mut finaliser => match outcome {
+            Ok(Err(error)) => Err(error.into()),
+            _ => Err(ConsensusError::Stopped("the finaliser ended".into())),
+        },
+        outcome = &mut parts => match outcome {
+            // Parts end one after the other when the runtime stops; the ledger may have been the cause.
+            Ok(()) => match futures::FutureExt::now_or_never(&mut finaliser) {
+                Some(Ok(Err(error))) => Err(error.into()),
+                _ => Err(ConsensusError::Stopped("a part of it ended".into())),
+            },
+            Err(error) => Err(ConsensusError::Stopped(format!("a part of it failed: {error}"))),
+        },
+    }
+}

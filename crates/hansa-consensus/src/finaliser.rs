@@ -1,0 +1,99 @@
+//! Hands final blocks to the ledger and acknowledges them once they are durable.
+//!
+//! Blocks that queue up, as they do while a node catches up, are committed together. A ledger that cannot follow the
+//! final chain stops the node.
+
+use std::sync::Arc;
+
+use commonware_actor::Feedback;
+use commonware_consensus::{Heightable as _, Reporter, marshal::Update};
+use commonware_cryptography::Digested;
+use commonware_p2p::AddressableManager;
+use commonware_runtime::{Clock, Spawner};
+use commonware_utils::{Acknowledgement as _, acknowledgement::Exact};
+use hansa_ledger::{Ledger, LedgerError};
+use hansa_types::Block;
+use tokio::sync::mpsc;
+
+use crate::{
+    application::offload, block::ChainBlock, peers::MemberPeers, status::StatusBoard, types::PublicKey,
+};
+
+/// Blocks committed together at most.
+const GROUP_MAX: usize = 64;
+
+/// A final block that waits to be executed.
+pub(crate) type Delivery = (Digested<ChainBlock>, Exact);
+
+/// Takes final blocks from the engine. The engine bounds how many are unacknowledged.
+#[derive(Clone)]
+pub(crate) struct Deliveries {
+    sender: mpsc::UnboundedSender<Delivery>,
+    board: StatusBoard,
+}
+
+impl Deliveries {
+    pub(crate) fn new(board: StatusBoard) -> (Self, mpsc::UnboundedReceiver<Delivery>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { sender, board }, receiver)
+    }
+}
+
+impl Reporter for Deliveries {
+    type Activity = Update<ChainBlock>;
+
+    fn report(&mut self, update: Update<ChainBlock>) -> Feedback {
+        match update {
+            Update::Tip(_, height, _) => self.board.saw_tip(height.get()),
+            Update::Block(block, acknowledgement) => {
+                self.board.saw_tip(block.height().get());
+                if self.sender.send((block, acknowledgement)).is_err() {
+                    return Feedback::Closed;
+                }
+            }
+        }
+        Feedback::Ok
+    }
+}
+
+/// Executes final blocks, and lets the registry decide who may connect.
+pub(crate) struct Finaliser<M> {
+    pub(crate) ledger: Ledger,
+    pub(crate) board: StatusBoard,
+    pub(crate) peers: MemberPeers<M>,
+}
+
+impl<M: AddressableManager<PublicKey = PublicKey>> Finaliser<M> {
+    /// Runs until the engine stops.
+    ///
+    /// # Errors
+    /// When the ledger cannot execute or store a final block.
+    pub(crate) async fn run<E: Spawner + Clock>(
+        mut self,
+        context: E,
+        mut deliveries: mpsc::UnboundedReceiver<Delivery>,
+    ) -> Result<(), LedgerError> {
+        let mut members = self.ledger.members();
+        let mut group = Vec::new();
+        while deliveries.recv_many(&mut group, GROUP_MAX).await > 0 {
+            let blocks: Vec<Block> = group.iter().map(|(block, _)| block.inner().block().clone()).collect();
+            let (ledger, head) = (self.ledger.clone(), blocks.last().cloned());
+            match offload(&context, move || ledger.finalise_many(&blocks)).await {
+                Some(outcome) => outcome?,
+                None => return Ok(()),
+            }
+            if let Some(head) = head {
+                self.board.finalised(head.number(), head.hash(), context.current());
+            }
+            let current = self.ledger.members();
+            if !Arc::ptr_eq(&members, &current) {
+                self.peers.update(&current);
+                members = current;
+            }
+            for (_, acknowledgement) in group.drain(..) {
+                acknowledgement.acknowledge();
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! Runs the agreement engine in a thread and a runtime of its own.
+//!
+//! The rest of the node talks to it through [`Engine`]; a panic in the engine ends its thread, not the process.
+
+use std::{
+    any::Any,
+    fs,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use commonware_codec::DecodeExt as _;
+use commonware_consensus::types::Height;
+use commonware_macros::select;
+use commonware_runtime::{Metrics as _, Runner as _, Spawner as _, Supervisor as _, tokio as engine_runtime};
+use tokio::sync::watch;
+
+use crate::{
+    block::BlockRules,
+    ceremony,
+    certificate::FinalityCertificate,
+    config::Config,
+    engine::{self, Node, Running},
+    error::ConsensusError,
+    genesis,
+    network::{Channels, TcpNetwork, message_bytes_max, tcp_config},
+    secrets::SealedSecrets,
+    status::{Status, StatusBoard},
+    types::PrivateKey,
+};
+
+/// How long a stopping engine waits for its parts.
+const STOP: Duration = Duration::from_secs(5);
+
+/// The engine's thread and how it ended.
+pub(crate) struct Worker<T> {
+    thread: Option<JoinHandle<Result<T, ConsensusError>>>,
+    stop: watch::Sender<bool>,
+    ended: watch::Receiver<bool>,
+}
+
+/// Says that the thread has ended, however it did.
+struct Ended(watch::Sender<bool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl<T: Send + 'static> Worker<T> {
+    /// Runs `work` in a thread of its own; it gets a receiver that turns true when it should stop.
+    pub(crate) fn spawn(
+        name: &str,
+        work: impl FnOnce(watch::Receiver<bool>) -> Result<T, ConsensusError> + Send + 'static,
+    ) -> Result<Self, ConsensusError> {
+        let (stop, stopping) = watch::channel(false);
+        let (ended, ending) = watch::channel(false);
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            let _ended = Ended(ended);
+            work(stopping)
+        });
+        let thread = thread.map_err(ConsensusError::Thread)?;
+        Ok(Self { thread: Some(thread), stop, ended: ending })
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    pub(crate) async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    pub(crate) fn join(mut self) -> Result<T, ConsensusError> {
+        let Some(thread) = self.thread.take() else {
+            return Err(ConsensusError::Stopped("it has been joined before".into()));
+        };
+        match thread.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => Err(ConsensusError::Stopped(message_of(panic.as_ref()))),
+        }
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".into())
+}
+
+/// Resolves when the engine should stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        tracing::debug!("nobody holds the engine any more");
+    }
+}
+
+/// A secret key as the engine takes it.
+pub(crate) fn private_key(bytes: &[u8; 32]) -> Result<PrivateKey, ConsensusError> {
+    PrivateKey::decode(bytes::Bytes::copy_from_slice(bytes)).map_err(|_| ConsensusError::SecretKey)
+}
+
+/// What a running engine can be asked, once it runs.
+#[derive(Clone)]
+struct Questions {
+    running: Running,
+    metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// A running agreement engine. Dropping it tells the engine to stop, without waiting.
+pub struct Engine {
+    worker: Worker<()>,
+    board: StatusBoard,
+    questions: watch::Receiver<Option<Questions>>,
+}
+
+impl Engine {
+    /// Starts the engine in a thread of its own and returns at once; it then opens its stores, connects and catches up.
+    ///
+    /// # Errors
+    /// When the configuration or the genesis file cannot be used, or the store of secrets cannot be opened.
+    pub fn start(config: Config) -> Result<Self, ConsensusError> {
+        let signer = private_key(&config.secret_key)?;
+        config.timing.check()?;
+        let file = config.ledger.genesis();
+        genesis::first_epoch(file)?;
+        fs::create_dir_all(&config.store)
+            .map_err(|source| ConsensusError::Secrets { path: config.store.display().to_string(), source })?;
+        let secrets = SealedSecrets::open(config.store.join("secrets"), &config.storage_key)?;
+        ceremony::clear(&config.store)?;
+        let board = StatusBoard::default();
+        let (answer, questions) = watch::channel(None);
+        let noted = board.clone();
+        let worker =
+            Worker::spawn("consensus", move |stop| run(config, signer, secrets, noted, answer, stop))?;
+        Ok(Self { worker, board, questions })
+    }
+
+    /// Consensus as this node sees it; changes are signalled.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.board.subscribe()
+    }
+
+    /// The certificate of a final block, where this node has one. Not every height has its own: a block may be final
+    /// through a descendant, so ask for the next heights until there is one. `None` also while the engine starts.
+    pub async fn finalisation(&self, height: u64) -> Option<FinalityCertificate> {
+        let questions = self.questions.borrow().clone()?;
+        let finalization = questions.running.marshal.get_finalization(Height::new(height)).await?;
+        FinalityCertificate::of(&finalization)
+    }
+
+    /// The engine's own metrics in the Prometheus text format; empty while it starts.
+    pub fn metrics(&self) -> String {
+        let questions = self.questions.borrow().clone();
+        questions.map(|questions| (questions.metrics)()).unwrap_or_default()
+    }
+
+    /// Tells the engine to stop. [`Engine::join`] waits for it.
+    pub fn shutdown(&self) {
+        self.worker.stop();
+    }
+
+    /// Resolves when the engine has ended, whether asked to or not; [`Engine::join`] then says why.
+    pub async fn ended(&self) {
+        self.worker.ended().await;
+    }
+
+    /// Waits for the engine's end. It does not end by itself unless something fails. Blocks the calling thread.
+    ///
+    /// # Errors
+    /// Why it ended, unless it was told to.
+    pub fn join(self) -> Result<(), ConsensusError> {
+        self.worker.join()
+    }
+}
+
+fn run(
+    config: Config,
+    signer: PrivateKey,
+    secrets: SealedSecrets,
+    board: StatusBoard,
+    answer: watch::Sender<Option<Questions>>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), ConsensusError> {
+    let runtime = engine_runtime::Config::new()
+        .with_worker_threads(config.worker_threads.max(1))
+        .with_max_blocking_threads(64)
+        .with_storage_directory(config.store.join("engine"));
+    engine_runtime::Runner::new(runtime).start(|context| async move {
+        let block = config.ledger.genesis_block();
+        let namespace = genesis::namespace(config.ledger.chain_id(), block.hash());
+        let rules = BlockRules { genesis: genesis::block(config.ledger.genesis(), block)? };
+        let settings = tcp_config(signer.clone(), &namespace, config.listen, message_bytes_max(&rules));
+        let (mut network, oracle) = TcpNetwork::new(context.child("network"), settings);
+        let channels = Channels::register(|channel, quota| network.register(channel, quota));
+        let mut network = network.start();
+        let node = Node {
+            signer,
+            ledger: config.ledger,
+            transport: oracle.clone(),
+            blocker: oracle,
+            secrets,
+            timing: config.timing,
+            board,
+        };
+        let (running, mut parts) = engine::start(context.child("engine"), node, channels).await?;
+        let encoder = context.child("metrics");
+        let metrics = Arc::new(move || encoder.encode());
+        answer.send_replace(Some(Questions { running, metrics }));
+        let outcome = select! {
+            () = stopped(&mut stop) => Ok(()),
+            outcome = &mut parts => outcome.unwrap_or_else(|error| {
+                Err(ConsensusError::Stopped(format!("its supervisor failed: {error}")))
+            }),
+            _ = &mut network => Err(ConsensusError::Stopped("the network ended; is the address in use?".into())),
+        };
+        answer.send_replace(None);
+        if let Err(error) = context.stop(0, Some(STOP)).await {
+            tracing::debug!(%error, "some parts of the engine were cut short");
+        }
+        outcome
+    })
+}

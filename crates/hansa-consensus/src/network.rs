@@ -1,0 +1,135 @@
+//! The channels between nodes, their quotas, and the authenticated network below them.
+//!
+//! Connections are mutually authenticated by the registered keys and encrypted; whom to admit is decided in `peers`.
+
+use core::num::{NonZeroU32, NonZeroUsize};
+use std::{net::SocketAddr, time::Duration};
+
+use commonware_consensus::marshal;
+use commonware_cryptography::ChaCha20Poly1305;
+use commonware_glue::dkg::{self, orchestrator};
+use commonware_p2p::{
+    Receiver, Sender,
+    authenticated::lookup::{self, Network},
+    max_message_size,
+};
+use commonware_runtime::Quota;
+use commonware_stream::{
+    SakeCups,
+    cups::{self, Cups},
+    sake::{self, Sake},
+};
+use commonware_utils::{NZU32, NZUsize};
+
+use crate::{
+    block::BlockRules,
+    digest::BlockDigest,
+    gossip,
+    peers::PEERS_MAX,
+    types::{Broadcast, PARTICIPANTS_MAX, PrivateKey, PublicKey, Scheme, Variant},
+};
+
+/// A sender and a receiver for each purpose.
+pub(crate) struct Channels<S, R> {
+    pub(crate) vote: (S, R),
+    pub(crate) certificate: (S, R),
+    pub(crate) resolver: (S, R),
+    pub(crate) backfill: (S, R),
+    pub(crate) broadcast: (S, R),
+    pub(crate) dkg: (S, R),
+    pub(crate) gossip: (S, R),
+}
+
+/// Messages a second, and at once, for each of the channels in order. Memory is set aside for the bursts of all peers.
+pub(crate) const QUOTAS: [(NonZeroU32, NonZeroU32); 7] = [
+    (NZU32!(2048), NZU32!(128)),
+    (NZU32!(2048), NZU32!(128)),
+    (NZU32!(512), NZU32!(32)),
+    (NZU32!(1024), NZU32!(128)),
+    (NZU32!(512), NZU32!(32)),
+    (NZU32!(512), NZU32!(64)),
+    (NZU32!(512), NZU32!(64)),
+];
+
+impl<S, R> Channels<S, R>
+where
+    S: Sender<PublicKey = PublicKey>,
+    R: Receiver<PublicKey = PublicKey>,
+{
+    /// Registers all channels with a network.
+    pub(crate) fn register(mut register: impl FnMut(u64, Quota) -> (S, R)) -> Self {
+        let mut quotas = (0..).zip(QUOTAS);
+        let mut next = || {
+            let (channel, (rate, burst)) = quotas.next().unwrap_or((u64::MAX, (NZU32!(1), NZU32!(1))));
+            register(channel, Quota::per_second(rate).allow_burst(burst))
+        };
+        Self {
+            vote: next(),
+            certificate: next(),
+            resolver: next(),
+            backfill: next(),
+            broadcast: next(),
+            dkg: next(),
+            gossip: next(),
+        }
+    }
+}
+
+/// The longest message of the engine, in bytes.
+pub(crate) fn message_bytes_max(rules: &BlockRules) -> u32 {
+    let participants = PARTICIPANTS_MAX.get();
+    max_message_size(&[
+        orchestrator::max_payload_size::<Scheme, BlockDigest>(participants),
+        marshal::max_payload_size::<Broadcast, Scheme>(participants, rules),
+        dkg::max_payload_size::<Variant, PublicKey>(PARTICIPANTS_MAX),
+        gossip::MESSAGE_BYTES_MAX,
+    ])
+}
+
+/// How two nodes authenticate one another and encrypt what follows.
+pub(crate) type Handshake = SakeCups<PrivateKey, ChaCha20Poly1305>;
+
+/// The network over TCP.
+pub(crate) type TcpNetwork<E> = Network<E, Handshake>;
+
+/// The settings of the network over TCP.
+pub(crate) fn tcp_config(
+    signer: PrivateKey,
+    namespace: &[u8],
+    listen: SocketAddr,
+    message_bytes_max: u32,
+) -> lookup::Config<Handshake> {
+    let handshake = Cups::<_, ChaCha20Poly1305>::new(
+        Sake {
+            signer,
+            synchrony_bound: Duration::from_secs(10),
+            max_handshake_age: Duration::from_secs(20),
+            version: sake::Version::V1,
+        },
+        cups::Version::V1,
+    );
+    lookup::Config {
+        handshake,
+        namespace: namespace.to_vec(),
+        listen,
+        // Members sit in private networks or behind address translation; their keys identify them.
+        allow_private_ips: true,
+        allow_dns: true,
+        bypass_ip_check: true,
+        max_message_size: message_bytes_max,
+        max_peers_per_set: NonZeroUsize::new(PEERS_MAX).unwrap_or(NonZeroUsize::MIN),
+        mailbox_size: NZUsize!(1024),
+        send_batch_size: NZUsize!(16),
+        handshake_timeout: Duration::from_secs(5),
+        dial_timeout: Duration::from_secs(10),
+        peer_connection_cooldown: Duration::from_secs(1),
+        max_concurrent_handshakes: NZU32!(512),
+        allowed_handshake_rate_per_ip: Quota::per_second(NZU32!(64)),
+        allowed_handshake_rate_per_subnet: Quota::per_second(NZU32!(256)),
+        ping_frequency: Duration::from_secs(10),
+        dial_frequency: Duration::from_millis(100),
+        // Every set names all members, so an older set could only keep removed ones connected.
+        tracked_peer_sets: NZUsize!(1),
+        block_duration: Duration::from_mins(10),
+    }
+}

@@ -1,0 +1,82 @@
+//! Installs each epoch's signing scheme and hands it to the agreement engine.
+//!
+//! Whether this node signs, is a member without a share or only follows is decided by the resharing; here it is only
+//! remembered.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use commonware_consensus::types::Epoch;
+use commonware_cryptography::certificate::{Provider, Scheme as _, Scoped};
+use commonware_glue::dkg::{Registrar, types::SchemeInfo};
+use parking_lot::Mutex;
+
+use crate::{
+    status::{Seat, StatusBoard},
+    types::{PublicKey, Scheme, Variant},
+};
+
+/// Epochs whose schemes are kept; the engine needs the current one and, for a moment, the one before.
+const EPOCHS_KEPT: usize = 4;
+
+/// The schemes of recent epochs.
+#[derive(Clone)]
+pub(crate) struct Schemes {
+    namespace: Arc<[u8]>,
+    schemes: Arc<Mutex<BTreeMap<Epoch, Arc<Scheme>>>>,
+    board: StatusBoard,
+}
+
+impl Schemes {
+    pub(crate) fn new(namespace: &[u8], board: StatusBoard) -> Self {
+        Self { namespace: namespace.into(), schemes: Arc::default(), board }
+    }
+
+    fn build(&self, info: SchemeInfo<Variant, PublicKey>) -> Option<Scheme> {
+        match info {
+            SchemeInfo::Verifier { participants, sharing } => {
+                Some(Scheme::verifier(&self.namespace, participants, sharing))
+            }
+            SchemeInfo::Member { participants, sharing, public_key } => {
+                Scheme::member(&self.namespace, participants, sharing, &public_key)
+            }
+            SchemeInfo::Signer { participants, sharing, share } => {
+                Scheme::signer(&self.namespace, participants, sharing, share)
+            }
+        }
+    }
+}
+
+impl Registrar for Schemes {
+    type Variant = Variant;
+    type PublicKey = PublicKey;
+
+    async fn register(&self, epoch: Epoch, info: SchemeInfo<Variant, PublicKey>) {
+        let Some(scheme) = self.build(info) else {
+            panic!("the share of epoch {epoch} does not belong to its committee");
+        };
+        let seat = match scheme.me() {
+            Some(membership) if membership.signer().is_some() => Seat::Validator,
+            Some(_) => Seat::ValidatorWithoutShare,
+            None => Seat::Follower,
+        };
+        self.board.entered(epoch, seat);
+        let mut schemes = self.schemes.lock();
+        schemes.insert(epoch, Arc::new(scheme));
+        while schemes.len() > EPOCHS_KEPT {
+            schemes.pop_first();
+        }
+    }
+}
+
+impl Provider for Schemes {
+    type Scope = Epoch;
+    type Scheme = Scheme;
+
+    fn scoped(&self, epoch: Epoch) -> Option<Scoped<Scheme>> {
+        self.scheme(epoch).map(Scoped::scheme)
+    }
+
+    fn scheme(&self, epoch: Epoch) -> Option<Arc<Scheme>> {
+        self.schemes.lock().get(&epoch).cloned()
+    }
+}

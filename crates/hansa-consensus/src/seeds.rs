@@ -1,0 +1,113 @@
+//! The random seed of each round and the block header's `prevrandao`.
+//!
+//! A block's randomness comes from its *parent's* round: the leader of a round could choose among outcomes if a round's
+//! own seed counted. Seeds are remembered for recent rounds only; any seed can be checked without being remembered.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use alloy_primitives::{B256, keccak256};
+use bytes::Bytes;
+use commonware_codec::{DecodeExt as _, Encode as _};
+use commonware_consensus::{
+    simplex::scheme::bls12381_threshold::vrf::{Seed, Seedable as _},
+    types::Round,
+};
+use hansa_types::Block;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::types::{Activity, Context, Scheme, Variant};
+
+/// Rounds remembered; more than any branch of blocks that are not yet final.
+const REMEMBERED: usize = 1024;
+
+/// The seeds of recent rounds, filled from the certificates that pass by.
+#[derive(Clone)]
+pub(crate) struct SeedBook {
+    seeds: Arc<Mutex<BTreeMap<Round, Bytes>>>,
+    changed: watch::Sender<()>,
+    /// Checks seeds of every epoch, since the group key never changes.
+    verifier: Scheme,
+}
+
+impl SeedBook {
+    pub(crate) fn new(verifier: Scheme) -> Self {
+        Self { seeds: Arc::default(), changed: watch::Sender::new(()), verifier }
+    }
+
+    /// Takes the seed out of a certificate that the agreement engine has verified.
+    pub(crate) fn witness(&self, activity: &Activity) {
+        let seed = match activity {
+            Activity::Notarization(certificate) | Activity::Certification(certificate) => certificate.seed(),
+            Activity::Finalization(certificate) => certificate.seed(),
+            _ => return,
+        };
+        self.insert(seed.round, seed.signature.encode());
+    }
+
+    fn insert(&self, round: Round, signature: Bytes) {
+        let mut seeds = self.seeds.lock();
+        if seeds.insert(round, signature).is_some() {
+            return;
+        }
+        if seeds.len() > REMEMBERED {
+            seeds.pop_first();
+        }
+        drop(seeds);
+        self.changed.send_replace(());
+    }
+
+    fn remembered(&self, round: Round) -> Option<Bytes> {
+        self.seeds.lock().get(&round).cloned()
+    }
+
+    /// The seed that a block proposed in `context` must carry; waits until the parent's certificate has been seen.
+    pub(crate) async fn of_parent(&self, context: &Context) -> Bytes {
+        let Some(round) = seeded_round(context) else { return Bytes::new() };
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            if let Some(seed) = self.remembered(round) {
+                return seed;
+            }
+            if changed.changed().await.is_err() {
+                return core::future::pending().await;
+            }
+        }
+    }
+
+    /// Whether `seed` is the one that a block proposed in `context` must carry.
+    pub(crate) fn matches(&self, context: &Context, seed: &[u8]) -> bool {
+        let Some(round) = seeded_round(context) else { return seed.is_empty() };
+        if let Some(known) = self.remembered(round) {
+            return known == seed;
+        }
+        let signature = Bytes::copy_from_slice(seed);
+        let Ok(decoded) = SeedSignature::decode(signature.clone()) else { return false };
+        let genuine = Seed::<Variant>::new(round, decoded).verify(&self.verifier);
+        if genuine {
+            self.insert(round, signature);
+        }
+        genuine
+    }
+}
+
+type SeedSignature = <Variant as commonware_cryptography::bls12381::primitives::variant::Variant>::Signature;
+
+/// The round whose seed a block proposed in `context` uses; `None` where the parent is of another epoch.
+fn seeded_round(context: &Context) -> Option<Round> {
+    let view = context.parent.0;
+    (!view.is_zero()).then(|| Round::new(context.round.epoch(), view))
+}
+
+/// The header's `prevrandao` for a block above `parent` that carries `seed`.
+pub(crate) fn prevrandao(seed: &[u8], parent: &Block) -> B256 {
+    if !seed.is_empty() {
+        return keccak256(seed);
+    }
+    let mut input = [0; 64];
+    let (randao, hash) = input.split_at_mut(32);
+    randao.copy_from_slice(parent.header().mix_hash.as_slice());
+    hash.copy_from_slice(parent.hash().as_slice());
+    keccak256(input)
+}

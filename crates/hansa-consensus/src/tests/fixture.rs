@@ -1,0 +1,71 @@
+//! Founders, genesis files and ledgers for tests.
+
+use std::{net::TcpListener, sync::Arc};
+
+use alloy_primitives::{Address, B256, Bytes, keccak256};
+use commonware_cryptography::Signer as _;
+use hansa_kv::{KvStore, MemoryStore};
+use hansa_ledger::Ledger;
+use hansa_pool::{Pool, PoolConfig};
+use hansa_types::{ClusterId, Genesis, Limits, MemberCard};
+
+use crate::{genesis::network_key, handle::private_key, types::PrivateKey};
+
+/// An organisation with all its keys.
+#[derive(Clone)]
+pub(super) struct Organisation {
+    pub(super) network_secret: [u8; 32],
+    pub(super) account_secret: secp256k1::SecretKey,
+    pub(super) card: MemberCard,
+}
+
+impl Organisation {
+    /// The organisation whose keys follow from `seed`.
+    pub(super) fn new(seed: u8, consensus_endpoint: String) -> Self {
+        let network_secret = keccak256([b'n', seed]).0;
+        let account_secret = secp256k1::SecretKey::from_slice(&keccak256([b'a', seed]).0).unwrap();
+        let public = secp256k1::PublicKey::from_secret_key_global(&account_secret).serialize_uncompressed();
+        let card = MemberCard {
+            name: format!("organisation {seed}"),
+            cluster: ClusterId(1),
+            account: Address::from_slice(&keccak256(&public[1..])[12..]),
+            network_key: network_key(&private_key(&network_secret).unwrap().public_key()),
+            encryption_key: Bytes::from(vec![seed; 1216]),
+            consensus_endpoint,
+            swarm_endpoint: "/ip4/127.0.0.1/tcp/1".into(),
+        };
+        Self { network_secret, account_secret, card }
+    }
+
+    pub(super) fn signer(&self) -> PrivateKey {
+        private_key(&self.network_secret).unwrap()
+    }
+}
+
+/// A loopback address that was free a moment ago.
+pub(super) fn free_endpoint() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// A genesis file without a group key.
+pub(super) fn draft(founders: &[Organisation], epoch_blocks: u64) -> Genesis {
+    Genesis {
+        chain_id: 4242,
+        timestamp: 1,
+        limits: Limits { epoch_blocks, ..Limits::default() },
+        founders: founders.iter().map(|founder| founder.card.clone()).collect(),
+        group: Bytes::new(),
+    }
+}
+
+/// A ledger over `store`, with a pool of its own.
+pub(super) fn ledger(store: MemoryStore, genesis: &Genesis) -> Ledger {
+    let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
+    let store: Arc<dyn KvStore> = Arc::new(store);
+    Ledger::open(store, genesis, pool).unwrap()
+}
+
+/// The hash of the final block at a height.
+pub(super) fn hash_at(ledger: &Ledger, height: u64) -> B256 {
+    ledger.block(height).unwrap().unwrap().hash()
+}

@@ -1,0 +1,57 @@
+//! Fixes the agreement engine's type parameters once.
+//!
+//! Aliases only; no behaviour.
+
+use core::num::NonZeroU32;
+
+use commonware_consensus::{marshal, simplex, types::FixedEpocher};
+use commonware_cryptography::{
+    bls12381::{
+        dkg::feldman_desmedt,
+        primitives::{
+            sharing::{Mode, ModeVersion},
+            variant::MinSig,
+        },
+    },
+    ed25519,
+};
+use commonware_glue::dkg;
+use commonware_utils::NZU32;
+
+use crate::{block::ChainBlock, digest::BlockDigest};
+
+/// A node's identity.
+pub(crate) type PublicKey = ed25519::PublicKey;
+/// What proves it.
+pub(crate) type PrivateKey = ed25519::PrivateKey;
+/// Signatures in G1 (48 bytes), group key in G2.
+pub(crate) type Variant = MinSig;
+/// Votes and the random seed, both threshold signatures.
+pub(crate) type Scheme = simplex::scheme::bls12381_threshold::vrf::Scheme<PublicKey, Variant>;
+/// Where the participants of an epoch listen.
+pub(crate) type Directory = dkg::network::Addresses<PublicKey>;
+/// A dealer's log or an epoch's outcome, as carried by a block.
+pub(crate) type Payload = dkg::types::Payload<Variant, PublicKey, Directory>;
+/// What describes an epoch.
+pub(crate) type EpochInfo = dkg::types::EpochInfo<Variant, PublicKey, Directory>;
+/// The public outcome of a key generation or a resharing.
+pub(crate) type Output = feldman_desmedt::Output<Variant, PublicKey>;
+/// The round, leader and parent under which a block is proposed.
+pub(crate) type Context = simplex::types::Context<BlockDigest, PublicKey>;
+/// What the agreement engine reports.
+pub(crate) type Activity = simplex::types::Activity<Scheme, BlockDigest>;
+/// A certificate that a block is final.
+pub(crate) type Finalization = simplex::types::Finalization<Scheme, BlockDigest>;
+/// Whole blocks are broadcast.
+pub(crate) type Broadcast = marshal::standard::Standard<ChainBlock>;
+/// The way to the actor that orders and delivers finalised blocks.
+pub(crate) type Marshal = marshal::core::Mailbox<Scheme, Broadcast>;
+/// Epochs of equal length; epoch 0 begins with the genesis block.
+pub(crate) type Epochs = FixedEpocher;
+
+/// Most validators of one epoch.
+pub(crate) const PARTICIPANTS_MAX: NonZeroU32 = NZU32!(64);
+/// How shares are numbered.
+pub(crate) const SHARING_MODE: Mode = Mode::NonZeroCounter;
+/// What decoders accept for [`SHARING_MODE`].
+pub(crate) const SHARING_VERSION: ModeVersion = ModeVersion::v0();
