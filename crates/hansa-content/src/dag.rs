@@ -145,7 +145,8 @@ impl FileNode {
         }
         let inner = sizes.iter().try_fold(0u64, |sum, &size| sum.checked_add(size));
         let total = inner.and_then(|sum| sum.checked_add(content.len() as u64));
-        if sizes.len() != node.links.len() || size.is_some_and(|size| Some(size) != total) || total.is_none() {
+        if sizes.len() != node.links.len() || size.is_some_and(|size| Some(size) != total) || total.is_none()
+        {
             return Err(ContentError::malformed(*cid, "sizes that do not add up"));
         }
         if node.links.is_empty() {

@@ -154,7 +154,8 @@ impl Importer {
     fn grow(&mut self) -> Result<Vec<Block>, ContentError> {
         let mut nodes = Vec::new();
         while let Some(leaf) = self.early.remove(&self.tree.leaves) {
-            self.tree.push(Part { cid: leaf.cid, dag_bytes: leaf.size, file_bytes: leaf.size }, &mut nodes)?;
+            self.tree
+                .push(Part { cid: leaf.cid, dag_bytes: leaf.size, file_bytes: leaf.size }, &mut nodes)?;
         }
         Ok(nodes)
     }
@@ -232,5 +233,59 @@ impl Tree {
             };
         }
         below.map(|root| (root.cid, made)).ok_or(ContentError::WriterLost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+    use super::*;
+    use crate::block::sha256;
+
+    /// The root of a file of these leaves, without storing it.
+    fn root_of(leaves: impl Iterator<Item = Part>) -> String {
+        let (mut tree, mut made) = (Tree::default(), Vec::new());
+        for leaf in leaves {
+            tree.push(leaf, &mut made).unwrap();
+        }
+        tree.finish().unwrap().0.to_string()
+    }
+
+    fn leaf(bytes: Vec<u8>) -> Part {
+        let size = bytes.len() as u64;
+        Part { cid: *Block::new(RAW, bytes.into()).unwrap().cid(), dag_bytes: size, file_bytes: size }
+    }
+
+    /// The bytes of Kubo's tests: the ChaCha20 key stream under the digest of a seed.
+    fn leaves(seed: &str, count: usize, last: usize) -> Vec<Part> {
+        let mut stream = ChaCha20Rng::from_seed(sha256(seed.as_bytes()));
+        let length = |index| if index + 1 == count { last } else { CHUNK_BYTES };
+        let mut next = |index| {
+            let mut bytes = vec![0; length(index)];
+            stream.fill_bytes(&mut bytes);
+            leaf(bytes)
+        };
+        (0..count).map(&mut next).collect()
+    }
+
+    /// Vectors of Kubo's `test/cli/cid_profiles_test.go` for the profile unixfs-v1-2025.
+    #[test]
+    fn cids_equal_those_of_kubo() {
+        let hello = std::iter::once(leaf(b"hello world".to_vec()));
+        assert_eq!(root_of(hello), "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e");
+        for (seed, count, last, cid) in [
+            ("chunk-v1-seed", 1, CHUNK_BYTES, "bafkreiacndfy443ter6qr2tmbbdhadvxxheowwf75s6zehscklu6ezxmta"),
+            ("chunk-v1-seed", 2, 1, "bafybeigmix7t42i6jacydtquhet7srwvgpizfg7gjbq7627d35mjomtu64"),
+        ] {
+            assert_eq!(root_of(leaves(seed, count, last).into_iter()), cid);
+        }
+        let mut many = leaves("v1-2025-seed", LINKS_PER_NODE + 1, 1);
+        let two_levels = "bafybeibdsi225ugbkmpbdohnxioyab6jsqrmkts3twhpvfnzp77xtzpyhe";
+        assert_eq!(root_of(many.iter().copied()), two_levels);
+        many.pop();
+        let one_level = "bafybeihmf37wcuvtx4hpu7he5zl5qaf2ineo2lqlfrapokkm5zzw7zyhvm";
+        assert_eq!(root_of(many.into_iter()), one_level);
     }
 }

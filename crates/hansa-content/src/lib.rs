@@ -25,6 +25,8 @@ mod import;
 mod pins;
 pub mod protobuf;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use block::{Block, DAG_CBOR, DAG_PB, MAX_BLOCK_BYTES, RAW};

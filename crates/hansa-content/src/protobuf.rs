@@ -159,6 +159,9 @@ mod tests {
     #[test]
     fn overlong_varints_are_refused() {
         assert_eq!(read_varint(&[0xff; 11]), Err(Malformed));
-        assert_eq!(read_varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02]), Err(Malformed));
+        assert_eq!(
+            read_varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02]),
+            Err(Malformed)
+        );
     }
 }

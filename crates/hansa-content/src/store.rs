@@ -145,7 +145,9 @@ impl BlockStore {
     pub fn get(&self, cid: &Cid) -> Result<Option<Bytes>, ContentError> {
         let key = key_of(cid)?;
         match self.record(&key)? {
-            Some(record) => self.read_checked(&key, record).map_err(|error| rename_damage(error, cid)).map(Some),
+            Some(record) => {
+                self.read_checked(&key, record).map_err(|error| rename_damage(error, cid)).map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -230,7 +232,11 @@ impl BlockStore {
         Ok(self.0.kv.get(INDEX, key)?.and_then(|bytes| Record::decode(&bytes)))
     }
 
-    pub(crate) fn records(&self, after: Option<&Key>, limit: usize) -> Result<Vec<(Key, Record)>, ContentError> {
+    pub(crate) fn records(
+        &self,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Record)>, ContentError> {
         let range = match after {
             Some(key) => KeyRange::all().after(key),
             None => KeyRange::all(),

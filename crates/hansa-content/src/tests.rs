@@ -1,0 +1,235 @@
+//! Tests of the store as its users see it.
+
+use std::fs;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hansa_kv::{FjallOptions, FjallStore, KvStore, MemoryStore};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use crate::*;
+
+struct Fixture {
+    store: BlockStore,
+    dir: TempDir,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let store = BlockStore::open(Arc::new(MemoryStore::new()), dir.path()).unwrap();
+    Fixture { store, dir }
+}
+
+fn raw(bytes: impl Into<Bytes>) -> Block {
+    Block::new(RAW, bytes.into()).unwrap()
+}
+
+fn large(fill: u8) -> Block {
+    raw(vec![fill; 100_000])
+}
+
+/// Bytes without repetition, so that no two leaves are the same block.
+fn content(length: usize) -> Bytes {
+    (0..length.div_ceil(8))
+        .flat_map(|i| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+        .take(length)
+        .collect()
+}
+
+fn root_over(children: &[&Block]) -> Block {
+    let links: Vec<Cid> = children.iter().map(|block| *block.cid()).collect();
+    Block::new(DAG_CBOR, serde_ipld_dagcbor::to_vec(&links).unwrap().into()).unwrap()
+}
+
+fn flip(path: &std::path::Path) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[77] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn read(store: &BlockStore, root: &Cid, range: std::ops::Range<u64>) -> Vec<u8> {
+    let reader = FileReader::open(store, root).unwrap();
+    reader.range(range).flat_map(|piece| piece.unwrap().to_vec()).collect()
+}
+
+#[test]
+fn small_and_large_blocks_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (small, large) = (raw("small"), large(1));
+    let open = || {
+        let kv = FjallStore::open(dir.path().join("kv"), &SPACES, FjallOptions::default()).unwrap();
+        BlockStore::open(Arc::new(kv), &dir.path().join("blocks")).unwrap()
+    };
+    open().put_many(&[small.clone(), large.clone()]).unwrap();
+    let store = open();
+    for block in [&small, &large] {
+        assert_eq!(store.get(block.cid()).unwrap().as_ref(), Some(block.bytes()));
+        assert_eq!(store.size(block.cid()).unwrap(), Some(block.bytes().len() as u64));
+    }
+    assert_eq!(store.cids(None, 10).unwrap().len(), 2);
+    assert!(store.path(small.cid()).unwrap().is_none());
+    store.remove(large.cid()).unwrap();
+    assert!(!store.has(large.cid()).unwrap());
+    assert_eq!(store.get(large.cid()).unwrap(), None);
+}
+
+#[test]
+fn damage_is_named_quarantined_and_repaired() {
+    let Fixture { store, dir } = fixture();
+    let blocks = [large(1), large(2), large(3)];
+    let root = root_over(&blocks.each_ref());
+    store.put_many(&blocks).unwrap();
+    store.put(&root).unwrap();
+    flip(&store.path(blocks[1].cid()).unwrap().unwrap());
+    fs::remove_file(store.path(blocks[2].cid()).unwrap().unwrap()).unwrap();
+
+    let report = store.scrub(|_| {}).unwrap();
+    assert_eq!(report.blocks, 4);
+    let mut damaged = report.damaged;
+    damaged.sort();
+    let mut expected = vec![*blocks[1].cid(), *blocks[2].cid()];
+    expected.sort();
+    assert_eq!(damaged, expected);
+    assert!(matches!(store.get(blocks[1].cid()), Err(ContentError::Damaged(cid)) if cid == *blocks[1].cid()));
+    assert!(!store.has(blocks[1].cid()).unwrap());
+    assert_eq!(fs::read_dir(dir.path().join("quarantine")).unwrap().count(), 1);
+    assert_eq!(store.check_dag(root.cid(), |_| {}).unwrap().damaged.len(), 2);
+
+    assert!(store.repair(blocks[1].cid(), blocks[2].bytes().clone()).is_err());
+    for block in &blocks[1..] {
+        store.repair(block.cid(), block.bytes().clone()).unwrap();
+    }
+    assert!(store.check_dag(root.cid(), |_| {}).unwrap().is_healthy());
+    assert_eq!(fs::read_dir(dir.path().join("quarantine")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_collection_takes_what_neither_pin_nor_hold_keeps() {
+    let Fixture { store, dir } = fixture();
+    let (kept, lost, held) = (large(1), large(2), large(3));
+    let root = root_over(&[&kept]);
+    let outer = root_over(&[&root]);
+    store.put_many(&[kept.clone(), lost.clone(), root.clone(), outer.clone()]).unwrap();
+    store.pin(outer.cid(), "1/42").unwrap();
+    store.pin(outer.cid(), "again").unwrap();
+    let hold = store.hold();
+    store.put_held(std::slice::from_ref(&held), &hold).unwrap();
+    fs::write(dir.path().join("blocks/ab").join("ab".repeat(32)), b"left behind by a crash").unwrap();
+
+    let collected = store.collect_garbage().unwrap();
+    assert_eq!(collected, Collected { blocks: 1, bytes: 100_000 });
+    assert!(store.has(kept.cid()).unwrap() && store.has(held.cid()).unwrap());
+    assert!(!store.has(lost.cid()).unwrap());
+    assert_eq!(fs::read_dir(dir.path().join("blocks/ab")).unwrap().count(), 0);
+
+    drop(hold);
+    store.unpin(outer.cid(), "again").unwrap();
+    assert_eq!(store.pins().unwrap(), vec![Pin { root: *outer.cid(), label: "1/42".into() }]);
+    assert_eq!(store.collect_garbage().unwrap().blocks, 1);
+    store.unpin(outer.cid(), "1/42").unwrap();
+    assert!(!store.is_pinned(outer.cid()).unwrap());
+    assert_eq!(store.collect_garbage().unwrap().blocks, 3);
+}
+
+#[test]
+fn nothing_is_collected_below_a_damaged_node() {
+    let Fixture { store, dir: _dir } = fixture();
+    let children: Vec<Block> = (0..3000u32).map(|i| raw(i.to_le_bytes().to_vec())).collect();
+    let root = root_over(&children.iter().collect::<Vec<_>>());
+    store.put_many(&children).unwrap();
+    store.put(&root).unwrap();
+    store.pin(root.cid(), "").unwrap();
+    flip(&store.path(root.cid()).unwrap().unwrap());
+    assert!(matches!(store.collect_garbage(), Err(ContentError::Damaged(cid)) if cid == *root.cid()));
+    store.repair(root.cid(), root.bytes().clone()).unwrap();
+    assert_eq!(store.collect_garbage().unwrap(), Collected::default());
+}
+
+#[test]
+fn imports_and_collections_at_the_same_time_lose_nothing() {
+    let Fixture { store, dir: _dir } = fixture();
+    let collector = store.clone();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let collecting = std::thread::spawn(move || {
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            collector.collect_garbage().unwrap();
+        }
+    });
+    for round in 0..8u8 {
+        let mut bytes = content(5 * CHUNK_BYTES).to_vec();
+        bytes[0] = round;
+        let imported = import(&store, bytes.as_slice()).unwrap();
+        store.pin(&imported.root, "object").unwrap();
+        drop(imported);
+    }
+    drop(stop);
+    collecting.join().unwrap();
+    for pin in store.pins().unwrap() {
+        assert!(store.check_dag(&pin.root, |_| {}).unwrap().is_healthy());
+    }
+}
+
+#[test]
+fn leaves_of_a_wrong_length_are_refused() {
+    let Fixture { store, dir: _dir } = fixture();
+    let mut importer = Importer::new(&store);
+    importer.push_leaf(content(CHUNK_BYTES)).unwrap();
+    importer.push_leaf(content(10)).unwrap();
+    assert!(matches!(importer.push_leaf(content(10)), Err(ContentError::LeafLength { index: 2, .. })));
+    let mut importer = Importer::new(&store);
+    assert!(importer.push_leaf(content(CHUNK_BYTES + 1)).is_err());
+}
+
+#[test]
+fn a_file_with_lying_sizes_is_an_error() {
+    let Fixture { store, dir: _dir } = fixture();
+    let leaf = raw("leaf");
+    let lying = dag::Part { cid: *leaf.cid(), dag_bytes: 4, file_bytes: u64::MAX };
+    let root = Block::new(DAG_PB, dag::encode_file_node(&[lying]).into()).unwrap();
+    store.put_many(&[leaf, root.clone()]).unwrap();
+    let reader = FileReader::open(&store, root.cid()).unwrap();
+    assert!(reader.all().next().unwrap().is_err());
+    assert!(reader.all().take(5).count() <= 1);
+}
+
+#[test]
+fn two_levels_of_nodes_read_back() {
+    let Fixture { store, dir: _dir } = fixture();
+    // The same leaf again and again: 1,026 links, one block.
+    let leaf = content(CHUNK_BYTES);
+    let mut importer = Importer::new(&store);
+    for _ in 0..=LINKS_PER_NODE {
+        importer.push_leaf(leaf.clone()).unwrap();
+    }
+    importer.push_leaf(Bytes::from_static(b"end")).unwrap();
+    let imported = importer.finish().unwrap();
+    assert_eq!(imported.blocks, 1026 + 3);
+    let end = (LINKS_PER_NODE as u64 + 1) * CHUNK_BYTES as u64;
+    assert_eq!(imported.size, end + 3);
+    assert_eq!(read(&store, &imported.root, end - 2..end + 9), [&leaf[CHUNK_BYTES - 2..], b"end"].concat());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn what_is_imported_reads_back(
+        length in prop_oneof![0..2000usize, Just(CHUNK_BYTES), 1..4 * CHUNK_BYTES],
+        cut in 1..3 * CHUNK_BYTES,
+        range in (0..4 * CHUNK_BYTES as u64, 0..4 * CHUNK_BYTES as u64),
+    ) {
+        let Fixture { store, dir: _dir } = fixture();
+        let bytes = content(length);
+        let whole = import(&store, bytes.as_ref()).unwrap();
+        let mut importer = Importer::new(&store);
+        for piece in bytes.chunks(cut) {
+            importer.push(Bytes::copy_from_slice(piece)).unwrap();
+        }
+        let pieces = importer.finish().unwrap();
+        prop_assert_eq!(pieces.root, whole.root);
+        prop_assert_eq!((whole.size, pieces.blocks), (length as u64, whole.blocks));
+        let (from, to) = (range.0.min(length as u64), range.1.min(length as u64));
+        prop_assert_eq!(read(&store, &whole.root, from..to), bytes[from as usize..to.max(from) as usize].to_vec());
+        prop_assert_eq!(read(&store, &whole.root, 0..u64::MAX), bytes.to_vec());
+    }
+}
