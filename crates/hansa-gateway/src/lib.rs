@@ -1,1 +1,14 @@
 //! Serves a node's JSON-RPC and REST interfaces.
+//!
+//! Stateless: everything comes from the [`Ledger`](hansa_ledger::Ledger) and from the node's [`Service`]. JSON-RPC is
+//! what Ethereum's tools need; REST is what the member's own people and systems need, and asks for the node's token.
+//! Only here are HTTP status codes chosen, and nobody else uses axum or jsonrpsee.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+
+mod rest;
+mod rpc;
+mod service;
+
+pub use rest::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
+pub use rpc::{Network, RpcLimits, RpcServer};
+pub use service::{Content, Download, Entry, ProgressSink, Service};

@@ -1,0 +1,81 @@
+//! The chain's blocks in short.
+
+use axum::{Json, extract::State};
+use hansa_ledger::{Ledger, LedgerError};
+use hansa_types::{
+    Block,
+    api::{BlockSummary, Code},
+};
+use serde::Deserialize;
+
+use super::{
+    Gate,
+    problem::{Path, Query, Refusal},
+};
+
+/// Most blocks in one answer.
+const BLOCKS_MAX: u64 = 1_000;
+
+/// Which blocks to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Range {
+    /// The lowest height; the last `limit` blocks when missing.
+    from: Option<u64>,
+    /// How many; 20 when missing, at most 1,000.
+    limit: Option<u64>,
+}
+
+fn summary(block: &Block) -> BlockSummary {
+    let header = block.header();
+    BlockSummary {
+        number: header.number,
+        hash: block.hash(),
+        parent: header.parent_hash,
+        state_root: header.state_root,
+        timestamp: header.timestamp,
+        transactions: u32::try_from(block.transactions().len()).unwrap_or(u32::MAX),
+        gas_used: header.gas_used,
+        proposer: header.beneficiary,
+    }
+}
+
+/// Reads the ledger on a blocking thread.
+async fn read<T: Send + 'static>(
+    ledger: &Ledger,
+    work: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let ledger = ledger.clone();
+    match tokio::task::spawn_blocking(move || work(&ledger)).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Refusal::new(Code::Internal, error.to_string())),
+        Err(error) => Err(Refusal::new(Code::Internal, error.to_string())),
+    }
+}
+
+pub(crate) async fn list(
+    State(gate): State<Gate>,
+    Query(range): Query<Range>,
+) -> Result<Json<Vec<BlockSummary>>, Refusal> {
+    let limit = range.limit.unwrap_or(20).min(BLOCKS_MAX);
+    let blocks = read(gate.ledger(), move |ledger| {
+        let head = ledger.head().number();
+        let from = range.from.unwrap_or(head.saturating_add(1).saturating_sub(limit));
+        let to = from.saturating_add(limit).min(head.saturating_add(1));
+        let mut blocks = Vec::new();
+        for number in from..to {
+            blocks.extend(ledger.block(number)?.map(|block| summary(&block)));
+        }
+        Ok(blocks)
+    });
+    Ok(Json(blocks.await?))
+}
+
+pub(crate) async fn one(
+    State(gate): State<Gate>,
+    Path(number): Path<u64>,
+) -> Result<Json<BlockSummary>, Refusal> {
+    let block = read(gate.ledger(), move |ledger| ledger.block(number)).await?;
+    let found = block.map(|block| Json(summary(&block)));
+    found.ok_or_else(|| Refusal::new(Code::UnknownBlock, format!("block {number} is not final here")))
+}

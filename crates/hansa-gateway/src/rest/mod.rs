@@ -1,0 +1,131 @@
+//! REST for the member's own people and systems: a bearer token, JSON, problems with numbers, streams for content.
+//!
+//! It is plain HTTP and listens on loopback unless configured otherwise; a proxy with TLS belongs before any other
+//! address. It keeps no state beyond the requests that run.
+
+mod blocks;
+mod download;
+mod drain;
+mod members;
+mod objects;
+mod problem;
+mod routes;
+mod stream;
+mod tar;
+mod token;
+mod upload;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hansa_ledger::Ledger;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
+
+use crate::Service;
+
+pub use self::{
+    routes::{AUTHORISED, Endpoint, endpoints},
+    token::Token,
+};
+
+/// Sizes beyond which a caller gets an error instead of more memory.
+#[derive(Clone, Copy, Debug)]
+pub struct RestLimits {
+    /// Bytes of a JSON body. Content is not limited: it streams.
+    pub json_bytes: usize,
+    /// Long operations that run at once: puts, gets, verifications, repairs.
+    pub operations: usize,
+    /// How long the server waits for running requests when it stops.
+    pub grace: Duration,
+}
+
+impl Default for RestLimits {
+    fn default() -> Self {
+        Self { json_bytes: 1024 * 1024, operations: 64, grace: Duration::from_secs(10) }
+    }
+}
+
+/// What every handler works on.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Inner>);
+
+struct Inner {
+    token: Token,
+    ledger: Ledger,
+    service: Arc<dyn Service>,
+    limits: RestLimits,
+    operations: Arc<Semaphore>,
+}
+
+impl Gate {
+    fn service(&self) -> &Arc<dyn Service> {
+        &self.0.service
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    fn limits(&self) -> &RestLimits {
+        &self.0.limits
+    }
+}
+
+/// The running server. Dropping it does not stop it.
+#[derive(Debug)]
+pub struct RestServer {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    grace: Duration,
+}
+
+impl RestServer {
+    /// Serves REST on `listen` (port 0: any free port) until [`RestServer::stop`]. Must run in a tokio runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn start(
+        listen: SocketAddr,
+        token: Token,
+        ledger: Ledger,
+        service: Arc<dyn Service>,
+        limits: RestLimits,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let operations = Arc::new(Semaphore::new(limits.operations));
+        let gate = Gate(Arc::new(Inner { token, ledger, service, limits, operations }));
+        let (stop, mut stopping) = watch::channel(false);
+        let stopped = async move {
+            // Also ends when the sender is gone without a word, which stop() never lets happen.
+            if stopping.wait_for(|stop| *stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let router = routes::router(gate);
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+                tracing::error!(%error, "the REST server ended");
+            }
+        });
+        Ok(Self { address, stop, task, grace: limits.grace })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more requests, lets the running ones finish within the limits' grace, and ends the others.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let abort = self.task.abort_handle();
+        if tokio::time::timeout(self.grace, self.task).await.is_err() {
+            abort.abort();
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Objects: put, open, share, verify.
+
+use axum::{Json, body::Body as RawBody, extract::State, http::HeaderMap, response::Response};
+use hansa_types::{
+    DcId, ObjectId, Version,
+    api::{
+        Code, GrantRequest, LogEntry, ObjectSummary, Recorded, StoredBlock, VerifyRequest, VisibilityRequest,
+    },
+};
+use serde::Deserialize;
+
+use super::{
+    Gate, download,
+    drain::Drained,
+    problem::{Body, Path, Query, Refusal},
+    stream::{self, OnLeave},
+    upload,
+};
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+fn object((owner, number): (DcId, u64)) -> Result<ObjectId, Refusal> {
+    match number {
+        0 => Err(Refusal::new(Code::Malformed, "an object's number is at least 1")),
+        number => Ok(ObjectId { owner, number }),
+    }
+}
+
+pub(crate) async fn list(State(gate): State<Gate>) -> Answer<Vec<ObjectSummary>> {
+    Ok(Json(gate.service().objects().await?))
+}
+
+pub(crate) async fn put(
+    State(gate): State<Gate>,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Result<Response, Refusal> {
+    let body = Drained::new(body);
+    let meta = upload::meta(&headers)?;
+    let place = stream::place(&gate)?;
+    let (content, breakage) = upload::content(&meta, body);
+    let service = gate.service().clone();
+    Ok(stream::respond(place, OnLeave::Finish, |progress| async move {
+        service.put(meta, content, progress).await.map_err(|problem| breakage.explain(problem))
+    }))
+}
+
+pub(crate) async fn update(
+    State(gate): State<Gate>,
+    Path(path): Path<(DcId, u64)>,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Result<Response, Refusal> {
+    let body = Drained::new(body);
+    let object = object(path)?;
+    let meta = upload::meta(&headers)?;
+    let place = stream::place(&gate)?;
+    let (content, breakage) = upload::content(&meta, body);
+    let service = gate.service().clone();
+    Ok(stream::respond(place, OnLeave::Finish, move |progress| async move {
+        service.update(object, meta, content, progress).await.map_err(|problem| breakage.explain(problem))
+    }))
+}
+
+/// How to open.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Opening {
+    /// The latest when missing.
+    version: Option<Version>,
+    /// Only the owner's node is asked, not the chain.
+    ask: Option<Asked>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Asked {
+    Owner,
+}
+
+pub(crate) async fn open(
+    State(gate): State<Gate>,
+    Path(path): Path<(DcId, u64)>,
+    Query(opening): Query<Opening>,
+) -> Result<Response, Refusal> {
+    let place = stream::place(&gate)?;
+    let download =
+        gate.service().open(object(path)?, opening.version, opening.ask == Some(Asked::Owner)).await?;
+    Ok(download::respond(download, place))
+}
+
+pub(crate) async fn log(State(gate): State<Gate>, Path(path): Path<(DcId, u64)>) -> Answer<Vec<LogEntry>> {
+    Ok(Json(gate.service().log(object(path)?).await?))
+}
+
+pub(crate) async fn stored_blocks(
+    State(gate): State<Gate>,
+    Path(path): Path<(DcId, u64)>,
+) -> Answer<Vec<StoredBlock>> {
+    Ok(Json(gate.service().stored_blocks(object(path)?).await?))
+}
+
+pub(crate) async fn share(
+    State(gate): State<Gate>,
+    Path(path): Path<(DcId, u64)>,
+    Body(grants): Body<GrantRequest>,
+) -> Answer<Recorded> {
+    if grants.to.is_empty() {
+        return Err(Refusal::new(Code::Malformed, "`to` names nobody"));
+    }
+    Ok(Json(gate.service().share(object(path)?, grants).await?))
+}
+
+pub(crate) async fn revoke(
+    State(gate): State<Gate>,
+    Path((owner, number, from)): Path<(DcId, u64, DcId)>,
+) -> Answer<Recorded> {
+    Ok(Json(gate.service().revoke(object((owner, number))?, from).await?))
+}
+
+pub(crate) async fn set_visibility(
+    State(gate): State<Gate>,
+    Path(path): Path<(DcId, u64)>,
+    Body(request): Body<VisibilityRequest>,
+) -> Answer<Recorded> {
+    Ok(Json(gate.service().set_visibility(object(path)?, request.visibility).await?))
+}
+
+fn verification(gate: &Gate, object: Option<ObjectId>, request: VerifyRequest) -> Result<Response, Refusal> {
+    let place = stream::place(gate)?;
+    let service = gate.service().clone();
+    Ok(stream::respond(place, OnLeave::Abandon, move |progress| async move {
+        service.verify(object, request, progress).await
+    }))
+}
+
+pub(crate) async fn verify(
+    State(gate): State<Gate>,
+    Path(path): Path<(DcId, u64)>,
+    Body(request): Body<VerifyRequest>,
+) -> Result<Response, Refusal> {
+    verification(&gate, Some(object(path)?), request)
+}
+
+pub(crate) async fn verify_all(
+    State(gate): State<Gate>,
+    Body(request): Body<VerifyRequest>,
+) -> Result<Response, Refusal> {
+    verification(&gate, None, request)
+}
+
+fn repairing(gate: &Gate, object: Option<ObjectId>) -> Result<Response, Refusal> {
+    let place = stream::place(gate)?;
+    let service = gate.service().clone();
+    Ok(stream::respond(place, OnLeave::Finish, move |progress| async move {
+        service.repair(object, progress).await
+    }))
+}
+
+pub(crate) async fn repair(
+    State(gate): State<Gate>,
+    Path(path): Path<(DcId, u64)>,
+) -> Result<Response, Refusal> {
+    repairing(&gate, Some(object(path)?))
+}
+
+pub(crate) async fn repair_all(State(gate): State<Gate>) -> Result<Response, Refusal> {
+    repairing(&gate, None)
+}

@@ -1,0 +1,148 @@
+//! The table of endpoints. Everything in it asks for the token, except what says that it does not.
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    handler::Handler,
+    http::Method,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use hansa_types::api::Code;
+
+use super::{Gate, blocks, drain::Drained, members, objects, problem::Refusal};
+
+/// Who may call an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// Anyone who reaches the port.
+    Open,
+    /// Whoever has the node's token.
+    Token,
+}
+
+/// One line of the table, for documentation and tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path, with `{…}` for its variable segments.
+    pub path: &'static str,
+    /// Whether it asks for the token.
+    pub authorised: bool,
+}
+
+struct Route {
+    method: Method,
+    path: &'static str,
+    access: Access,
+    handler: MethodRouter<Gate>,
+}
+
+fn route<H, T>(method: Method, path: &'static str, access: Access, handler: H) -> Option<Route>
+where
+    H: Handler<T, Gate>,
+    T: 'static,
+{
+    let filter = MethodFilter::try_from(method.clone()).ok()?;
+    Some(Route { method, path, access, handler: on(filter, handler) })
+}
+
+/// Every endpoint there is: the router is made from this and from nothing else.
+fn table() -> impl Iterator<Item = Route> {
+    use Access::{Open, Token};
+    const OBJECT: &str = "/v1/objects/{owner}/{number}";
+    let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
+    [
+        route(get.clone(), "/v1/health", Open, members::health),
+        route(get.clone(), "/v1/status", Token, members::status),
+        route(get.clone(), "/v1/members", Token, members::list),
+        route(get.clone(), "/v1/members/{dc}/invitation", Token, members::invitation),
+        route(post.clone(), "/v1/members/join-ballots", Token, members::open_join_ballot),
+        route(get.clone(), "/v1/ballots", Token, members::ballots),
+        route(post.clone(), "/v1/ballots/{id}/votes", Token, members::vote),
+        route(get.clone(), "/v1/objects", Token, objects::list),
+        route(post.clone(), "/v1/objects", Token, objects::put),
+        route(put, OBJECT, Token, objects::update),
+        route(get.clone(), OBJECT, Token, objects::open),
+        route(get.clone(), "/v1/objects/{owner}/{number}/log", Token, objects::log),
+        route(get.clone(), "/v1/objects/{owner}/{number}/blocks", Token, objects::stored_blocks),
+        route(post.clone(), "/v1/objects/{owner}/{number}/grants", Token, objects::share),
+        route(delete, "/v1/objects/{owner}/{number}/grants/{dc}", Token, objects::revoke),
+        route(post.clone(), "/v1/objects/{owner}/{number}/visibility", Token, objects::set_visibility),
+        route(post.clone(), "/v1/objects/{owner}/{number}/verify", Token, objects::verify),
+        route(post.clone(), "/v1/objects/{owner}/{number}/repair", Token, objects::repair),
+        route(post.clone(), "/v1/verify", Token, objects::verify_all),
+        route(post, "/v1/repair", Token, objects::repair_all),
+        route(get.clone(), "/v1/blocks", Token, blocks::list),
+        route(get, "/v1/blocks/{number}", Token, blocks::one),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The number of endpoints that ask for the token.
+pub const AUTHORISED: usize = 21;
+
+/// The table, for documentation and tests.
+pub fn endpoints() -> Vec<Endpoint> {
+    let line = |route: Route| Endpoint {
+        method: match route.method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            _ => "DELETE",
+        },
+        path: route.path,
+        authorised: route.access == Access::Token,
+    };
+    table().map(line).collect()
+}
+
+pub(crate) fn router(gate: Gate) -> Router {
+    let (mut open, mut closed) = (Router::new(), Router::new());
+    for route in table() {
+        match route.access {
+            Access::Open => open = open.route(route.path, route.handler),
+            Access::Token => closed = closed.route(route.path, route.handler),
+        }
+    }
+    let closed = closed.layer(middleware::from_fn_with_state(gate.clone(), authorise));
+    open.merge(closed)
+        .fallback(no_such_endpoint)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(gate.limits().json_bytes))
+        .layer(middleware::from_fn(private))
+        .with_state(gate)
+}
+
+/// Lets a request pass only with the node's token; before anything of it is read.
+async fn authorise(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    if gate.0.token.admits(request.headers()) {
+        return next.run(request).await;
+    }
+    drop(Drained::new(request.into_body()));
+    Refusal::new(Code::Unauthenticated, "this endpoint asks for the node's token").into_response()
+}
+
+/// Answers are for the caller alone, not for a cache or for a guess at what they contain.
+async fn private(request: Request, next: Next) -> Response {
+    use axum::http::{HeaderValue, header};
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn no_such_endpoint(request: Request) -> Refusal {
+    Refusal::new(Code::NoSuchEndpoint, format!("there is no {}", request.uri().path()))
+}
+
+async fn method_not_allowed(request: Request) -> Refusal {
+    Refusal::new(
+        Code::MethodNotAllowed,
+        format!("{} does not take {}", request.uri().path(), request.method()),
+    )
+}

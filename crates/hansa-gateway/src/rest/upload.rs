@@ -1,0 +1,152 @@
+//! Content on its way in: a request's body, read from a blocking thread as it arrives.
+
+use std::{
+    io::{self, Read},
+    sync::{Arc, OnceLock},
+};
+
+use axum::http::{HeaderMap, header::CONTENT_TYPE};
+use futures::TryStreamExt;
+use hansa_types::api::{Code, ObjectKind, Problem, PutMeta, header};
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use super::{
+    drain::Drained,
+    problem::Refusal,
+    tar::{Archive, ArchiveError},
+};
+use crate::{Content, Entry};
+
+/// Longest metadata header.
+const META_BYTES: usize = 8 * 1024;
+/// Longest name of an object.
+const NAME_BYTES: usize = 255;
+
+/// Reads what is said about the content, and checks that the body is of that kind.
+///
+/// # Errors
+/// When the header is missing or cannot be read, or the content type is another.
+pub(crate) fn meta(headers: &HeaderMap) -> Result<PutMeta, Refusal> {
+    let malformed =
+        |problem: String| Refusal::new(Code::Malformed, format!("header {}: {problem}", header::META));
+    let value = headers.get(header::META).ok_or_else(|| malformed("is missing".to_owned()))?;
+    if value.len() > META_BYTES {
+        return Err(malformed(format!("is longer than {META_BYTES} bytes")));
+    }
+    let text = percent_encoding::percent_decode(value.as_bytes()).decode_utf8();
+    let text = text.map_err(|_| malformed("is not UTF-8".to_owned()))?;
+    let meta: PutMeta = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
+    if let Some(problem) = name_problem(&meta.name) {
+        return Err(Refusal::new(Code::Malformed, format!("the name {:?} {problem}", meta.name)));
+    }
+    let (expected, kind) = match meta.kind {
+        ObjectKind::File => ("application/octet-stream", "a file"),
+        ObjectKind::Directory => ("application/x-tar", "a directory"),
+    };
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !given.eq_ignore_ascii_case(expected) {
+        return Err(Refusal::new(
+            Code::UnsupportedMedia,
+            format!("{kind} is sent as {expected}, not as {given:?}"),
+        ));
+    }
+    Ok(meta)
+}
+
+fn name_problem(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("is empty"),
+        "." | ".." => Some("is not a name"),
+        _ if name.len() > NAME_BYTES => Some("is longer than 255 bytes"),
+        _ if name.contains(['/', '\\', '\0']) => Some("holds a character that is not allowed in names"),
+        _ => None,
+    }
+}
+
+/// Why the body could not be read to its end. Set by the reader, and stronger than what the service made of it.
+#[derive(Clone, Default)]
+pub(crate) struct Breakage(Arc<OnceLock<Problem>>);
+
+impl Breakage {
+    fn note(&self, error: &io::Error) {
+        let archive = error.get_ref().and_then(|inner| inner.downcast_ref::<ArchiveError>());
+        let problem = match archive {
+            Some(error @ ArchiveError::Path { .. }) => Problem::new(Code::UnsafePath, error.to_string()),
+            Some(error @ ArchiveError::Malformed(_)) => Problem::new(Code::Malformed, error.to_string()),
+            Some(error @ ArchiveError::TooMany) => Problem::new(Code::TooLarge, error.to_string()),
+            None => Problem::new(Code::UploadInterrupted, format!("the content broke off: {error}")),
+        };
+        // The first cause counts.
+        let _ = self.0.set(problem);
+    }
+
+    /// The problem to answer with when the service failed.
+    pub(crate) fn explain(&self, problem: Problem) -> Problem {
+        self.0.get().cloned().unwrap_or(problem)
+    }
+}
+
+/// The body as content. Must be called in a tokio runtime.
+pub(crate) fn content(meta: &PutMeta, body: Drained) -> (Box<dyn Content>, Breakage) {
+    let stream = body.map_err(io::Error::other);
+    let reader = SyncIoBridge::new(StreamReader::new(stream));
+    let breakage = Breakage::default();
+    let noted = breakage.clone();
+    let content: Box<dyn Content> = match meta.kind {
+        ObjectKind::File => {
+            let entry = Entry { path: meta.name.clone(), directory: false, size: meta.size };
+            Box::new(Noted { inner: Single { entry: Some(entry), reader }, breakage: noted })
+        }
+        ObjectKind::Directory => Box::new(Noted { inner: Tree(Archive::new(reader)), breakage: noted }),
+    };
+    (content, breakage)
+}
+
+/// One file: its bytes are the body's.
+struct Single<R> {
+    entry: Option<Entry>,
+    reader: R,
+}
+
+impl<R: Read + Send> Content for Single<R> {
+    fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+        let entry = self.entry.take();
+        if entry.is_none() {
+            io::copy(&mut self.reader, &mut io::sink())?;
+        }
+        Ok(entry)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+/// A directory: the body is a tar archive.
+struct Tree<R>(Archive<R>);
+
+impl<R: Read + Send> Content for Tree<R> {
+    fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+        self.0.next_entry()
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+/// Notes the first error on its way to the service.
+struct Noted<C> {
+    inner: C,
+    breakage: Breakage,
+}
+
+impl<C: Content> Content for Noted<C> {
+    fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+        self.inner.next_entry().inspect_err(|error| self.breakage.note(error))
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).inspect_err(|error| self.breakage.note(error))
+    }
+}

@@ -1,0 +1,133 @@
+//! Answers a batch of requests: in order, except that transactions that follow one another go to the pool as one.
+
+use std::{future::Future, sync::Arc};
+
+use alloy_primitives::B256;
+use jsonrpsee::{
+    core::middleware::{Batch, BatchEntry, Notification, RpcServiceT},
+    server::{BatchResponseBuilder, MethodResponse, ResponsePayload},
+    types::{ErrorObjectOwned, Id, Params, Request},
+};
+
+use super::{Chain, error::RpcError, submit};
+
+/// The batching layer around jsonrpsee's own service.
+#[derive(Clone)]
+pub(crate) struct Batches<S> {
+    inner: S,
+    chain: Arc<Chain>,
+    response_bytes: usize,
+}
+
+impl<S> Batches<S> {
+    pub(crate) fn new(inner: S, chain: Arc<Chain>, response_bytes: usize) -> Self {
+        Self { inner, chain, response_bytes }
+    }
+}
+
+/// Transactions that have been read and not yet submitted.
+#[derive(Default)]
+struct Run {
+    ids: Vec<Id<'static>>,
+    params: Vec<Params<'static>>,
+}
+
+impl Run {
+    fn push(&mut self, request: Request<'_>) {
+        self.params.push(Params::new(request.params.as_ref().map(|params| params.get())).into_owned());
+        self.ids.push(request.id.into_owned());
+    }
+
+    /// Submits them, and appends the answers.
+    ///
+    /// # Errors
+    /// The answer to the whole batch, when it has become too long.
+    async fn submit(
+        &mut self,
+        chain: &Chain,
+        response_bytes: usize,
+        answers: &mut BatchResponseBuilder,
+    ) -> Result<(), MethodResponse> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        let outcomes = submit::many(chain, core::mem::take(&mut self.params)).await;
+        for (id, outcome) in core::mem::take(&mut self.ids).into_iter().zip(outcomes) {
+            answers.append(response(id, outcome, response_bytes))?;
+        }
+        Ok(())
+    }
+}
+
+fn response(id: Id<'static>, outcome: Result<B256, RpcError>, response_bytes: usize) -> MethodResponse {
+    match outcome {
+        Ok(hash) => MethodResponse::response(id, ResponsePayload::success(hash), response_bytes),
+        Err(error) => MethodResponse::error(id, ErrorObjectOwned::from(error)),
+    }
+}
+
+impl<S> RpcServiceT for Batches<S>
+where
+    S: RpcServiceT<
+            MethodResponse = MethodResponse,
+            BatchResponse = MethodResponse,
+            NotificationResponse = MethodResponse,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    type MethodResponse = MethodResponse;
+    type NotificationResponse = MethodResponse;
+    type BatchResponse = MethodResponse;
+
+    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        self.inner.call(request)
+    }
+
+    fn notification<'a>(
+        &self,
+        notification: Notification<'a>,
+    ) -> impl Future<Output = MethodResponse> + Send + 'a {
+        self.inner.notification(notification)
+    }
+
+    fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let Self { inner, chain, response_bytes } = self.clone();
+        async move {
+            let mut answers = BatchResponseBuilder::new_with_limit(response_bytes);
+            let mut run = Run::default();
+            let mut notified = false;
+            for entry in batch {
+                match entry {
+                    Ok(BatchEntry::Call(request)) if request.method_name() == submit::METHOD => {
+                        run.push(request);
+                        continue;
+                    }
+                    Ok(BatchEntry::Call(request)) => {
+                        if let Err(too_long) = run.submit(&chain, response_bytes, &mut answers).await {
+                            return too_long;
+                        }
+                        if let Err(too_long) = answers.append(inner.call(request).await) {
+                            return too_long;
+                        }
+                    }
+                    Ok(BatchEntry::Notification(_)) => notified = true,
+                    Err(malformed) => {
+                        let (error, id) = malformed.into_parts();
+                        if let Err(too_long) = answers.append(MethodResponse::error(id, error)) {
+                            return too_long;
+                        }
+                    }
+                }
+            }
+            if let Err(too_long) = run.submit(&chain, response_bytes, &mut answers).await {
+                return too_long;
+            }
+            if answers.is_empty() && notified {
+                return MethodResponse::notification();
+            }
+            MethodResponse::from_batch(answers.finish())
+        }
+    }
+}

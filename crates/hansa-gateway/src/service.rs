@@ -1,0 +1,125 @@
+//! What the REST interface asks of the node. The composition root implements it over the sharing crate.
+
+use std::{io, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use hansa_types::{
+    DcId, MemberCard, ObjectId, Version, Visibility,
+    api::{
+        Ballot, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind, ObjectSummary, Problem, Progress,
+        PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, VerifyReport, VerifyRequest,
+    },
+};
+
+/// Takes progress reports. Calling it costs little and never blocks; reports that nobody reads in time are dropped.
+pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// A file or directory within content that travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Relative, segments separated by `/`, none of them empty, `.` or `..`; each path once. For a single file: its
+    /// name.
+    pub path: String,
+    /// A directory; it has no bytes.
+    pub directory: bool,
+    /// Its bytes, where known beforehand: always on the way out, and on the way in for directories' files.
+    pub size: Option<u64>,
+}
+
+/// Content on its way in, pulled from a blocking thread: first an entry, then its bytes to their end, then the next.
+pub trait Content: Send {
+    /// The next entry; `None` at the end. Bytes of the current one that were not read are skipped.
+    ///
+    /// # Errors
+    /// When the upload breaks off, or holds what is not allowed.
+    fn next_entry(&mut self) -> io::Result<Option<Entry>>;
+
+    /// Reads bytes of the current entry; 0 at its end.
+    ///
+    /// # Errors
+    /// When the upload breaks off.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+/// Content on its way out, authorised, with its manifest read.
+pub struct Download {
+    /// The object.
+    pub id: ObjectId,
+    /// Which version.
+    pub version: Version,
+    /// The name from the encrypted manifest.
+    pub name: String,
+    /// File or directory.
+    pub kind: ObjectKind,
+    /// What it holds, in the order of `content`; sizes are known.
+    pub entries: Vec<Entry>,
+    /// The bytes of all files back to back, each piece already authenticated. An error ends it.
+    pub content: BoxStream<'static, Result<Bytes, Problem>>,
+}
+
+/// The node's operations for its own member. Errors carry public codes; their HTTP status is not the service's concern.
+///
+/// Every method may be dropped at an await point, when the caller goes away, except those that take a
+/// [`ProgressSink`] and write (`put`, `update`, `repair`): the gateway drives them to their end.
+#[async_trait]
+pub trait Service: Send + Sync + 'static {
+    /// How the node stands.
+    async fn status(&self) -> Result<NodeStatus, Problem>;
+
+    /// What an admitted member's node needs to start.
+    async fn invitation(&self, member: DcId) -> Result<Invitation, Problem>;
+    /// Opens a ballot on a candidate's admission, and waits until it is final.
+    async fn open_join_ballot(&self, card: MemberCard) -> Result<Ballot, Problem>;
+    /// All ballots, the latest first.
+    async fn ballots(&self) -> Result<Vec<Ballot>, Problem>;
+    /// Casts this member's vote, and waits until it is final.
+    async fn vote(&self, ballot: u64, support: bool) -> Result<Ballot, Problem>;
+
+    /// The objects this member owns, may open or keeps a grant for.
+    async fn objects(&self) -> Result<Vec<ObjectSummary>, Problem>;
+    /// Protects content as a new object.
+    async fn put(
+        &self,
+        meta: PutMeta,
+        content: Box<dyn Content>,
+        progress: ProgressSink,
+    ) -> Result<PutReceipt, Problem>;
+    /// Protects content as the next version of an object.
+    async fn update(
+        &self,
+        object: ObjectId,
+        meta: PutMeta,
+        content: Box<dyn Content>,
+        progress: ProgressSink,
+    ) -> Result<PutReceipt, Problem>;
+    /// Opens an object: the latest version where `version` is `None`. With `ask_owner` the opening on the chain is
+    /// skipped and the owner's node decides alone.
+    async fn open(
+        &self,
+        object: ObjectId,
+        version: Option<Version>,
+        ask_owner: bool,
+    ) -> Result<Download, Problem>;
+    /// An object's history, oldest first.
+    async fn log(&self, object: ObjectId) -> Result<Vec<LogEntry>, Problem>;
+    /// The blocks of the latest version that this node keeps.
+    async fn stored_blocks(&self, object: ObjectId) -> Result<Vec<StoredBlock>, Problem>;
+    /// Grants, and waits until it is final.
+    async fn share(&self, object: ObjectId, grants: GrantRequest) -> Result<Recorded, Problem>;
+    /// Takes a grant back, and waits until it is final.
+    async fn revoke(&self, object: ObjectId, from: DcId) -> Result<Recorded, Problem>;
+    /// Sets who may open, and waits until it is final.
+    async fn set_visibility(&self, object: ObjectId, visibility: Visibility) -> Result<Recorded, Problem>;
+    /// Compares replicas with the chain; all that this node keeps where `object` is `None`.
+    async fn verify(
+        &self,
+        object: Option<ObjectId>,
+        request: VerifyRequest,
+        progress: ProgressSink,
+    ) -> Result<VerifyReport, Problem>;
+    /// Replaces this node's damaged and missing blocks; of everything where `object` is `None`.
+    async fn repair(&self, object: Option<ObjectId>, progress: ProgressSink)
+    -> Result<RepairReport, Problem>;
+}
