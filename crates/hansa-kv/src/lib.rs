@@ -11,6 +11,9 @@ mod error;
 mod fjall_store;
 mod memory;
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Bound;
 
 pub use batch::{Batch, Change};

@@ -1,0 +1,112 @@
+//! Measures what the state costs for each transaction of the main job: a new record of three slots, a counter, a nonce.
+//!
+//! `cargo run --release -p hansa-trie --example state_root [TRANSACTIONS] [PER_BLOCK]`; CPU time of the whole process, the
+//! store's threads included. Not a test: nothing is checked.
+#![expect(clippy::print_stdout, reason = "a program whose purpose is to print figures")]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use alloy_primitives::{Address, B256, U256, keccak256};
+use hansa_kv::{Batch, FjallOptions, FjallStore, KvStore};
+use hansa_trie::{Account, AccountUpdate, INCOMPRESSIBLE, SPACES, StateStore, StateUpdate, TrieConfig};
+
+const MEMBERS: u64 = 4;
+const SENDERS: u64 = 64;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u64>());
+    let transactions = arguments.next().transpose()?.unwrap_or(200_000);
+    let per_block = arguments.next().transpose()?.unwrap_or(200);
+    let dir = tempfile::tempdir()?;
+    let options = FjallOptions { incompressible: INCOMPRESSIBLE.to_vec(), ..FjallOptions::default() };
+    let store = Arc::new(FjallStore::open(dir.path(), &SPACES, options)?);
+    let state = StateStore::open(Arc::clone(&store) as Arc<dyn KvStore>, TrieConfig::default())?;
+    println!("transactions  root us/tx  stage us/tx  write us/tx  cpu us/tx  read us  rss MB  disk B/tx");
+    let mut done = 0;
+    for part in 1..=5 {
+        let [mut root, mut stage, mut write] = [0f64; 3];
+        let (begin, cpu) = (done, cpu_seconds()?);
+        while done < transactions * part / 5 {
+            let update = block(&state, done, per_block)?;
+            let at = Instant::now();
+            let view = state.head().apply(&update)?;
+            root += at.elapsed().as_secs_f64();
+            let at = Instant::now();
+            let mut batch = Batch::new();
+            let staged = state.stage(&view, &mut batch)?;
+            stage += at.elapsed().as_secs_f64();
+            let at = Instant::now();
+            store.write_buffered(batch)?;
+            state.adopt(staged);
+            write += at.elapsed().as_secs_f64();
+            done += per_block;
+        }
+        store.sync()?;
+        let count = (done - begin) as f64;
+        let [root, stage, write] = [root, stage, write].map(|seconds| seconds * 1e6 / count);
+        let cpu = (cpu_seconds()? - cpu) * 1e6 / count;
+        let reads = 10_000;
+        let at = Instant::now();
+        for number in 0..reads {
+            let record = number * 7_919 % done;
+            std::hint::black_box(state.head().storage(member(record), slot(record, 0))?);
+        }
+        let read = at.elapsed().as_secs_f64() * 1e6 / reads as f64;
+        let disk = store.disk_bytes()? as f64 / done as f64;
+        println!(
+            "{done:12}  {root:10.1}  {stage:11.1}  {write:11.1}  {cpu:9.1}  {read:7.2}  {:6.0}  {disk:9.0}",
+            resident_megabytes()?
+        );
+    }
+    Ok(())
+}
+
+/// The changes of the next block.
+fn block(state: &StateStore, first: u64, count: u64) -> Result<StateUpdate, Box<dyn std::error::Error>> {
+    let head = state.head();
+    let mut update = StateUpdate::default();
+    for owner in 0..MEMBERS {
+        let mut storage: Vec<_> = (first..first + count)
+            .filter(|number| number % MEMBERS == owner)
+            .flat_map(|number| (0..3).map(move |field| (slot(number, field), value(number, field))))
+            .collect();
+        storage.push((U256::ZERO, U256::from(first + 1)));
+        let account = Some(head.account(member(owner))?.unwrap_or_default());
+        update.accounts.push(AccountUpdate { address: member(owner), account, storage });
+    }
+    for sender in 0..count.min(SENDERS) {
+        let address = Address::from_word(keccak256((1 << 32 | sender).to_be_bytes()));
+        let account = head.account(address)?.unwrap_or_default();
+        let account = Some(Account { nonce: account.nonce + 1, ..account });
+        update.accounts.push(AccountUpdate { address, account, storage: Vec::new() });
+    }
+    Ok(update)
+}
+
+fn member(number: u64) -> Address {
+    Address::from_word(keccak256((number % MEMBERS).to_be_bytes()))
+}
+
+fn slot(number: u64, field: u64) -> U256 {
+    U256::from_be_bytes(keccak256(number.to_be_bytes()).0).wrapping_add(U256::from(field))
+}
+
+fn value(number: u64, field: u64) -> U256 {
+    U256::from_be_bytes(keccak256(B256::from(U256::from(number << 8 | field)).as_slice()).0)
+}
+
+/// What the process has used of all processors.
+fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).ok_or("a short /proc/self/stat").map(|ticks| ticks.parse::<f64>());
+    Ok((ticks(13)?? + ticks(14)??) / TICKS_PER_SECOND)
+}
+
+fn resident_megabytes() -> Result<f64, Box<dyn std::error::Error>> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: f64 = statm.split_whitespace().nth(1).ok_or("a short /proc/self/statm")?.parse()?;
+    Ok(pages * 4096.0 / 1e6)
+}

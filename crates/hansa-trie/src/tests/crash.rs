@@ -1,0 +1,83 @@
+//! A process that finalises blocks is killed at random moments: state and head must always belong together.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use hansa_kv::{Batch, FjallOptions, FjallStore, KvStore, Space};
+use rand::Rng;
+
+use super::{Model, an_update, seeded};
+use crate::{SPACES, StateStore, TrieConfig};
+
+const HEAD: Space = Space::new("head");
+/// Names the folder to the process that is to be killed.
+const FOLDER: &str = "HANSA_TRIE_CRASH_FOLDER";
+
+fn open(dir: &Path) -> (Arc<dyn KvStore>, StateStore) {
+    let spaces = [&SPACES[..], &[HEAD]].concat();
+    let options = FjallOptions { memtable_bytes_max: 64 * 1024, ..FjallOptions::default() };
+    let store: Arc<dyn KvStore> = Arc::new(FjallStore::open(dir, &spaces, options).unwrap());
+    let config = TrieConfig { unwritten_nodes_max: 60, ..TrieConfig::default() };
+    let state = StateStore::open(Arc::clone(&store), config).unwrap();
+    (store, state)
+}
+
+/// Number and state root of the last block, after checking that it is what the state has.
+fn head(store: &dyn KvStore, state: &StateStore) -> u64 {
+    let Some(head) = store.get(HEAD, b"head").unwrap() else { return 0 };
+    let (number, root) = head.split_at(8);
+    assert_eq!(state.head().root(), B256::from_slice(root));
+    u64::from_be_bytes(number.try_into().unwrap())
+}
+
+/// Not a test by itself: the process that [`survives_being_killed`] kills.
+#[test]
+fn finalises_until_killed() {
+    let Ok(dir) = std::env::var(FOLDER) else { return };
+    let (store, state) = open(Path::new(&dir));
+    let mut stdout = std::io::stdout();
+    for number in head(store.as_ref(), &state) + 1.. {
+        let view = state.head().apply(&an_update(&mut seeded(number))).unwrap();
+        let mut batch = Batch::new();
+        batch.put(HEAD, *b"head", [&number.to_be_bytes()[..], view.root().as_slice()].concat());
+        let staged = state.stage(&view, &mut batch).unwrap();
+        store.write(batch).unwrap();
+        state.adopt(staged);
+        writeln!(stdout, "final {number}").unwrap();
+    }
+}
+
+#[test]
+fn survives_being_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = seeded(9);
+    let mut model = Model::default();
+    let mut checked = 0;
+    for _ in 0..12 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tests::crash::finalises_until_killed", "--nocapture"])
+            .env(FOLDER, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let number = |line: String| line.strip_prefix("final ").and_then(|number| number.parse::<u64>().ok());
+        let wanted = random.random_range(1..40);
+        let acknowledged =
+            lines.by_ref().map_while(Result::ok).filter_map(number).take(wanted).last().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let acknowledged = lines.map_while(Result::ok).filter_map(number).last().unwrap_or(acknowledged);
+        let (store, state) = open(dir.path());
+        let last = head(store.as_ref(), &state);
+        assert!(last >= acknowledged);
+        for number in checked + 1..=last {
+            model.apply(&an_update(&mut seeded(number)));
+        }
+        checked = last;
+        assert_eq!(state.head().root(), model.root());
+    }
+}

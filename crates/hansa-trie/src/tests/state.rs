@@ -1,0 +1,202 @@
+//! Whole states: branches of blocks, finality, readers, and a process that starts anew.
+
+use std::sync::Arc;
+
+use alloy_primitives::keccak256;
+use alloy_trie::EMPTY_ROOT_HASH;
+use hansa_kv::{Batch, FjallOptions, FjallStore, KvStore, MemoryStore};
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, IteratorRandom};
+
+use super::{Model, a_slot, an_address, an_update, seeded};
+use crate::{Account, AccountUpdate, SPACES, StateStore, StateUpdate, StateView, TrieConfig, TrieError};
+
+/// A block's state, with what it should be and the code that it or one before has deployed.
+#[derive(Clone)]
+struct Node {
+    view: StateView,
+    model: Model,
+    parent: Option<usize>,
+}
+
+fn a_config(random: &mut StdRng) -> TrieConfig {
+    TrieConfig {
+        cache_bytes_max: *[0, 1 << 14, 1 << 24].choose(random).unwrap(),
+        unwritten_nodes_max: *[0, 20, 200, 100_000].choose(random).unwrap(),
+        unwritten_blocks_max: *[1, 5, 1000].choose(random).unwrap(),
+    }
+}
+
+fn finalise(state: &StateStore, store: &dyn KvStore, view: &StateView) {
+    let mut batch = Batch::new();
+    let staged = state.stage(view, &mut batch).unwrap();
+    store.write(batch).unwrap();
+    state.adopt(staged);
+    assert_eq!(state.head().root(), view.root());
+}
+
+fn check_reads(node: &Node, random: &mut StdRng) {
+    let (view, model) = (&node.view, &node.model);
+    for _ in 0..5 {
+        let (address, slot) = (an_address(random), a_slot(random));
+        let account = view.account(address).unwrap();
+        assert_eq!(account, model.account(address));
+        assert_eq!(view.storage(address, slot).unwrap(), model.slot(address, slot));
+        let code_hash = account.unwrap_or_default().code_hash;
+        assert_eq!(keccak256(view.code(code_hash).unwrap().unwrap()), code_hash);
+    }
+    let proof = view.proof(an_address(random), &[a_slot(random), a_slot(random)]).unwrap();
+    model.check_proof(view.root(), &proof);
+}
+
+/// Branches of views grow on the head, one wins, the process starts again; old views and losers are still read.
+fn run(
+    store: Arc<dyn KvStore>,
+    seed: u64,
+    steps: usize,
+    reopen: impl Fn(Arc<dyn KvStore>) -> Arc<dyn KvStore>,
+) {
+    let random = &mut seeded(seed);
+    let mut store = store;
+    let mut state = StateStore::open(Arc::clone(&store), a_config(random)).unwrap();
+    let mut head = Model::default();
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut readers: Vec<Node> = Vec::new();
+    for _ in 0..steps {
+        let parent = (0..nodes.len()).choose(random).filter(|_| random.random_bool(0.8));
+        let (view, mut model) = match parent {
+            Some(at) => (nodes[at].view.clone(), nodes[at].model.clone()),
+            None => (state.head(), head.clone()),
+        };
+        let update = an_update(random);
+        model.apply(&update);
+        let child = view.apply(&update).unwrap();
+        assert_eq!(child.root(), model.root());
+        nodes.push(Node { view: child, model, parent });
+        check_reads(nodes.choose(random).unwrap(), random);
+        while random.random_bool(0.45) {
+            let Some(winner) = (0..nodes.len()).filter(|&at| nodes[at].parent.is_none()).choose(random)
+            else {
+                break;
+            };
+            readers.extend(nodes.choose(random).cloned());
+            finalise(&state, store.as_ref(), &nodes[winner].view);
+            head = nodes[winner].model.clone();
+            nodes = descendants(&nodes, winner);
+        }
+        if let Some(reader) = readers.choose(random) {
+            check_reads(reader, random);
+            // A loser can still be built upon, and does not become the head.
+            let update = an_update(random);
+            let mut model = reader.model.clone();
+            model.apply(&update);
+            assert_eq!(reader.view.apply(&update).unwrap().root(), model.root());
+        }
+        readers.truncate(4);
+        if random.random_bool(0.1) {
+            nodes.clear();
+            readers.clear();
+            drop(view);
+            drop(state);
+            store = reopen(store);
+            state = StateStore::open(Arc::clone(&store), a_config(random)).unwrap();
+            assert_eq!(state.head().root(), head.root());
+        }
+        check_reads(&Node { view: state.head(), model: head.clone(), parent: None }, random);
+    }
+}
+
+/// The nodes that descend from `ancestor`, which is left out.
+fn descendants(nodes: &[Node], ancestor: usize) -> Vec<Node> {
+    let mut kept: Vec<Node> = Vec::new();
+    let mut moved = vec![None; nodes.len()];
+    for (at, node) in nodes.iter().enumerate() {
+        let parent = match node.parent {
+            Some(parent) if parent == ancestor => None,
+            Some(parent) if moved[parent].is_some() => moved[parent],
+            _ => continue,
+        };
+        moved[at] = Some(kept.len());
+        kept.push(Node { parent, ..node.clone() });
+    }
+    kept
+}
+
+#[test]
+fn every_branch_of_blocks_has_the_root_of_a_rebuild() {
+    for seed in 0..12 {
+        run(Arc::new(MemoryStore::new()), seed, 60, |store| store);
+    }
+}
+
+#[test]
+fn so_it_has_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || -> Arc<dyn KvStore> {
+        Arc::new(FjallStore::open(dir.path(), &SPACES, FjallOptions::default()).unwrap())
+    };
+    run(open(), 100, 120, |store| {
+        drop(store);
+        open()
+    });
+}
+
+#[test]
+fn only_a_child_of_the_head_is_finalised() {
+    let store: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
+    let state = StateStore::open(Arc::clone(&store), TrieConfig::default()).unwrap();
+    assert_eq!(state.head().root(), EMPTY_ROOT_HASH);
+    let account = |nonce| StateUpdate {
+        accounts: vec![AccountUpdate {
+            address: an_address(&mut seeded(0)),
+            account: Some(Account { nonce, ..Account::default() }),
+            storage: Vec::new(),
+        }],
+        code: Vec::new(),
+    };
+    let (one, rival) = (state.head().apply(&account(1)).unwrap(), state.head().apply(&account(1)).unwrap());
+    let two = one.apply(&account(2)).unwrap();
+    let refused = |view: &StateView| matches!(state.stage(view, &mut Batch::new()), Err(TrieError::NotChild));
+    assert!(refused(&two) && refused(&state.head()));
+    finalise(&state, store.as_ref(), &one);
+    assert!(refused(&one) && refused(&rival));
+    // What was staged and not adopted leaves no trace.
+    drop(state.stage(&two, &mut Batch::new()).unwrap());
+    finalise(&state, store.as_ref(), &two);
+    assert_eq!(state.head().account(an_address(&mut seeded(0))).unwrap().unwrap().nonce, 2);
+}
+
+#[test]
+fn a_changed_record_is_found_out_at_the_start() {
+    let store: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
+    let config = TrieConfig { unwritten_blocks_max: 3, ..TrieConfig::default() };
+    let state = StateStore::open(Arc::clone(&store), config.clone()).unwrap();
+    let random = &mut seeded(3);
+    for _ in 0..5 {
+        let view = state.head().apply(&an_update(random)).unwrap();
+        finalise(&state, store.as_ref(), &view);
+    }
+    let root = state.head().root();
+    drop(state);
+    for (key, value) in
+        store.scan(crate::RECORDS, hansa_kv::KeyRange::all(), hansa_kv::Order::Ascending, 9).unwrap()
+    {
+        for at in 0..value.len() {
+            let mut changed = value.clone();
+            changed[at] ^= 0x10;
+            let put = |value: &[u8]| {
+                let mut batch = Batch::new();
+                batch.put(crate::RECORDS, key.clone(), value);
+                store.write(batch).unwrap();
+            };
+            put(&changed);
+            let opened = StateStore::open(Arc::clone(&store), config.clone());
+            put(&value);
+            // Another version in the checkpoint skips records: the caller compares the root with its block's.
+            let is_right = |state: StateStore| state.head().root() == root || key == b"checkpoint";
+            assert!(opened.map_or(true, is_right), "byte {at} of {key:?}");
+        }
+    }
+    StateStore::open(store, config).unwrap();
+}
