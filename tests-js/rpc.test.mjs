@@ -35,7 +35,7 @@ const mappingSlot = (account) =>
 
 /** Runs cast with the member's URL and answers its trimmed output. */
 async function run(member, ...args) {
-  const { stdout } = await promisify(execFile)(cast, [...args, '--rpc-url', member.rpc], { timeout: PATIENCE });
+  const { stdout } = await promisify(execFile)(cast, [args[0], '--rpc-url', member.rpc, ...args.slice(1)], { timeout: PATIENCE });
   return stdout.trim();
 }
 
