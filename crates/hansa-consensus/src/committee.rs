@@ -91,7 +91,7 @@ impl Committees {
             progress.borrow_and_update();
             match self.at_end_of(end) {
                 Ok(seats) => return seats,
-                Err(LedgerError::EpochNotFinal { .. }) => {}
+                Err(LedgerError::EpochNotFinal(_)) => {}
                 Err(error) => panic!("the registry at the end of epoch {end} cannot be read: {error}"),
             }
             if progress.changed().await.is_err() {

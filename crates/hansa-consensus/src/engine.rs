@@ -71,6 +71,8 @@ pub(crate) struct Node<M, X, SS> {
     pub(crate) secrets: SS,
     pub(crate) timing: Timing,
     pub(crate) board: StatusBoard,
+    /// Prefix of everything stored in the runtime's storage, which simulated nodes share.
+    pub(crate) partition: String,
 }
 
 /// What can be asked of a running assembly.
@@ -82,6 +84,7 @@ pub(crate) struct Running {
 /// What every part of the assembly needs.
 struct Site {
     me: PublicKey,
+    partition: String,
     rules: BlockRules,
     namespace: Vec<u8>,
     epoch_blocks: NonZeroU64,
@@ -91,7 +94,7 @@ struct Site {
 }
 
 impl Site {
-    fn new(signer: &PrivateKey, ledger: &Ledger) -> Result<Self, ConsensusError> {
+    fn new(signer: &PrivateKey, ledger: &Ledger, partition: String) -> Result<Self, ConsensusError> {
         let file = ledger.genesis();
         let block = ledger.genesis_block();
         let namespace = genesis::namespace(file.chain_id, block.hash());
@@ -103,6 +106,7 @@ impl Site {
         })?;
         Ok(Self {
             me: signer.public_key(),
+            partition,
             rules: BlockRules { genesis: genesis::block(file, block)? },
             verifier: Scheme::certificate_verifier(&namespace, group),
             namespace,
@@ -115,7 +119,12 @@ impl Site {
         Epochs::new(self.epoch_blocks)
     }
 
+    fn partition(&self, name: &str) -> String {
+        format!("{}-{name}", self.partition)
+    }
+
     fn archive<C>(&self, name: &str, codec_config: C) -> prunable::Config<EightCap, C> {
+        let name = self.partition(name);
         prunable::Config {
             translator: EightCap,
             metadata_partition: format!("{name}-metadata"),
@@ -140,7 +149,7 @@ impl Site {
             provider: ConstantProvider::new(self.verifier.clone()),
             epocher: self.epochs(),
             start: Start::Genesis(Digested::precomputed(genesis.clone(), genesis.digest())),
-            partition_prefix: "marshal".into(),
+            partition_prefix: self.partition("marshal"),
             mailbox_size: MAILBOX,
             view_retention: VIEWS_KEPT,
             prunable_items_per_section: SECTION_ITEMS,
@@ -193,7 +202,7 @@ where
     R: Receiver<PublicKey = PublicKey>,
 {
     node.timing.check()?;
-    let site = Site::new(&node.signer, &node.ledger)?;
+    let site = Site::new(&node.signer, &node.ledger, node.partition)?;
     let board = node.board.clone();
     let mut peers = MemberPeers::new(node.transport.clone());
     peers.update(&node.ledger.members());
@@ -259,7 +268,7 @@ where
             sharing_mode: SHARING_MODE,
             reveal: Reveal::V1,
             mailbox_size: MAILBOX,
-            partition_prefix: "reshare".into(),
+            partition_prefix: site.partition("reshare"),
             page_cache: site.pages.clone(),
             write_buffer: BUFFER_BYTES,
             replay_buffer: BUFFER_BYTES,
@@ -293,7 +302,7 @@ where
             state_sync: Plan::disabled(),
             blocks_per_epoch: site.epoch_blocks,
             mailbox_size: MAILBOX,
-            partition_prefix: "simplex".into(),
+            partition_prefix: site.partition("simplex"),
         },
     );
     let orchestrator_handle =

@@ -210,6 +210,7 @@ fn run(
             secrets,
             timing: config.timing,
             board,
+            partition: "node".into(),
         };
         let (running, mut parts) = engine::start(context.child("engine"), node, channels).await?;
         let encoder = context.child("metrics");

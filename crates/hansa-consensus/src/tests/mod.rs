@@ -1,4 +1,7 @@
 //! Tests of whole networks: over TCP, and in the deterministic runtime.
 
+mod faults;
 mod fixture;
+mod resharing;
 mod tcp;
+mod world;
