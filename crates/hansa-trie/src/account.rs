@@ -30,6 +30,8 @@ impl Default for Account {
 pub(crate) struct AccountLeaf {
     pub(crate) account: Account,
     pub(crate) storage: Child<U256>,
+    /// The version of the state that made this storage; 0 if it came from the store.
+    pub(crate) born: u64,
 }
 
 impl PartialEq for AccountLeaf {
@@ -77,17 +79,23 @@ impl TrieValue for AccountLeaf {
         } else {
             Child::stored(B256::from(take_array(page)?))
         };
-        Some(Self { account: Account { nonce, balance, code_hash }, storage })
+        Some(Self { account: Account { nonce, balance, code_hash }, storage, born: 0 })
     }
 
     fn written(&self, key: &B256, flush: &mut Flush<'_>) -> Option<Self> {
-        self.storage.born()?;
-        Some(Self { account: self.account, storage: flush.tree(Some(key), &self.storage) })
+        match self.storage {
+            Child::Empty | Child::Stored(_) => None,
+            Child::Branch(_) | Child::Leaf(_) if self.born <= flush.stored => self.settled(flush.stored),
+            Child::Branch(_) | Child::Leaf(_) => {
+                Some(Self { account: self.account, storage: flush.tree(Some(key), &self.storage), born: 0 })
+            }
+        }
     }
 
     fn settled(&self, version: u64) -> Option<Self> {
-        let is_stored = self.storage.born()? <= version;
-        is_stored.then(|| Self { account: self.account, storage: Child::stored(self.storage.root_hash()) })
+        let is_due = matches!(self.storage, Child::Branch(_) | Child::Leaf(_)) && self.born <= version;
+        let storage = || Child::stored(self.storage.root_hash());
+        is_due.then(|| Self { account: self.account, storage: storage(), born: 0 })
     }
 
     fn cache(caches: &Caches) -> &NodeCache<Self> {

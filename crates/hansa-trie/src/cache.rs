@@ -4,6 +4,7 @@
 //! invalidate. Cached nodes refer to other branches by name only, so that letting one go frees it.
 
 use std::mem::size_of;
+use std::sync::Arc;
 
 use alloy_primitives::{B256, map::FbBuildHasher};
 use lru::LruCache;
@@ -35,11 +36,18 @@ pub(crate) struct NodeCache<V> {
 }
 
 struct Shard<V> {
-    nodes: LruCache<B256, Child<V>, FbBuildHasher<32>>,
+    nodes: LruCache<B256, Cached<V>, FbBuildHasher<32>>,
     bytes: usize,
 }
 
-impl<V> NodeCache<V> {
+/// A node as it is cached.
+enum Cached<V> {
+    Branch(Arc<Branch<V>>),
+    /// A trie of a single key.
+    Leaf(Box<Leaf<V>>),
+}
+
+impl<V: Clone> NodeCache<V> {
     fn new(bytes_max: usize) -> Self {
         let shard = |_| {
             Mutex::new(Shard { nodes: LruCache::unbounded_with_hasher(FbBuildHasher::default()), bytes: 0 })
@@ -50,17 +58,25 @@ impl<V> NodeCache<V> {
     /// The node with this hash, if it is cached and lies below `start` nibbles of `path`.
     pub(crate) fn node(&self, hash: &B256, path: &B256, start: usize) -> Option<Child<V>> {
         let mut shard = self.shard(hash).lock();
-        let node = shard.nodes.get(hash)?;
-        let is_here = match node {
-            Child::Branch(branch) => branch.start == start && shared_nibbles(&branch.path, path) >= start,
-            Child::Leaf(leaf) => shared_nibbles(&leaf.key, path) >= start,
-            Child::Empty | Child::Stored(_) => false,
-        };
-        is_here.then(|| node.clone())
+        match shard.nodes.get(hash)? {
+            Cached::Branch(branch) => {
+                let is_here = branch.start == start && shared_nibbles(&branch.path, path) >= start;
+                is_here.then(|| Child::Branch(Arc::clone(branch)))
+            }
+            Cached::Leaf(leaf) => {
+                let is_here = shared_nibbles(&leaf.key, path) >= start;
+                is_here.then(|| Child::Leaf(Leaf::clone(leaf)))
+            }
+        }
     }
 
     /// Keeps a node whose branches below it are all [`Child::Stored`].
-    pub(crate) fn keep(&self, hash: B256, node: Child<V>) {
+    pub(crate) fn keep(&self, hash: B256, node: &Child<V>) {
+        let node = match node {
+            Child::Branch(branch) => Cached::Branch(Arc::clone(branch)),
+            Child::Leaf(leaf) => Cached::Leaf(Box::new(leaf.clone())),
+            Child::Empty | Child::Stored(_) => return,
+        };
         let mut shard = self.shard(&hash).lock();
         shard.bytes += weight(&node);
         if let Some((_, replaced)) = shard.nodes.push(hash, node) {
@@ -77,15 +93,13 @@ impl<V> NodeCache<V> {
     }
 }
 
-/// Roughly what a node takes, in bytes, with its leaves and its place in the cache.
-fn weight<V>(node: &Child<V>) -> usize {
+/// Roughly what a node takes, in bytes, with its place in the cache.
+fn weight<V>(node: &Cached<V>) -> usize {
     const ENTRY: usize = 128;
-    let leaf = size_of::<Leaf<V>>() + 16;
     match node {
-        Child::Branch(branch) => {
-            let leaves = branch.children.iter().filter(|child| matches!(child, Child::Leaf(_))).count();
-            ENTRY + size_of::<Branch<V>>() + 16 + leaves * leaf
+        Cached::Branch(branch) => {
+            ENTRY + size_of::<Branch<V>>() + branch.children.capacity() * size_of::<Child<V>>()
         }
-        _ => ENTRY + leaf,
+        Cached::Leaf(_) => ENTRY + size_of::<Leaf<V>>(),
     }
 }

@@ -1,13 +1,12 @@
 //! Changes a trie: gives the new root, leaves the old one as it is. Nodes are hashed as they are made, each once.
 
-use std::array;
-use std::sync::Arc;
+use std::ops::Range;
 
 use alloy_primitives::B256;
 
 use crate::error::TrieError;
-use crate::key::{KEY_NIBBLES, nibble, shared_nibbles, truncated};
-use crate::node::{Branch, Child, Forge, Leaf, TrieValue};
+use crate::key::{KEY_NIBBLES, extended, nibble, shared_nibbles, truncated};
+use crate::node::{Branch, Child, Children, Forge, Leaf, TrieValue};
 use crate::nodes::Base;
 use crate::page;
 
@@ -42,13 +41,13 @@ pub(crate) struct Editor<'a> {
 type Entry<'v, V> = (&'v B256, &'v V);
 
 impl Editor<'_> {
-    /// The trie with all changes, which are sorted by key and change each key once.
+    /// The trie with all changes, which are sorted by key and change each key once; none if it stays as it is.
     pub(crate) fn edit<V: TrieValue>(
         &mut self,
         root: &Child<V>,
         changes: &[Change<V>],
-    ) -> Result<Child<V>, TrieError> {
-        Ok(self.node(root, 0, changes)?.unwrap_or_else(|| root.clone()))
+    ) -> Result<Option<Child<V>>, TrieError> {
+        self.node(root, 0, changes)
     }
 
     /// The node below `start` nibbles that all changes share; none if it stays as it is.
@@ -116,16 +115,21 @@ impl Editor<'_> {
             }
         }
         let mut children = None;
+        let mut next = 0;
         for group in groups(changes, branch.depth) {
             let at = nibble(&group[0].key, branch.depth);
-            if let Some(child) = self.node(&branch.children[at], branch.depth + 1, group)? {
-                children.get_or_insert_with(|| self.settled(&branch.children))[at] = child;
+            let before = branch.children.at(at).unwrap_or(&Child::Empty);
+            if let Some(child) = self.node(before, branch.depth + 1, group)? {
+                let children =
+                    children.get_or_insert_with(|| Children::with_capacity(branch.children.len() + 1));
+                self.settle(&branch.children, next..at, children);
+                children.push(at, child);
+                next = at + 1;
             }
         }
-        match children {
-            None => Ok(None),
-            Some(children) => self.join(branch.path, (branch.start, branch.depth), children).map(Some),
-        }
+        let Some(mut children) = children else { return Ok(None) };
+        self.settle(&branch.children, next..16, &mut children);
+        self.join(branch.path, (branch.start, branch.depth), children).map(Some)
     }
 
     /// Splits the extension above `branch` at `fork`, where some of the changes leave it.
@@ -135,14 +139,20 @@ impl Editor<'_> {
         fork: usize,
         changes: &[Change<V>],
     ) -> Result<Child<V>, TrieError> {
-        let mut children: [Child<V>; 16] = array::from_fn(|_| Child::Empty);
+        let mut children = Children::with_capacity(16);
         let old = nibble(&branch.path, fork);
-        children[old] = self.moved(branch, fork + 1);
+        let mut moved = Some(self.moved(branch, fork + 1));
         for group in groups(changes, fork) {
             let at = nibble(&group[0].key, fork);
-            if let Some(child) = self.node(&children[at], fork + 1, group)? {
-                children[at] = child;
+            if let Some(moved) = moved.take_if(|_| old < at) {
+                children.push(old, moved);
             }
+            let before = moved.take_if(|_| old == at).unwrap_or(Child::Empty);
+            let child = self.node(&before, fork + 1, group)?;
+            children.push(at, child.unwrap_or(before));
+        }
+        if let Some(moved) = moved {
+            children.push(old, moved);
         }
         self.join(truncated(&branch.path, fork), (branch.start, fork), children)
     }
@@ -152,22 +162,17 @@ impl Editor<'_> {
         &mut self,
         path: B256,
         (start, depth): (usize, usize),
-        children: [Child<V>; 16],
+        children: Children<V>,
     ) -> Result<Child<V>, TrieError> {
-        let mut there = children.iter().enumerate().filter(|(_, child)| !child.is_empty());
-        match (there.next(), there.next()) {
-            (None, _) => {
-                self.vacate(&path, start);
-                Ok(Child::Empty)
-            }
-            (Some((at, only)), None) => {
-                self.lift(crate::key::extended(&path, depth, at), (start, depth + 1), only)
-            }
-            (Some(_), Some(_)) => {
-                self.traces.made += 1;
-                Ok(Child::Branch(self.forge.branch(path, (start, depth), children, self.version)))
-            }
+        if let Some((at, only)) = children.only() {
+            return self.lift(extended(&path, depth, at), (start, depth + 1), only);
         }
+        if children.len() == 0 {
+            self.vacate(&path, start);
+            return Ok(Child::Empty);
+        }
+        self.traces.made += 1;
+        Ok(Child::Branch(self.forge.branch(path, (start, depth), children, self.version)))
     }
 
     /// Moves a node below `from` nibbles of `path` up, to below `start` nibbles.
@@ -197,7 +202,8 @@ impl Editor<'_> {
     /// The same branch with a longer or shorter extension above it.
     fn moved<V: TrieValue>(&mut self, branch: &Branch<V>, start: usize) -> Child<V> {
         self.traces.made += 1;
-        let children = self.settled(&branch.children);
+        let mut children = Children::with_capacity(branch.children.len());
+        self.settle(&branch.children, 0..16, &mut children);
         Child::Branch(self.forge.branch(branch.path, (start, branch.depth), children, self.version))
     }
 
@@ -208,9 +214,9 @@ impl Editor<'_> {
             [(key, value)] => self.forge_leaf(**key, (*value).clone(), start),
             [(first, _), .., (last, _)] => {
                 let depth = shared_nibbles(first, last);
-                let mut children: [Child<V>; 16] = array::from_fn(|_| Child::Empty);
+                let mut children = Children::with_capacity(entries.len());
                 for group in entries.chunk_by(|a, b| nibble(a.0, depth) == nibble(b.0, depth)) {
-                    children[nibble(group[0].0, depth)] = self.build(depth + 1, group);
+                    children.push(nibble(group[0].0, depth), self.build(depth + 1, group));
                 }
                 self.traces.made += 1;
                 Child::Branch(self.forge.branch(
@@ -224,23 +230,24 @@ impl Editor<'_> {
     }
 
     fn forge_leaf<V: TrieValue>(&mut self, key: B256, value: V, start: usize) -> Child<V> {
-        Child::Leaf(self.forge.leaf(key, value, start, self.version))
+        Child::Leaf(self.forge.leaf(key, value, start))
     }
 
-    /// The children, those that are in the store by now by name only, so that they need not stay in memory.
-    fn settled<V: TrieValue>(&self, children: &[Child<V>; 16]) -> [Child<V>; 16] {
-        let settled = |child: &Child<V>| match child {
-            Child::Branch(branch) if branch.born <= self.base.version => Child::Stored(branch.reference),
-            Child::Leaf(leaf) => match leaf.value.settled(self.base.version) {
-                Some(value) => {
-                    let Leaf { key, born, reference, .. } = **leaf;
-                    Child::Leaf(Arc::new(Leaf { key, value, born, reference }))
-                }
-                None => child.clone(),
-            },
-            _ => child.clone(),
-        };
-        array::from_fn(|at| settled(&children[at]))
+    /// Copies the children at the nibbles `range`; those that are in the store by now by name only, so that they need not
+    /// stay in memory.
+    fn settle<V: TrieValue>(&self, from: &Children<V>, range: Range<usize>, into: &mut Children<V>) {
+        let version = self.base.version;
+        for (at, child) in from.iter().filter(|(at, _)| range.contains(at)) {
+            let child = match child {
+                Child::Branch(branch) if branch.born <= version => Child::Stored(branch.reference),
+                Child::Leaf(leaf) => match leaf.value.settled(version) {
+                    Some(value) => Child::Leaf(Leaf { value, ..*leaf }),
+                    None => child.clone(),
+                },
+                _ => child.clone(),
+            };
+            into.push(at, child);
+        }
     }
 
     fn vacate(&mut self, path: &B256, start: usize) {

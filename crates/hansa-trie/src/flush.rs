@@ -1,6 +1,5 @@
 //! Writes out what has changed since the trie was last written: each changed branch once, however often it changed.
 
-use std::array;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use alloy_primitives::B256;
 use hansa_kv::Batch;
 
 use crate::cache::Caches;
-use crate::node::{Branch, Child, Leaf, TrieValue};
+use crate::node::{Branch, Child, Children, Leaf, TrieValue};
 use crate::{NODES, page};
 
 /// A walk over the nodes made since some version.
@@ -28,11 +27,9 @@ impl Flush<'_> {
             Child::Empty | Child::Stored(_) => root.clone(),
             Child::Branch(branch) => self.branch(owner, branch),
             Child::Leaf(leaf) => {
-                if leaf.born > self.stored {
-                    let leaf = self.leaf(leaf);
-                    self.put(page::key(owner, &B256::ZERO, 0), page::of_leaf(&leaf));
-                    V::cache(self.caches).keep(leaf.reference.root_hash(), Child::Leaf(leaf));
-                }
+                let leaf = self.leaf(leaf);
+                self.put(page::key(owner, &B256::ZERO, 0), page::of_leaf(&leaf));
+                V::cache(self.caches).keep(leaf.reference.root_hash(), &Child::Leaf(leaf));
                 Child::stored(root.root_hash())
             }
         }
@@ -47,26 +44,31 @@ impl Flush<'_> {
 
     fn branch<V: TrieValue>(&mut self, owner: Option<&B256>, branch: &Arc<Branch<V>>) -> Child<V> {
         if branch.born > self.stored {
-            let children = array::from_fn(|at| match &branch.children[at] {
-                Child::Branch(child) => self.branch(owner, child),
-                Child::Leaf(leaf) => Child::Leaf(self.leaf(leaf)),
-                child => child.clone(),
-            });
+            let mut children = Children::with_capacity(branch.children.len());
+            for (at, child) in branch.children.iter() {
+                children.push(at, self.child(owner, child));
+            }
             let Branch { path, start, depth, born, reference, .. } = **branch;
             let settled = Branch { path, start, depth, born, reference, children };
             self.put(page::key(owner, &path, start), page::of_branch(&settled));
-            V::cache(self.caches).keep(reference.root_hash(), Child::Branch(Arc::new(settled)));
+            V::cache(self.caches).keep(reference.root_hash(), &Child::Branch(Arc::new(settled)));
         }
         Child::Stored(branch.reference)
     }
 
+    fn child<V: TrieValue>(&mut self, owner: Option<&B256>, child: &Child<V>) -> Child<V> {
+        match child {
+            Child::Branch(branch) => self.branch(owner, branch),
+            Child::Leaf(leaf) => Child::Leaf(self.leaf(leaf)),
+            Child::Empty | Child::Stored(_) => child.clone(),
+        }
+    }
+
     /// The leaf, with what hangs below its value written.
-    fn leaf<V: TrieValue>(&mut self, leaf: &Arc<Leaf<V>>) -> Arc<Leaf<V>> {
+    fn leaf<V: TrieValue>(&mut self, leaf: &Leaf<V>) -> Leaf<V> {
         match leaf.value.written(&leaf.key, self) {
-            None => Arc::clone(leaf),
-            Some(value) => {
-                Arc::new(Leaf { key: leaf.key, value, born: leaf.born, reference: leaf.reference })
-            }
+            Some(value) => Leaf { value, ..*leaf },
+            None => leaf.clone(),
         }
     }
 

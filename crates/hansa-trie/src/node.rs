@@ -95,7 +95,7 @@ pub(crate) enum Child<V> {
     /// A branch in memory.
     Branch(Arc<Branch<V>>),
     /// A single key.
-    Leaf(Arc<Leaf<V>>),
+    Leaf(Leaf<V>),
 }
 
 /// Two or more keys that share their first `depth` nibbles and differ in the next.
@@ -112,27 +112,71 @@ pub(crate) struct Branch<V> {
     /// How the parent names it.
     pub(crate) reference: NodeRef,
     /// By the nibble at `depth`.
-    pub(crate) children: [Child<V>; 16],
+    pub(crate) children: Children<V>,
 }
 
 /// One key with its value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Leaf<V> {
     pub(crate) key: B256,
     pub(crate) value: V,
-    /// As for [`Branch`].
-    pub(crate) born: u64,
     /// How the parent names it, at the depth where it is.
     pub(crate) reference: NodeRef,
 }
 
-impl<V> Clone for Child<V> {
+/// What is below a branch. Most branches have few children, so only those are kept.
+#[derive(Debug)]
+pub(crate) struct Children<V> {
+    mask: u16,
+    there: Vec<Child<V>>,
+}
+
+impl<V> Children<V> {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { mask: 0, there: Vec::with_capacity(capacity.min(16)) }
+    }
+
+    /// Adds a child at a nibble above all that are there; nothing if it is empty.
+    pub(crate) fn push(&mut self, at: usize, child: Child<V>) {
+        debug_assert!(self.mask >> at == 0);
+        if !child.is_empty() {
+            self.mask |= 1 << at;
+            self.there.push(child);
+        }
+    }
+
+    pub(crate) fn at(&self, at: usize) -> Option<&Child<V>> {
+        let bit = 1 << at;
+        let below = (self.mask & (bit - 1)).count_ones() as usize;
+        if self.mask & bit == 0 { None } else { self.there.get(below) }
+    }
+
+    /// The children that are there, by nibble.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Child<V>)> {
+        (0..16).filter(|at| self.mask >> at & 1 == 1).zip(&self.there)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.there.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.there.capacity()
+    }
+
+    /// The only child; none if there are none or several.
+    pub(crate) fn only(&self) -> Option<(usize, &Child<V>)> {
+        self.iter().next().filter(|_| self.len() == 1)
+    }
+}
+
+impl<V: Clone> Clone for Child<V> {
     fn clone(&self) -> Self {
         match self {
             Self::Empty => Self::Empty,
             Self::Stored(reference) => Self::Stored(*reference),
             Self::Branch(branch) => Self::Branch(Arc::clone(branch)),
-            Self::Leaf(leaf) => Self::Leaf(Arc::clone(leaf)),
+            Self::Leaf(leaf) => Self::Leaf(leaf.clone()),
         }
     }
 }
@@ -161,15 +205,6 @@ impl<V> Child<V> {
     pub(crate) fn root_hash(&self) -> B256 {
         self.reference().map_or(EMPTY_ROOT_HASH, NodeRef::root_hash)
     }
-
-    /// The version that made it; none where it is not in memory.
-    pub(crate) fn born(&self) -> Option<u64> {
-        match self {
-            Self::Empty | Self::Stored(_) => None,
-            Self::Branch(branch) => Some(branch.born),
-            Self::Leaf(leaf) => Some(leaf.born),
-        }
-    }
 }
 
 /// Makes nodes, with the buffers their encoding needs.
@@ -180,15 +215,9 @@ pub(crate) struct Forge {
 }
 
 impl Forge {
-    pub(crate) fn leaf<V: TrieValue>(
-        &mut self,
-        key: B256,
-        value: V,
-        start: usize,
-        born: u64,
-    ) -> Arc<Leaf<V>> {
+    pub(crate) fn leaf<V: TrieValue>(&mut self, key: B256, value: V, start: usize) -> Leaf<V> {
         rlp::leaf(&key, start, &value, &mut self.rlp, &mut self.value);
-        Arc::new(Leaf { key, value, born, reference: NodeRef::of(&self.rlp) })
+        Leaf { key, value, reference: NodeRef::of(&self.rlp) }
     }
 
     /// `path` counts up to `depth`, where it must be truncated.
@@ -196,7 +225,7 @@ impl Forge {
         &mut self,
         path: B256,
         (start, depth): (usize, usize),
-        children: [Child<V>; 16],
+        children: Children<V>,
         born: u64,
     ) -> Arc<Branch<V>> {
         rlp::branch(&children, &mut self.rlp);

@@ -40,7 +40,7 @@ impl Base {
         let path = crate::key::truncated(path, start);
         match page::decode::<V>(&stored, &path, start, &mut Forge::default()) {
             Some(node) if node.root_hash() == hash => {
-                V::cache(&self.caches).keep(hash, node.clone());
+                V::cache(&self.caches).keep(hash, &node);
                 Ok(node)
             }
             _ => Err(damaged),
@@ -66,7 +66,7 @@ impl Base {
                         return Ok(None);
                     }
                     start = branch.depth + 1;
-                    branch.children[nibble(key, branch.depth)].clone()
+                    branch.children.at(nibble(key, branch.depth)).cloned().unwrap_or(Child::Empty)
                 }
             };
             node = next;

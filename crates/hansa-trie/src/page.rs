@@ -10,13 +10,13 @@
 //!        2 ‖ rest of the key packed ‖ value          a trie of a single key
 //! ```
 
-use std::array;
+use std::sync::Arc;
 
 use alloy_primitives::B256;
 
 use crate::bytes::{take, take_array};
 use crate::key::{KEY_NIBBLES, extended, pack, unpack};
-use crate::node::{Branch, Child, Forge, Leaf, NodeRef, TrieValue};
+use crate::node::{Branch, Child, Children, Forge, Leaf, NodeRef, TrieValue};
 
 const BRANCH: u8 = 1;
 const LEAF: u8 = 2;
@@ -43,18 +43,19 @@ pub(crate) fn storage_prefix(owner: &B256) -> Vec<u8> {
     prefix
 }
 
-/// The page of a branch, all of whose children are leaves or stored.
+/// The page of a branch.
 pub(crate) fn of_branch<V: TrieValue>(branch: &Branch<V>) -> Vec<u8> {
-    let mut page = Vec::with_capacity(640);
+    let mut page = Vec::with_capacity(8 + 64 * branch.children.len());
     page.push(BRANCH);
     page.push((branch.depth - branch.start) as u8);
     pack(&branch.path, branch.start, branch.depth, &mut page);
-    let mask = |wanted: fn(&Child<V>) -> bool| {
-        branch.children.iter().rev().fold(0u16, |mask, child| mask << 1 | u16::from(wanted(child)))
-    };
-    page.extend_from_slice(&mask(|child| matches!(child, Child::Stored(_) | Child::Branch(_))).to_be_bytes());
-    page.extend_from_slice(&mask(|child| matches!(child, Child::Leaf(_))).to_be_bytes());
-    for child in &branch.children {
+    let (mut stored, mut leaves) = (0u16, 0u16);
+    for (at, child) in branch.children.iter() {
+        *if matches!(child, Child::Leaf(_)) { &mut leaves } else { &mut stored } |= 1 << at;
+    }
+    page.extend_from_slice(&stored.to_be_bytes());
+    page.extend_from_slice(&leaves.to_be_bytes());
+    for (_, child) in branch.children.iter() {
         match child {
             Child::Empty => {}
             Child::Leaf(leaf) => put_leaf(leaf, branch.depth + 1, &mut page),
@@ -94,7 +95,7 @@ fn take_branch<V: TrieValue>(
     path: &B256,
     start: usize,
     forge: &mut Forge,
-) -> Option<std::sync::Arc<Branch<V>>> {
+) -> Option<Arc<Branch<V>>> {
     let [extension] = take_array(page)?;
     let depth = start + usize::from(extension);
     if depth >= KEY_NIBBLES {
@@ -104,13 +105,13 @@ fn take_branch<V: TrieValue>(
     unpack(&mut path, start, depth, take(page, usize::from(extension).div_ceil(2))?);
     let stored = u16::from_be_bytes(take_array(page)?);
     let leaves = u16::from_be_bytes(take_array(page)?);
-    let mut children: [Child<V>; 16] = array::from_fn(|_| Child::Empty);
-    for (at, child) in children.iter_mut().enumerate() {
+    let mut children = Children::with_capacity((stored | leaves).count_ones() as usize);
+    for at in 0..16 {
         if stored >> at & 1 == 1 {
             let [length] = take_array(page)?;
-            *child = Child::Stored(NodeRef::from_bytes(take(page, usize::from(length))?)?);
+            children.push(at, Child::Stored(NodeRef::from_bytes(take(page, usize::from(length))?)?));
         } else if leaves >> at & 1 == 1 {
-            *child = Child::Leaf(take_leaf(page, &extended(&path, depth, at), depth + 1, forge)?);
+            children.push(at, Child::Leaf(take_leaf(page, &extended(&path, depth, at), depth + 1, forge)?));
         }
     }
     Some(forge.branch(path, (start, depth), children, 0))
@@ -126,10 +127,10 @@ fn take_leaf<V: TrieValue>(
     path: &B256,
     start: usize,
     forge: &mut Forge,
-) -> Option<std::sync::Arc<Leaf<V>>> {
+) -> Option<Leaf<V>> {
     let mut key = *path;
     unpack(&mut key, start, KEY_NIBBLES, take(page, (KEY_NIBBLES - start).div_ceil(2))?);
-    Some(forge.leaf(key, V::take_page(page)?, start, 0))
+    Some(forge.leaf(key, V::take_page(page)?, start))
 }
 
 fn put_reference(reference: &NodeRef, page: &mut Vec<u8>) {

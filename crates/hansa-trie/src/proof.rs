@@ -59,7 +59,7 @@ pub(crate) fn prove<V: TrieValue>(
                     return Ok((proof.nodes, None));
                 }
                 start = branch.depth + 1;
-                branch.children[nibble(key, branch.depth)].clone()
+                branch.children.at(nibble(key, branch.depth)).cloned().unwrap_or(Child::Empty)
             }
         };
         node = next;
@@ -81,7 +81,7 @@ impl Proof {
     }
 
     /// Adds a branch with the extension above it; false if the key leaves the trie at the extension.
-    fn branch<V: TrieValue>(&mut self, branch: &Branch<V>, key: &B256) -> bool {
+    fn branch<V>(&mut self, branch: &Branch<V>, key: &B256) -> bool {
         rlp::branch(&branch.children, &mut self.rlp);
         if branch.start < branch.depth {
             let inner = std::mem::take(&mut self.rlp);

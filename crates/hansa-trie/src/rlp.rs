@@ -5,8 +5,8 @@
 use alloy_primitives::B256;
 
 use crate::bytes::trim;
-use crate::key::{KEY_NIBBLES, nibble, pack};
-use crate::node::{Child, NodeRef, TrieValue};
+use crate::key::{KEY_NIBBLES, nibble};
+use crate::node::{Children, NodeRef, TrieValue};
 
 const EMPTY_STRING: u8 = 0x80;
 
@@ -67,16 +67,19 @@ fn string_length(bytes: &[u8]) -> usize {
     }
 }
 
-/// The hex-prefix encoding of the nibbles from `from` to `to` of a key (yellow paper, appendix C).
+/// The hex-prefix encoding of the nibbles from `from` to `to` of a key (yellow paper, appendix C), and its length.
 fn hex_prefix(key: &B256, from: usize, to: usize, is_leaf: bool) -> ([u8; 33], usize) {
     let flag = if is_leaf { 0x20 } else { 0 };
     let is_odd = (to - from) & 1 == 1;
-    let mut packed = Vec::with_capacity(33);
-    packed.push(if is_odd { flag | 0x10 | nibble(key, from) as u8 } else { flag });
-    pack(key, from + usize::from(is_odd), to, &mut packed);
     let mut path = [0; 33];
-    path[..packed.len()].copy_from_slice(&packed);
-    (path, packed.len())
+    path[0] = if is_odd { flag | 0x10 | nibble(key, from) as u8 } else { flag };
+    let first = from + usize::from(is_odd);
+    let length = (to - first) / 2;
+    for (at, byte) in path[1..=length].iter_mut().enumerate() {
+        let at = first + 2 * at;
+        *byte = (nibble(key, at) << 4 | nibble(key, at + 1)) as u8;
+    }
+    (path, length + 1)
 }
 
 /// Replaces `out` by the RLP of a leaf below `start` nibbles.
@@ -98,18 +101,20 @@ pub(crate) fn leaf<V: TrieValue>(
 }
 
 /// Replaces `out` by the RLP of a branch without value.
-pub(crate) fn branch<V: TrieValue>(children: &[Child<V>; 16], out: &mut Vec<u8>) {
-    let length = |child: &Child<V>| child.reference().map_or(1, NodeRef::rlp_length);
-    let payload = children.iter().map(length).sum::<usize>() + 1;
+pub(crate) fn branch<V>(children: &Children<V>, out: &mut Vec<u8>) {
+    let lengths = children.iter().filter_map(|(_, child)| child.reference()).map(NodeRef::rlp_length);
+    let payload = lengths.sum::<usize>() + 17 - children.len();
     out.clear();
     put_list_header(payload, out);
-    for child in children {
-        match child.reference() {
-            Some(reference) => reference.put_rlp(out),
-            None => out.push(EMPTY_STRING),
+    let mut next = 0;
+    for (at, child) in children.iter() {
+        out.extend(std::iter::repeat_n(EMPTY_STRING, at - next));
+        if let Some(reference) = child.reference() {
+            reference.put_rlp(out);
         }
+        next = at + 1;
     }
-    out.push(EMPTY_STRING);
+    out.extend(std::iter::repeat_n(EMPTY_STRING, 17 - next));
 }
 
 /// Replaces `out` by the RLP of an extension over the nibbles from `start` to `depth` of `path`.

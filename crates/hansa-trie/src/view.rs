@@ -245,7 +245,7 @@ impl StateView {
             accounts.push(step.account(&self.0.root, change)?);
         }
         sort(&mut accounts);
-        let root = step.editor(None).edit(&self.0.root, &accounts)?;
+        let root = step.editor(None).edit(&self.0.root, &accounts)?.unwrap_or_else(|| self.0.root.clone());
         let made = Made { traces: step.traces, wiped: step.wiped, ..Made::default() };
         Ok(View {
             common: Arc::clone(&self.0.common),
@@ -300,7 +300,8 @@ impl Step<'_> {
         change: AccountChange,
     ) -> Result<Change<AccountLeaf>, TrieError> {
         let key = keccak256(change.address);
-        let before = self.base.find(None, root, &key)?.map_or(Child::Empty, |leaf| leaf.storage);
+        let leaf = self.base.find(None, root, &key)?;
+        let (before, born) = leaf.map_or((Child::Empty, 0), |leaf| (leaf.storage, leaf.born));
         let is_wiped = change.is_wiped || change.account.is_none();
         if is_wiped && !before.is_empty() {
             self.wiped.push(key);
@@ -313,8 +314,11 @@ impl Step<'_> {
         };
         let mut slots: Vec<_> = change.storage.into_iter().map(slot).collect();
         sort(&mut slots);
-        let storage = self.editor(Some(key)).edit(&before, &slots)?;
-        Ok(Change { key, value: Some(AccountLeaf { account, storage }) })
+        let (storage, born) = match self.editor(Some(key)).edit(&before, &slots)? {
+            Some(storage) => (storage, self.version),
+            None => (before, born),
+        };
+        Ok(Change { key, value: Some(AccountLeaf { account, storage, born }) })
     }
 }
 

@@ -67,7 +67,7 @@ impl Trie {
             forge: &mut Forge::default(),
             traces: &mut traces,
         };
-        let root = editor.edit(&self.root, &changes).unwrap();
+        let root = editor.edit(&self.root, &changes).unwrap().unwrap_or_else(|| self.root.clone());
         assert_eq!(
             root.root_hash(),
             rebuilt_root(leaves.iter().map(|(&key, value)| (key, alloy_rlp::encode(value))))
@@ -101,7 +101,7 @@ impl Trie {
         let Child::Stored(reference) = node else { return };
         reached.insert(crate::page::key(self.owner.as_ref(), path, start));
         if let Child::Branch(branch) = self.base.load(self.owner.as_ref(), path, start, reference).unwrap() {
-            for (at, child) in branch.children.iter().enumerate() {
+            for (at, child) in branch.children.iter() {
                 let path = crate::key::extended(&branch.path, branch.depth, at);
                 self.reach(child, &path, branch.depth + 1, reached);
             }
