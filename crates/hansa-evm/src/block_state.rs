@@ -13,7 +13,9 @@ use revm::{
     state::{Account, AccountInfo, EvmState},
 };
 
-use crate::{AccountChange, AccountState, SlotChange, StateChanges, StateError, StateView, code_cache::CodeCache};
+use crate::{
+    AccountChange, AccountState, SlotChange, StateChanges, StateError, StateView, code_cache::CodeCache,
+};
 
 impl DBErrorMarker for StateError {}
 
@@ -113,7 +115,8 @@ impl<V: StateView> BlockState<V> {
 
     /// Everything that differs from the state the block started from.
     pub(crate) fn into_changes(self) -> StateChanges {
-        let mut accounts: Vec<_> = self.accounts.into_iter().filter_map(|(a, c)| account_change(a, c)).collect();
+        let mut accounts: Vec<_> =
+            self.accounts.into_iter().filter_map(|(a, c)| account_change(a, c)).collect();
         accounts.sort_unstable_by_key(|change| change.address);
         let mut code: Vec<(B256, Bytes)> =
             self.new_code.into_iter().map(|(hash, code)| (hash, code.original_bytes())).collect();

@@ -12,9 +12,7 @@ use revm::{
 
 use hansa_types::TRANSACTION_GAS_MAX;
 
-use crate::{
-    BlockEnvironment, ExecutionError, Executor, StateView, executor::execution_error,
-};
+use crate::{BlockEnvironment, ExecutionError, Executor, StateView, executor::execution_error};
 
 /// The most gas a call may use; some 0.3 seconds of the slowest precompile.
 pub const CALL_GAS_MAX: u64 = 50_000_000;
@@ -79,9 +77,11 @@ impl From<ExecutionResult> for CallOutcome {
     fn from(result: ExecutionResult) -> Self {
         let gas_used = result.tx_gas_used();
         match result {
-            ExecutionResult::Success { output: Output::Call(output) | Output::Create(output, _), logs, .. } => {
-                Self::Success { output, gas_used, logs }
-            }
+            ExecutionResult::Success {
+                output: Output::Call(output) | Output::Create(output, _),
+                logs,
+                ..
+            } => Self::Success { output, gas_used, logs },
             ExecutionResult::Revert { output, .. } => Self::Revert { output, gas_used },
             ExecutionResult::Halt { reason, .. } => Self::Halt { reason: reason.to_string(), gas_used },
         }

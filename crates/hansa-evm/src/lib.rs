@@ -23,6 +23,8 @@ mod view;
 
 pub use call::{CALL_GAS_MAX, CallOutcome, CallRequest, Estimate};
 pub use changes::{AccountChange, SlotChange, StateChanges};
-pub use executor::{BlockEnvironment, BlockExecutor, ExecutedTransaction, ExecutionError, Executor, InvalidReason};
+pub use executor::{
+    BlockEnvironment, BlockExecutor, ExecutedTransaction, ExecutionError, Executor, InvalidReason,
+};
 pub use rules::{HISTORY_STORAGE_ADDRESS, SYSTEM_ADDRESS, history_storage_code};
 pub use view::{AccountState, StateError, StateView};

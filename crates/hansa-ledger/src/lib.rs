@@ -1,1 +1,76 @@
 //! Proposes, verifies and finalises blocks; the only writer of state.
+//!
+//! Keeps the finalised chain in a key-value store and, above its head, a tree of executed blocks that may still become
+//! final. It decides whether a block follows the chain's rules; which block is next, whether its consensus data
+//! and `prevrandao` are genuine, and whether its timestamp is too far ahead, is for consensus to say. Blocks come from
+//! peers, so nothing in this crate panics on them; a store that fails is an error after which the node must stop.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod accounts;
+mod calls;
+mod chain;
+mod error;
+mod execute;
+mod finalise;
+mod genesis;
+mod header;
+mod history;
+mod ledger;
+mod logs;
+mod members;
+mod propose;
+mod query;
+mod records;
+mod state;
+mod verify;
+
+use hansa_kv::Space;
+
+pub use calls::{AccountProof, StorageProof};
+pub use error::{BlockFault, LedgerError};
+pub use hansa_evm::{AccountState, CALL_GAS_MAX, CallOutcome, CallRequest, Estimate};
+pub use history::{BlockRef, STATES_KEPT};
+pub use ledger::Ledger;
+pub use logs::{LocatedLog, LogFilter};
+pub use propose::Proposal;
+pub use query::{FinalisedBlock, LocatedTransaction, TransactionReceipt};
+
+/// Encoded blocks by number.
+pub(crate) const BLOCKS: Space = Space::new("ledger-blocks");
+/// Block numbers by hash.
+pub(crate) const HASHES: Space = Space::new("ledger-hashes");
+/// A block's senders and receipts by number.
+pub(crate) const RECEIPTS: Space = Space::new("ledger-receipts");
+/// Place of a transaction in the chain by hash.
+pub(crate) const TRANSACTIONS: Space = Space::new("ledger-transactions");
+/// Blocks in which an address or topic occurs.
+pub(crate) const LOGS: Space = Space::new("ledger-logs");
+/// The head, the genesis hash, the members; members by epoch.
+pub(crate) const META: Space = Space::new("ledger-meta");
+
+/// The spaces that the store must be opened with: the ledger's own and the state trie's.
+pub fn spaces() -> Vec<Space> {
+    let mut spaces = vec![BLOCKS, HASHES, RECEIPTS, TRANSACTIONS, LOGS, META];
+    spaces.extend(hansa_trie::SPACES);
+    spaces
+}
+
+/// Those of [`spaces`] whose values are too random to compress.
+pub fn incompressible() -> Vec<Space> {
+    let mut spaces = vec![TRANSACTIONS, HASHES, LOGS];
+    spaces.extend(hansa_trie::INCOMPRESSIBLE);
+    spaces
+}
+
+/// Those of [`spaces`] whose values may have megabytes.
+pub const fn large_values() -> [Space; 2] {
+    [BLOCKS, RECEIPTS]
+}

@@ -135,7 +135,11 @@ impl Pool {
     }
 
     /// Everything that does not depend on what else is pending.
-    fn prepare(&self, transaction: SignedTransaction, origin: Origin) -> Result<PooledTransaction, PoolError> {
+    fn prepare(
+        &self,
+        transaction: SignedTransaction,
+        origin: Origin,
+    ) -> Result<PooledTransaction, PoolError> {
         let bytes = admission::check(&transaction, &self.0.config)?;
         let hash = *transaction.tx_hash();
         if self.contains(&hash) {

@@ -107,7 +107,11 @@ impl Queues {
         Ok(())
     }
 
-    fn check_sender_room(&self, transaction: &PooledTransaction, config: &PoolConfig) -> Result<(), PoolError> {
+    fn check_sender_room(
+        &self,
+        transaction: &PooledTransaction,
+        config: &PoolConfig,
+    ) -> Result<(), PoolError> {
         let Some(queue) = self.senders.get(&transaction.sender) else { return Ok(()) };
         let bytes = queue.bytes.saturating_add(transaction.bytes);
         if queue.by_nonce.len() >= config.sender_transactions_max || bytes > config.sender_bytes_max {

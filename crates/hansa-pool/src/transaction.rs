@@ -39,7 +39,8 @@ impl PooledTransaction {
 
     /// Whether it offers more than `other` in both respects, as a replacement must.
     pub(crate) fn outbids(&self, other: &Self) -> bool {
-        let tip = |tx: &SignedTransaction| tx.max_priority_fee_per_gas().unwrap_or_else(|| tx.max_fee_per_gas());
+        let tip =
+            |tx: &SignedTransaction| tx.max_priority_fee_per_gas().unwrap_or_else(|| tx.max_fee_per_gas());
         self.transaction.max_fee_per_gas() > other.transaction.max_fee_per_gas()
             && tip(&self.transaction) > tip(&other.transaction)
     }

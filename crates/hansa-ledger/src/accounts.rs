@@ -1,0 +1,39 @@
+//! Who may send: the registry's storage, read without running its code.
+
+use std::sync::Weak;
+
+use alloy_primitives::Address;
+
+use hansa_contracts::{REGISTRY, registry_slot_of};
+use hansa_evm::{StateError, StateView};
+use hansa_pool::{SenderPolicy, SenderState};
+
+use crate::{ledger::Shared, propose::parent_state};
+
+/// Whether an account belongs to an active member.
+pub(crate) fn is_registered(state: &impl StateView, account: Address) -> Result<bool, StateError> {
+    Ok(!state.storage(REGISTRY, registry_slot_of(account))?.is_zero())
+}
+
+/// The account's nonce and balance, `None` when it may not send.
+pub(crate) fn sender_state(
+    state: &impl StateView,
+    account: Address,
+) -> Result<Option<SenderState>, StateError> {
+    if !is_registered(state, account)? {
+        return Ok(None);
+    }
+    let account = state.account(account)?.unwrap_or_default();
+    Ok(Some(SenderState { nonce: account.nonce, balance: account.balance }))
+}
+
+/// The pool's view of the finalised head. Holds the ledger weakly, because the ledger holds the pool.
+pub(crate) struct HeadAccounts(pub(crate) Weak<Shared>);
+
+impl SenderPolicy for HeadAccounts {
+    fn sender(&self, address: Address) -> Result<Option<SenderState>, ()> {
+        let shared = self.0.upgrade().ok_or(())?;
+        let head = std::sync::Arc::clone(&shared.chain.read().head);
+        sender_state(&parent_state(&head), address).map_err(|_| ())
+    }
+}

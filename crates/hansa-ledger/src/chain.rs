@@ -1,0 +1,75 @@
+//! The finalised head, the executed blocks above it, and what is remembered of those below.
+
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
+
+use alloy_primitives::{B256, map::B256Map};
+use lru::LruCache;
+
+use hansa_evm::StateChanges;
+use hansa_trie::StateView;
+use hansa_types::{Block, Member};
+
+use crate::{FinalisedBlock, TransactionReceipt, history::History};
+
+/// Finalised blocks kept with their receipts, for clients that ask about what has just happened.
+const RECENT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+
+/// A block and what its execution led to.
+pub(crate) struct ExecutedBlock {
+    pub(crate) block: Block,
+    pub(crate) state: StateView,
+    pub(crate) changes: Arc<StateChanges>,
+    pub(crate) receipts: Arc<Vec<TransactionReceipt>>,
+}
+
+pub(crate) struct Chain {
+    pub(crate) head: Arc<ExecutedBlock>,
+    /// Executed, not final: each descends from the head.
+    pub(crate) tree: B256Map<Arc<ExecutedBlock>>,
+    pub(crate) history: History,
+    pub(crate) members: Arc<Vec<Member>>,
+    pub(crate) recent: LruCache<u64, Arc<FinalisedBlock>>,
+}
+
+impl Chain {
+    pub(crate) fn new(head: Arc<ExecutedBlock>, members: Arc<Vec<Member>>) -> Self {
+        Self {
+            head,
+            tree: B256Map::default(),
+            history: History::default(),
+            members,
+            recent: LruCache::new(RECENT),
+        }
+    }
+
+    /// A block on which another can be executed.
+    pub(crate) fn executed(&self, hash: &B256) -> Option<Arc<ExecutedBlock>> {
+        if self.head.block.hash() == *hash {
+            return Some(Arc::clone(&self.head));
+        }
+        self.tree.get(hash).cloned()
+    }
+
+    /// Adds an executed block, unless its branch has been dropped meanwhile.
+    pub(crate) fn insert(&mut self, executed: Arc<ExecutedBlock>) {
+        if self.executed(&executed.block.header().parent_hash).is_some() {
+            self.tree.insert(executed.block.hash(), executed);
+        }
+    }
+
+    /// Makes a child of the head the head, and drops every branch that does not descend from it.
+    pub(crate) fn advance(&mut self, executed: Arc<ExecutedBlock>) {
+        self.history.push(Arc::clone(&executed.changes));
+        self.tree.remove(&executed.block.hash());
+        self.head = executed;
+        let mut blocks: Vec<_> = self.tree.drain().map(|(_, block)| block).collect();
+        blocks.sort_unstable_by_key(|executed| executed.block.number());
+        let mut alive = BTreeSet::from([self.head.block.hash()]);
+        for executed in blocks {
+            if alive.contains(&executed.block.header().parent_hash) {
+                alive.insert(executed.block.hash());
+                self.tree.insert(executed.block.hash(), executed);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Why the ledger refuses, and whose fault it is.
+
+use alloy_primitives::{Address, B256};
+
+use hansa_evm::{ExecutionError, InvalidReason, StateError};
+use hansa_kv::KvError;
+use hansa_trie::TrieError;
+
+/// Why the ledger did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The block's parent is neither the finalised head nor executed here: ask again when it is.
+    #[error("the parent {0} has not been executed here")]
+    UnknownParent(B256),
+    /// The block breaks a rule of the chain: its proposer is at fault.
+    #[error("block {number} ({hash}) is invalid")]
+    InvalidBlock {
+        /// Its height.
+        number: u64,
+        /// Its hash.
+        hash: B256,
+        /// Which rule.
+        #[source]
+        fault: BlockFault,
+    },
+    /// A block to be finalised is not the child of the head.
+    #[error("block {number} cannot be finalised on the head {head}: it is not its child")]
+    NotNext {
+        /// The block's height.
+        number: u64,
+        /// The head's height.
+        head: u64,
+    },
+    /// The store was started with another genesis file.
+    #[error(
+        "the data folder belongs to another chain (genesis {stored}, this file's is {given}): start with the genesis file it was made with, or use another folder"
+    )]
+    WrongChain {
+        /// Genesis hash in the store.
+        stored: B256,
+        /// Genesis hash of the file.
+        given: B256,
+    },
+    /// The genesis file does not lead to a genesis state.
+    #[error("the genesis state cannot be built")]
+    Genesis(#[source] ExecutionError),
+    /// No such finalised block.
+    #[error("unknown block {0}")]
+    UnknownBlock(BlockName),
+    /// The state after that block is no longer kept.
+    #[error("the state of block {requested} is no longer kept; the oldest is that of block {oldest}")]
+    StateNotKept {
+        /// The block asked for.
+        requested: u64,
+        /// The oldest block whose state can be read.
+        oldest: u64,
+    },
+    /// The epoch's last block is not final yet.
+    #[error("the last block of epoch {0} is not final yet")]
+    EpochNotFinal(u64),
+    /// A log query matches more than was allowed.
+    #[error("more than {0} logs match; narrow the range of blocks or the filter")]
+    TooManyLogs(usize),
+    /// A call was not even begun.
+    #[error("the call cannot be made: {0}")]
+    InvalidCall(InvalidReason),
+    /// The state's trie failed. The node must stop.
+    #[error("the state cannot be read or written")]
+    State(#[from] TrieError),
+    /// Execution could not read the state, or the machine failed. The node must stop.
+    #[error("execution failed for a reason other than the transaction")]
+    Execution(#[source] ExecutionError),
+    /// The store failed. The node must stop.
+    #[error("the ledger cannot be read or written")]
+    Store(#[from] KvError),
+    /// What the store holds is not what was put there. The node must stop.
+    #[error("the ledger's {what} is damaged; rebuild the node from the other members")]
+    Damaged {
+        /// The record.
+        what: &'static str,
+    },
+    /// The registry's answer cannot be understood.
+    #[error("the registry's list of members cannot be read: {0}")]
+    Members(String),
+}
+
+impl LedgerError {
+    /// The block, not this node, is at fault: vote against it.
+    pub const fn is_invalid_block(&self) -> bool {
+        matches!(self, Self::InvalidBlock { .. })
+    }
+}
+
+impl From<StateError> for LedgerError {
+    fn from(error: StateError) -> Self {
+        Self::Execution(ExecutionError::State(error))
+    }
+}
+
+/// How a caller named a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockName {
+    /// By height.
+    Number(u64),
+    /// By hash.
+    Hash(B256),
+}
+
+impl core::fmt::Display for BlockName {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Hash(hash) => hash.fmt(f),
+        }
+    }
+}
+
+/// Which rule a block breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlockFault {
+    /// At or below the finalised head, and not the block that is final there.
+    #[error("another block is final at its height")]
+    Superseded,
+    /// A header field has not the only value it may have.
+    #[error("the header's {0} is wrong")]
+    Header(&'static str),
+    /// The transactions are too long together.
+    #[error("its transactions have {0} bytes, more than a block may carry")]
+    BodyTooLong(usize),
+    /// A transaction is longer than one may be.
+    #[error("transaction {0} is too long")]
+    TransactionTooLong(usize),
+    /// A signature is no account's.
+    #[error("the signature of transaction {0} is invalid")]
+    Signature(usize),
+    /// The sender is not registered in the parent's state.
+    #[error("transaction {index} was sent by {sender}, who is not a member")]
+    UnregisteredSender {
+        /// Place in the block.
+        index: usize,
+        /// The sender.
+        sender: Address,
+    },
+    /// A transaction cannot stand where it stands.
+    #[error("transaction {index} is invalid there")]
+    Transaction {
+        /// Place in the block.
+        index: usize,
+        /// Which rule.
+        #[source]
+        reason: InvalidReason,
+    },
+}

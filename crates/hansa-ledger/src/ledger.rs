@@ -1,0 +1,183 @@
+//! The ledger as a whole: opening it, and its parts.
+
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::broadcast;
+
+use hansa_evm::Executor;
+use hansa_kv::{Batch, KvStore};
+use hansa_pool::Pool;
+use hansa_trie::{StateStore, TrieConfig};
+use hansa_types::{Block, Genesis};
+
+use crate::{
+    FinalisedBlock, LedgerError, META,
+    accounts::HeadAccounts,
+    chain::{Chain, ExecutedBlock},
+    finalise, genesis, members, records,
+};
+
+/// Finalised blocks that a slow subscriber may fall behind.
+const SUBSCRIBER_LAG_MAX: usize = 1_024;
+
+pub(crate) const HEAD_KEY: &[u8] = b"head";
+const GENESIS_KEY: &[u8] = b"genesis";
+
+/// The chain of one consortium on one node. Cloning shares it. All methods block: call them off async executors.
+#[derive(Clone)]
+pub struct Ledger(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn KvStore>,
+    pub(crate) states: StateStore,
+    pub(crate) executor: Executor,
+    pub(crate) chain: RwLock<Chain>,
+    /// Held while a block is made final, so that one is at a time.
+    pub(crate) finalising: Mutex<()>,
+    pub(crate) finalised: broadcast::Sender<Arc<FinalisedBlock>>,
+    pool: Pool,
+    genesis: Genesis,
+    genesis_block: Block,
+}
+
+impl Ledger {
+    /// Opens the ledger in a store that was opened with [`crate::spaces`], or begins it there with the genesis block. The
+    /// pool is attached to it.
+    ///
+    /// # Errors
+    /// [`LedgerError::WrongChain`] when the store was begun with another genesis file; [`LedgerError::Genesis`] when the
+    /// file does not lead to a genesis state; otherwise the store is at fault.
+    pub fn open(store: Arc<dyn KvStore>, genesis: &Genesis, pool: Pool) -> Result<Self, LedgerError> {
+        Self::open_with(store, genesis, pool, TrieConfig::default())
+    }
+
+    /// As [`Ledger::open`], with other sizes for the state's caches.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_with(
+        store: Arc<dyn KvStore>,
+        genesis: &Genesis,
+        pool: Pool,
+        config: TrieConfig,
+    ) -> Result<Self, LedgerError> {
+        let executor = Executor::new(genesis.chain_id);
+        let states = StateStore::open(Arc::clone(&store), config)?;
+        let built = genesis::build(&executor, genesis)?;
+        let genesis_block = built.block.clone();
+        check_chain(store.as_ref(), &genesis_block)?;
+        let chain = match stored_head(store.as_ref())? {
+            Some(head) => resume(store.as_ref(), &states, head)?,
+            None => begin(store.as_ref(), &states, &executor, genesis, built)?,
+        };
+        let shared = Arc::new(Shared {
+            store,
+            states,
+            executor,
+            chain: RwLock::new(chain),
+            finalising: Mutex::new(()),
+            finalised: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
+            pool,
+            genesis: genesis.clone(),
+            genesis_block,
+        });
+        shared.pool.attach(Arc::new(HeadAccounts(Arc::downgrade(&shared))));
+        Ok(Self(shared))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    /// The pool given at opening.
+    pub fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    /// The genesis file.
+    pub fn genesis(&self) -> &Genesis {
+        &self.0.genesis
+    }
+
+    /// EIP-155 chain id.
+    pub fn chain_id(&self) -> u64 {
+        self.0.genesis.chain_id
+    }
+
+    /// Block 0.
+    pub fn genesis_block(&self) -> Block {
+        self.0.genesis_block.clone()
+    }
+
+    /// The last finalised block.
+    pub fn head(&self) -> Block {
+        self.0.chain.read().head.block.clone()
+    }
+
+    /// A block on which another can be proposed: the finalised head, or executed here and not yet final.
+    pub fn known_block(&self, hash: B256) -> Option<Block> {
+        self.executed(&hash).map(|executed| executed.block.clone())
+    }
+
+    /// Every block that becomes final from now on, in order. A subscriber that falls 1,024 behind loses the oldest.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<FinalisedBlock>> {
+        self.0.finalised.subscribe()
+    }
+
+    pub(crate) fn executed(&self, hash: &B256) -> Option<Arc<ExecutedBlock>> {
+        self.0.chain.read().executed(hash)
+    }
+}
+
+fn check_chain(store: &dyn KvStore, genesis: &Block) -> Result<(), LedgerError> {
+    let Some(stored) = store.get(META, GENESIS_KEY)? else { return Ok(()) };
+    let stored =
+        B256::try_from(stored.as_slice()).map_err(|_| LedgerError::Damaged { what: "genesis hash" })?;
+    if stored == genesis.hash() {
+        Ok(())
+    } else {
+        Err(LedgerError::WrongChain { stored, given: genesis.hash() })
+    }
+}
+
+fn stored_head(store: &dyn KvStore) -> Result<Option<u64>, LedgerError> {
+    let Some(bytes) = store.get(META, HEAD_KEY)? else { return Ok(None) };
+    records::number(&bytes).map(Some).ok_or(LedgerError::Damaged { what: "head" })
+}
+
+fn resume(store: &dyn KvStore, states: &StateStore, head: u64) -> Result<Chain, LedgerError> {
+    let block = records::load_block(store, head)?.ok_or(LedgerError::Damaged { what: "head block" })?;
+    let state = states.head();
+    if state.root() != block.header().state_root {
+        return Err(LedgerError::Damaged { what: "state" });
+    }
+    let members = members::stored(store)?;
+    let head = ExecutedBlock { block, state, changes: Arc::default(), receipts: Arc::default() };
+    Ok(Chain::new(Arc::new(head), Arc::new(members)))
+}
+
+/// Writes the genesis block and state into an empty store.
+fn begin(
+    store: &dyn KvStore,
+    states: &StateStore,
+    executor: &Executor,
+    genesis: &Genesis,
+    built: genesis::Built,
+) -> Result<Chain, LedgerError> {
+    let state = states.head().apply(&built.update)?;
+    if state.root() != built.block.header().state_root {
+        return Err(LedgerError::Damaged { what: "state, which is there without a head" });
+    }
+    let executed =
+        ExecutedBlock { block: built.block, state, changes: Arc::default(), receipts: Arc::default() };
+    let members = members::read(executor, &executed)?;
+    let mut batch = Batch::new();
+    batch.put(META, GENESIS_KEY, executed.block.hash().as_slice());
+    finalise::record(&mut batch, &executed, &members, true, genesis.limits.epoch_blocks)?;
+    let staged = states.stage(&executed.state, &mut batch)?;
+    store.write(batch)?;
+    states.adopt(staged);
+    Ok(Chain::new(Arc::new(executed), Arc::new(members)))
+}

@@ -1,0 +1,174 @@
+//! Finding logs: an index from addresses and topics to the blocks in which they occur.
+//!
+//! Key: the first 8 bytes of keccak-256(position ‖ value), then the block number; empty value. Position 0 is the
+//! address, 1 to 4 are the topics. Equal prefixes of different values cost time, not correctness: every log is compared
+//! in full. Bloom filters are of no use here, full blocks saturate them.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use alloy_primitives::{Address, B256, Log, keccak256};
+
+use hansa_kv::{Batch, KeyRange, Order};
+
+use crate::{LOGS, Ledger, LedgerError, TransactionReceipt};
+
+/// Index entries read at once.
+const PORTION: usize = 1_024;
+
+/// A log and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocatedLog {
+    /// Address, topics and data.
+    pub log: Log,
+    /// The block.
+    pub block_hash: B256,
+    /// Its height.
+    pub block_number: u64,
+    /// Its time, in Unix seconds.
+    pub timestamp: u64,
+    /// The transaction that emitted it.
+    pub transaction_hash: B256,
+    /// That transaction's place in the block.
+    pub transaction_index: u64,
+    /// The log's place in the block, from 0.
+    pub log_index: u64,
+}
+
+/// Which logs are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogFilter {
+    /// First block.
+    pub from: u64,
+    /// Last block, included; the head when beyond it.
+    pub to: u64,
+    /// Any of these contracts; of any contract when empty.
+    pub addresses: Vec<Address>,
+    /// At each position any of these topics; anything, also nothing, when empty.
+    pub topics: [Vec<B256>; 4],
+    /// The most logs to return.
+    pub limit: usize,
+}
+
+impl LogFilter {
+    /// Whether a log is wanted, whatever its block.
+    pub fn matches(&self, log: &Log) -> bool {
+        let is_wanted = |position: usize, wanted: &Vec<B256>| {
+            wanted.is_empty() || log.topics().get(position).is_some_and(|topic| wanted.contains(topic))
+        };
+        (self.addresses.is_empty() || self.addresses.contains(&log.address))
+            && self.topics.iter().enumerate().all(|(position, wanted)| is_wanted(position, wanted))
+    }
+
+    /// Index prefixes of the criterion that likely leaves the fewest blocks: later topics say more than the
+    /// event's signature. Empty when everything is wanted.
+    fn prefixes(&self) -> Vec<[u8; 8]> {
+        let topics = |position: u8, wanted: &[B256]| {
+            wanted.iter().map(|topic| prefix(position, topic.as_slice())).collect::<Vec<_>>()
+        };
+        let [signature, first, second, third] = &self.topics;
+        for (position, wanted) in [(4, third), (3, second), (2, first)] {
+            if !wanted.is_empty() {
+                return topics(position, wanted);
+            }
+        }
+        if self.addresses.is_empty() {
+            topics(1, signature)
+        } else {
+            self.addresses.iter().map(|address| prefix(0, address.as_slice())).collect()
+        }
+    }
+}
+
+fn prefix(position: u8, value: &[u8]) -> [u8; 8] {
+    let mut bytes = Vec::with_capacity(33);
+    bytes.push(position);
+    bytes.extend_from_slice(value);
+    let [a, b, c, d, e, f, g, h, ..] = keccak256(&bytes).0;
+    [a, b, c, d, e, f, g, h]
+}
+
+fn key(prefix: [u8; 8], number: u64) -> Vec<u8> {
+    [prefix, number.to_be_bytes()].concat()
+}
+
+/// Adds a block's entries.
+pub(crate) fn index(batch: &mut Batch, number: u64, receipts: &[TransactionReceipt]) {
+    let mut values: BTreeSet<(u8, &[u8])> = BTreeSet::new();
+    for log in receipts.iter().flat_map(|receipt| receipt.receipt.logs()) {
+        values.insert((0, log.address.as_slice()));
+        values.extend((1_u8..).zip(log.topics()).map(|(position, topic)| (position, topic.as_slice())));
+    }
+    for (position, value) in values {
+        batch.put(LOGS, key(prefix(position, value), number), []);
+    }
+}
+
+impl Ledger {
+    /// The logs of finalised blocks that a filter wants, in order.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooManyLogs`] when there are more than its limit; otherwise the store is at fault.
+    pub fn logs(&self, filter: &LogFilter) -> Result<Vec<LocatedLog>, LedgerError> {
+        let last = filter.to.min(self.head().number());
+        let prefixes = filter.prefixes();
+        let mut found = Vec::new();
+        let mut from = filter.from;
+        while from <= last {
+            let (blocks, next) = self.candidates(&prefixes, from, last)?;
+            for number in blocks {
+                self.collect_logs(filter, number, &mut found)?;
+            }
+            from = next;
+        }
+        Ok(found)
+    }
+
+    /// The next blocks that may hold wanted logs, ascending, and the block after those that were considered.
+    fn candidates(
+        &self,
+        prefixes: &[[u8; 8]],
+        from: u64,
+        last: u64,
+    ) -> Result<(BTreeSet<u64>, u64), LedgerError> {
+        if prefixes.is_empty() {
+            let end = from.saturating_add(PORTION as u64).min(last.saturating_add(1));
+            return Ok(((from..end).collect(), end));
+        }
+        let mut blocks = BTreeSet::new();
+        let mut end = last;
+        for prefix in prefixes {
+            let range = KeyRange::between(&key(*prefix, from), &key(*prefix, end.saturating_add(1)));
+            let entries = self.shared().store.scan(LOGS, range, Order::Ascending, PORTION)?;
+            let numbers = entries.iter().filter_map(|(key, _)| crate::records::number(key.get(8..)?));
+            blocks.extend(numbers);
+            if entries.len() >= PORTION {
+                // The others are complete only up to here.
+                let reached = entries.last().and_then(|(key, _)| crate::records::number(key.get(8..)?));
+                end = reached.unwrap_or(end).min(end);
+            }
+        }
+        blocks.retain(|number| *number <= end);
+        Ok((blocks, end.saturating_add(1)))
+    }
+
+    fn collect_logs(
+        &self,
+        filter: &LogFilter,
+        number: u64,
+        found: &mut Vec<LocatedLog>,
+    ) -> Result<(), LedgerError> {
+        let receipts: Arc<Vec<TransactionReceipt>> = self.receipts(number)?.unwrap_or_default();
+        for receipt in receipts.iter() {
+            if !receipt.receipt.logs().iter().any(|log| filter.matches(log)) {
+                continue;
+            }
+            for log in receipt.located_logs().filter(|located| filter.matches(&located.log)) {
+                if found.len() >= filter.limit {
+                    return Err(LedgerError::TooManyLogs(filter.limit));
+                }
+                found.push(log);
+            }
+        }
+        Ok(())
+    }
+}

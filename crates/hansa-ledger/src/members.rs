@@ -1,0 +1,71 @@
+//! The registry's members as the ledger remembers them: at the head, and frozen at each epoch's last block.
+//!
+//! Read from the contract only when it has emitted an event; kept in the store as JSON.
+
+use std::sync::Arc;
+
+use hansa_contracts::{REGISTRY, abi, members_from_return};
+use hansa_evm::Executor;
+use hansa_kv::KvStore;
+use hansa_types::Member;
+
+use alloy_primitives::Bytes;
+
+use crate::{
+    Ledger, LedgerError, META, TransactionReceipt, chain::ExecutedBlock, header, propose::parent_state,
+};
+
+pub(crate) const MEMBERS_KEY: &[u8] = b"members";
+const EPOCH_PREFIX: &[u8] = b"epoch";
+
+impl Ledger {
+    /// The members at the finalised head, of any standing, by `dcId`.
+    pub fn members(&self) -> Arc<Vec<Member>> {
+        Arc::clone(&self.shared().chain.read().members)
+    }
+
+    /// The members as of the last block of an epoch: epoch `e` has the blocks `e·n` to `e·n + n − 1`, where `n` is
+    /// the genesis file's `epochBlocks`.
+    ///
+    /// # Errors
+    /// [`LedgerError::EpochNotFinal`] when that block is not final yet.
+    pub fn members_at_epoch(&self, epoch: u64) -> Result<Vec<Member>, LedgerError> {
+        let bytes =
+            self.shared().store.get(META, &epoch_key(epoch))?.ok_or(LedgerError::EpochNotFinal(epoch))?;
+        decode(&bytes)
+    }
+}
+
+pub(crate) fn epoch_key(epoch: u64) -> Vec<u8> {
+    let mut key = EPOCH_PREFIX.to_vec();
+    key.extend_from_slice(&epoch.to_be_bytes());
+    key
+}
+
+/// Whether any of these transactions changed the registry. Every change emits an event.
+pub(crate) fn changed_in(receipts: &[TransactionReceipt]) -> bool {
+    receipts.iter().flat_map(|receipt| receipt.receipt.logs()).any(|log| log.address == REGISTRY)
+}
+
+/// Asks the registry in the state after a block.
+pub(crate) fn read(executor: &Executor, at: &ExecutedBlock) -> Result<Vec<Member>, LedgerError> {
+    // As part of no block: the environment only matters to contracts that look at it.
+    let environment = hansa_evm::BlockEnvironment { number: 0, ..header::environment(at.block.header()) };
+    let mut block = executor.begin(parent_state(at), environment).map_err(LedgerError::Execution)?;
+    let call = alloy_sol_types::SolCall::abi_encode(&abi::ConsortiumRegistry::membersCall {});
+    let output = block.system_call(REGISTRY, Bytes::from(call)).map_err(LedgerError::Execution)?;
+    members_from_return(&output).map_err(|error| LedgerError::Members(error.to_string()))
+}
+
+pub(crate) fn stored(store: &dyn KvStore) -> Result<Vec<Member>, LedgerError> {
+    let bytes = store.get(META, MEMBERS_KEY)?.ok_or(LedgerError::Damaged { what: "list of members" })?;
+    decode(&bytes)
+}
+
+pub(crate) fn encode(members: &[Member]) -> Result<Vec<u8>, LedgerError> {
+    serde_json::to_vec(members).map_err(|error| LedgerError::Members(error.to_string()))
+}
+
+fn decode(bytes: &[u8]) -> Result<Vec<Member>, LedgerError> {
+    serde_json::from_slice(bytes).map_err(|_| LedgerError::Damaged { what: "list of members" })
+}

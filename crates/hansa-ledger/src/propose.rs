@@ -1,0 +1,167 @@
+//! Building a block on any executed parent, from what is pending.
+
+use std::time::{Duration, Instant};
+
+use alloy_consensus::Transaction;
+use alloy_primitives::{Address, B256, map::AddressMap};
+
+use hansa_evm::{BlockExecutor, ExecutedTransaction, ExecutionError, InvalidReason, StateView};
+use hansa_pool::{Best, PooledTransaction};
+use hansa_types::{BODY_BYTES_MAX, Block, ConsensusData, SignedTransaction};
+
+use crate::{Ledger, LedgerError, accounts, chain::ExecutedBlock, execute, header, state::ParentState};
+
+/// How long a proposer goes on adding transactions: other nodes wait for it. Not a rule of the chain.
+const FILLING_TIME_MAX: Duration = Duration::from_millis(250);
+
+/// The least gas a transaction can ask for.
+const TRANSACTION_GAS_MIN: u64 = 21_000;
+
+/// What consensus decides about a block to be proposed.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// Hash of the parent: the finalised head, or any block proposed or verified here.
+    pub parent: B256,
+    /// Unix seconds; at least the parent's.
+    pub timestamp: u64,
+    /// Randomness for the block's transactions.
+    pub prevrandao: B256,
+    /// The proposer's account, named in the header.
+    pub beneficiary: Address,
+    /// Carried in the block, committed to by `extraData`.
+    pub consensus: ConsensusData,
+}
+
+#[derive(Default)]
+struct Filling {
+    transactions: Vec<SignedTransaction>,
+    senders: Vec<Address>,
+    executed: Vec<ExecutedTransaction>,
+    bytes: usize,
+}
+
+impl Ledger {
+    /// Executes what is pending on the parent and seals it into a block, which counts as verified here. Takes at
+    /// most about a quarter of a second for the transactions; those that cannot be executed are dropped from the pool.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownParent`]; [`LedgerError::InvalidBlock`] when the timestamp is before the parent's; otherwise
+    /// this node's storage is at fault.
+    pub fn propose(&self, proposal: Proposal) -> Result<Block, LedgerError> {
+        let parent = self.executed(&proposal.parent).ok_or(LedgerError::UnknownParent(proposal.parent))?;
+        let timestamp = proposal.timestamp.max(parent.block.header().timestamp);
+        let mut header = header::child(
+            parent.block.header(),
+            proposal.parent,
+            timestamp,
+            proposal.prevrandao,
+            proposal.beneficiary,
+        );
+        let environment = header::environment(&header);
+        let mut executor = self
+            .shared()
+            .executor
+            .begin(parent_state(&parent), environment)
+            .map_err(LedgerError::Execution)?;
+        let filling = self.fill(&parent, &mut executor)?;
+        let results = execute::conclude(executor, &parent.state, &filling.executed)?;
+        header.state_root = results.state.root();
+        header.receipts_root = results.receipts_root;
+        header.gas_used = results.gas_used;
+        header.logs_bloom = results.logs_bloom;
+        let block = Block::new(header, filling.transactions, proposal.consensus);
+        let executed = execute::assemble(block.clone(), results, &filling.senders, filling.executed);
+        self.shared().chain.write().insert(executed);
+        Ok(block)
+    }
+
+    /// Whether a proposal on this parent would find a transaction to try.
+    pub fn has_pending(&self, parent: B256) -> bool {
+        self.executed(&parent).is_some_and(|parent| self.pending_on(&parent).next().is_some())
+    }
+
+    fn pending_on(&self, parent: &ExecutedBlock) -> Best {
+        let state = parent_state(parent);
+        self.pool().best(|sender| accounts::sender_state(&state, sender).ok().flatten().map(|s| s.nonce))
+    }
+
+    fn fill(
+        &self,
+        parent: &ExecutedBlock,
+        executor: &mut BlockExecutor<ParentState<'_>>,
+    ) -> Result<Filling, LedgerError> {
+        let begun = Instant::now();
+        let gas_limit = parent.block.header().gas_limit;
+        let mut candidates = self.pending_on(parent);
+        let mut filling = Filling::default();
+        while let Some(candidate) = candidates.next() {
+            let gas_left = gas_limit.saturating_sub(executor.gas_used());
+            if gas_left < TRANSACTION_GAS_MIN || begun.elapsed() > FILLING_TIME_MAX {
+                break;
+            }
+            // Each transaction is an RLP string of its own: at most 4 bytes of prefix.
+            let bytes = filling.bytes.saturating_add(candidate.bytes).saturating_add(4);
+            if bytes > BODY_BYTES_MAX || candidate.transaction.gas_limit() > gas_left {
+                candidates.skip_sender(candidate.sender);
+                continue;
+            }
+            match executor.transact(&candidate.transaction, candidate.sender) {
+                Ok(executed) => {
+                    filling.bytes = bytes;
+                    filling.transactions.push(candidate.transaction.clone());
+                    filling.senders.push(candidate.sender);
+                    filling.executed.push(executed);
+                }
+                Err(ExecutionError::Invalid(reason)) => self.set_aside(&candidate, &reason, &mut candidates),
+                Err(error) => return Err(LedgerError::Execution(error)),
+            }
+        }
+        Ok(filling)
+    }
+
+    /// A transaction that cannot be executed now holds up its sender's later ones; one that never can is dropped.
+    fn set_aside(&self, candidate: &PooledTransaction, reason: &InvalidReason, candidates: &mut Best) {
+        let may_come_later = matches!(
+            reason,
+            InvalidReason::NonceTooHigh { .. }
+                | InvalidReason::NonceTooLow { .. }
+                | InvalidReason::BlockGas { .. }
+                | InvalidReason::MemberQuota { .. }
+        );
+        if !may_come_later {
+            tracing::debug!(hash = %candidate.hash, %reason, "dropping a pending transaction");
+            self.pool().remove(&candidate.hash);
+        }
+        candidates.skip_sender(candidate.sender);
+    }
+}
+
+/// The state that a child of this block starts from.
+pub(crate) fn parent_state(parent: &ExecutedBlock) -> ParentState<'_> {
+    ParentState {
+        state: &parent.state,
+        parent_number: parent.block.number(),
+        parent_hash: parent.block.hash(),
+    }
+}
+
+/// The members' accounts as one block's verification needs them: each is looked up once.
+pub(crate) struct Registered<'a, V> {
+    state: &'a V,
+    known: AddressMap<bool>,
+}
+
+impl<'a, V: StateView> Registered<'a, V> {
+    pub(crate) fn new(state: &'a V) -> Self {
+        Self { state, known: AddressMap::default() }
+    }
+
+    pub(crate) fn contains(&mut self, account: Address) -> Result<bool, LedgerError> {
+        if let Some(known) = self.known.get(&account) {
+            return Ok(*known);
+        }
+        let is_registered = accounts::is_registered(self.state, account)?;
+        self.known.insert(account, is_registered);
+        Ok(is_registered)
+    }
+}

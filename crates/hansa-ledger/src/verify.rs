@@ -1,0 +1,134 @@
+//! Checking another node's block by executing it.
+
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::Address;
+use rayon::prelude::*;
+
+use hansa_evm::ExecutionError;
+use hansa_types::{BODY_BYTES_MAX, Block, TRANSACTION_BYTES_MAX};
+
+use crate::{
+    BlockFault, Ledger, LedgerError,
+    chain::ExecutedBlock,
+    execute::{self, Results},
+    header,
+    propose::{Registered, parent_state},
+};
+
+/// Signatures that one thread recovers at least, so that small blocks are not split.
+const RECOVERIES_PER_THREAD_MIN: usize = 8;
+
+impl Ledger {
+    /// Checks that a block may follow its parent: header, senders, every transaction and all roots. A block that
+    /// was verified or proposed here is not executed again.
+    ///
+    /// Not checked: `extraData`'s content, `prevrandao`, the beneficiary, and whether the timestamp lies in the future.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownParent`] when the parent has not been executed here (yet); [`LedgerError::InvalidBlock`] when
+    /// the block breaks a rule; otherwise this node's storage is at fault.
+    pub fn verify(&self, block: &Block) -> Result<(), LedgerError> {
+        if self.executed(&block.hash()).is_some() {
+            return Ok(());
+        }
+        let head = self.head().number();
+        if block.number() <= head {
+            return match self.number_of(block.hash())? {
+                Some(_) => Ok(()),
+                None => Err(invalid(block, BlockFault::Superseded)),
+            };
+        }
+        let executed = self.execute(block)?;
+        self.shared().chain.write().insert(executed);
+        Ok(())
+    }
+
+    /// Executes a block on its parent and compares everything.
+    pub(crate) fn execute(&self, block: &Block) -> Result<std::sync::Arc<ExecutedBlock>, LedgerError> {
+        let parent_hash = block.header().parent_hash;
+        let parent = self.executed(&parent_hash).ok_or(LedgerError::UnknownParent(parent_hash))?;
+        let fail = |fault| invalid(block, fault);
+        header::check(block.header(), parent.block.header(), parent_hash).map_err(fail)?;
+        check_sizes(block).map_err(fail)?;
+        let senders = self.recover_senders(block).map_err(fail)?;
+        self.check_senders(block, &parent, &senders)?;
+        let mut executor = self
+            .shared()
+            .executor
+            .begin(parent_state(&parent), header::environment(block.header()))
+            .map_err(LedgerError::Execution)?;
+        let mut executed = Vec::with_capacity(senders.len());
+        for (index, (transaction, sender)) in block.transactions().iter().zip(&senders).enumerate() {
+            match executor.transact(transaction, *sender) {
+                Ok(transaction) => executed.push(transaction),
+                Err(ExecutionError::Invalid(reason)) => {
+                    return Err(fail(BlockFault::Transaction { index, reason }));
+                }
+                Err(error) => return Err(LedgerError::Execution(error)),
+            }
+        }
+        let results = execute::conclude(executor, &parent.state, &executed)?;
+        check_results(block, &results).map_err(fail)?;
+        Ok(execute::assemble(block.clone(), results, &senders, executed))
+    }
+
+    fn recover_senders(&self, block: &Block) -> Result<Vec<Address>, BlockFault> {
+        block
+            .transactions()
+            .par_iter()
+            .with_min_len(RECOVERIES_PER_THREAD_MIN)
+            .enumerate()
+            .map(|(index, transaction)| {
+                self.pool().recover(transaction).map_err(|_| BlockFault::Signature(index))
+            })
+            .collect()
+    }
+
+    fn check_senders(
+        &self,
+        block: &Block,
+        parent: &ExecutedBlock,
+        senders: &[Address],
+    ) -> Result<(), LedgerError> {
+        let state = parent_state(parent);
+        let mut registered = Registered::new(&state);
+        for (index, sender) in senders.iter().copied().enumerate() {
+            if !registered.contains(sender)? {
+                return Err(invalid(block, BlockFault::UnregisteredSender { index, sender }));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_sizes(block: &Block) -> Result<(), BlockFault> {
+    let mut total = 0_usize;
+    for (index, transaction) in block.transactions().iter().enumerate() {
+        let bytes = transaction.encode_2718_len();
+        if bytes > TRANSACTION_BYTES_MAX {
+            return Err(BlockFault::TransactionTooLong(index));
+        }
+        total = total.saturating_add(bytes).saturating_add(4);
+    }
+    if total > BODY_BYTES_MAX { Err(BlockFault::BodyTooLong(total)) } else { Ok(()) }
+}
+
+fn check_results(block: &Block, results: &Results) -> Result<(), BlockFault> {
+    let header = block.header();
+    let wrong = if header.gas_used != results.gas_used {
+        "gasUsed"
+    } else if header.logs_bloom != results.logs_bloom {
+        "logsBloom"
+    } else if header.receipts_root != results.receipts_root {
+        "receiptsRoot"
+    } else if header.state_root != results.state.root() {
+        "stateRoot"
+    } else {
+        return Ok(());
+    };
+    Err(BlockFault::Header(wrong))
+}
+
+fn invalid(block: &Block, fault: BlockFault) -> LedgerError {
+    LedgerError::InvalidBlock { number: block.number(), hash: block.hash(), fault }
+}
