@@ -19,6 +19,7 @@ const KEY_COMMITMENT: &[u8] = b"hansa/v1 key commitment";
 const PLAINTEXT_COMMITMENT: &[u8] = b"hansa/v1 plaintext commitment";
 
 /// The keys of one version of one object.
+#[derive(Clone)]
 pub struct VersionKeys {
     salt: B256,
     prk: Prk,

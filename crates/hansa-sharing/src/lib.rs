@@ -1,1 +1,45 @@
 //! Does what members do with data: protect, share, open, verify, recover.
+//!
+//! A member's node runs three things from here: [`Sharing`], the operations that its own people call; [`Responder`], which
+//! answers other members' nodes; and the replication task ([`Sharing::start_replication`]), which keeps the replicas that
+//! the chain allocates to it. Chain and swarm are reached through [`Chain`] and [`Swarm`]; every decision about who may
+//! read is read from the finalised chain, never from local state. Nothing here speaks HTTP.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod allocation;
+mod chain;
+mod content;
+mod contracts;
+mod error;
+mod grants;
+mod history;
+mod ingest;
+mod keyring;
+mod ledger_chain;
+mod message;
+mod open;
+mod protect;
+mod replicate;
+mod responder;
+mod sharing;
+mod swarm;
+mod verify;
+
+pub use allocation::{REPLICAS_OTHER, allocate};
+pub use chain::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter};
+pub use error::SharingError;
+pub use ingest::{Source, SourceEntry};
+pub use keyring::spaces;
+pub use ledger_chain::LedgerChain;
+pub use open::{OpenMode, OpenedObject};
+pub use responder::Responder;
+pub use sharing::{Parts, ProgressSink, Sharing};
+pub use swarm::{FetchSink, Swarm, SwarmFault};

@@ -1,0 +1,148 @@
+//! Decrypts a stored version as a stream: authenticated segment by segment, digests checked file by file.
+
+use bytes::Bytes;
+use futures::{StreamExt, stream::BoxStream};
+use hansa_content::{BlockStore, FileReader};
+use hansa_envelope::{
+    EntryHasher, EntryKind, LEAF_BYTES, Layout, Manifest, ObjectRoot, Opener, SignedManifest, VersionKeys,
+};
+use hansa_types::{ObjectId, Version};
+use tokio::sync::mpsc;
+
+use crate::SharingError;
+
+/// Segments that may wait for a slow reader.
+const READY_MAX: usize = 4;
+
+/// Reads and checks a version's manifest from the own store. Blocking.
+pub(crate) fn read_manifest(
+    store: &BlockStore,
+    root: &ObjectRoot,
+    keys: &VersionKeys,
+    chain_id: u64,
+    object: ObjectId,
+    version: Version,
+) -> Result<SignedManifest, SharingError> {
+    let reading = |e| SharingError::reading(object, e);
+    let reader = FileReader::open(store, &root.manifest).map_err(reading)?;
+    let mut sealed = Vec::new();
+    for piece in reader.all() {
+        sealed.extend_from_slice(&piece.map_err(reading)?);
+    }
+    SignedManifest::open(keys.manifest()?, &sealed, chain_id, object, version)
+        .map_err(|e| SharingError::opening(object, e))
+}
+
+/// Decrypts all files back to back. Blocking; hands each piece to `sink` until that says stop.
+pub(crate) fn decrypt(
+    store: &BlockStore,
+    root: &ObjectRoot,
+    keys: &VersionKeys,
+    manifest: &Manifest,
+    sink: &mut dyn FnMut(Bytes) -> bool,
+) -> Result<(), SharingError> {
+    let object = manifest.object;
+    let reading = |e| SharingError::reading(object, e);
+    let layout = Layout::of_plaintext(manifest.size);
+    let reader = FileReader::open(store, &root.content).map_err(reading)?;
+    if reader.size() != layout.sealed_length() || root.content_length != reader.size() {
+        return Err(SharingError::damaged(object, "its content has another length than its manifest says"));
+    }
+    let opener = Opener::new(keys.content()?, layout);
+    let mut check = DigestCheck::new(manifest);
+    let mut rest = manifest.size;
+    for (index, leaf) in (0_u64..).zip(reader.all()) {
+        let leaf = leaf.map_err(reading)?;
+        debug_assert!(leaf.len() <= LEAF_BYTES);
+        let mut plain = opener.open(index, leaf).map_err(|e| SharingError::opening(object, e))?;
+        plain.truncate(usize::try_from(rest).unwrap_or(usize::MAX).min(plain.len()));
+        rest = rest.saturating_sub(plain.len() as u64);
+        check.take(&plain)?;
+        if !plain.is_empty() && !sink(plain) {
+            return Ok(());
+        }
+    }
+    check.finish()
+}
+
+/// Compares the stream with the manifest's digests.
+struct DigestCheck<'a> {
+    manifest: &'a Manifest,
+    entry: usize,
+    hasher: EntryHasher,
+    taken: u64,
+}
+
+impl<'a> DigestCheck<'a> {
+    fn new(manifest: &'a Manifest) -> Self {
+        Self { manifest, entry: 0, hasher: EntryHasher::default(), taken: 0 }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), SharingError> {
+        while !bytes.is_empty() {
+            let Some(entry) = self.manifest.entries.get(self.entry) else {
+                return Err(SharingError::damaged(
+                    self.manifest.object,
+                    "more content than its manifest says",
+                ));
+            };
+            let room = entry.size.saturating_sub(self.taken);
+            let (now, later) = bytes.split_at(usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len()));
+            self.hasher.update(now);
+            self.taken = self.taken.saturating_add(now.len() as u64);
+            bytes = later;
+            self.close_full()?;
+        }
+        Ok(())
+    }
+
+    /// Compares every entry that has all its bytes, empty ones included.
+    fn close_full(&mut self) -> Result<(), SharingError> {
+        while let Some(entry) = self.manifest.entries.get(self.entry) {
+            if self.taken < entry.size {
+                return Ok(());
+            }
+            if entry.kind == EntryKind::File && self.hasher.finish() != entry.digest {
+                let what = format!("the digest of {} differs", entry.path);
+                return Err(SharingError::damaged(self.manifest.object, what));
+            }
+            self.entry = self.entry.saturating_add(1);
+            self.taken = 0;
+            self.hasher = EntryHasher::default();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), SharingError> {
+        self.close_full()?;
+        if self.entry == self.manifest.entries.len() {
+            Ok(())
+        } else {
+            Err(SharingError::damaged(self.manifest.object, "less content than its manifest says"))
+        }
+    }
+}
+
+/// [`decrypt`] on a thread of its own, as a stream. An error ends it.
+pub(crate) fn stream(
+    store: BlockStore,
+    root: ObjectRoot,
+    keys: VersionKeys,
+    manifest: Manifest,
+    keep: impl Send + 'static,
+) -> BoxStream<'static, Result<Bytes, SharingError>> {
+    let (sender, receiver) = mpsc::channel(READY_MAX);
+    tokio::task::spawn_blocking(move || {
+        // A receiver that is gone has seen enough.
+        let outcome =
+            decrypt(&store, &root, &keys, &manifest, &mut |piece| sender.blocking_send(Ok(piece)).is_ok());
+        if let Err(error) = outcome {
+            let _ = sender.blocking_send(Err(error));
+        }
+        drop(keep);
+    });
+    futures::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|item| (item, receiver))
+    })
+    .boxed()
+}

@@ -1,0 +1,326 @@
+//! The suite's contracts, typed: reads at the finalised head and signed changes that become final.
+//!
+//! Every change is signed twice on purpose: as typed data for the acting member, which the contract checks through the
+//! member's access contract, and as an ordinary transaction of the same account.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, Bytes};
+use alloy_sol_types::{SolCall, SolError};
+use hansa_contracts::{RefusalReason, SHARING, Signable, abi, data_store_of, signing_hash};
+use hansa_envelope::{AudienceKey, EnvelopeError, MemberKeys};
+use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version, Visibility};
+
+use crate::{Chain, ChainError, ChainReceipt, SharingError};
+
+/// How often a change is signed anew when its nonce was overtaken.
+const ATTEMPTS: u32 = 4;
+
+/// The chain with this member's keys.
+#[derive(Clone)]
+pub(crate) struct Contracts {
+    pub(crate) chain: Arc<dyn Chain>,
+    pub(crate) keys: Arc<MemberKeys>,
+}
+
+fn unreadable(error: alloy_sol_types::Error) -> ChainError {
+    ChainError::Unavailable(format!("a contract's answer cannot be read ({error})"))
+}
+
+/// Whether a contract refused with the error `E`.
+pub(crate) fn refused_with<E: SolError>(error: &ChainError) -> bool {
+    matches!(error, ChainError::Reverted { data, .. } if data.starts_with(&E::SELECTOR))
+}
+
+impl Contracts {
+    async fn read<C: SolCall>(&self, to: Address, call: C) -> Result<C::Return, ChainError> {
+        let output = self.chain.call(to, call.abi_encode().into()).await?;
+        C::abi_decode_returns(&output).map_err(unreadable)
+    }
+
+    fn sign<M: Signable>(&self, message: &M, contract: Address) -> Result<Bytes, EnvelopeError> {
+        let digest = signing_hash(message, self.chain.chain_id(), contract);
+        Ok(self.keys.sign_digest(digest)?.as_bytes().into())
+    }
+
+    async fn submit<C: SolCall>(&self, to: Address, call: C) -> Result<ChainReceipt, ChainError> {
+        self.chain.submit(to, call.abi_encode().into()).await
+    }
+
+    /// The member whose node this is.
+    pub(crate) async fn me(&self) -> Result<Member, SharingError> {
+        let account = self.keys.account();
+        self.find(|member| member.card.account == account).await?.ok_or(SharingError::NotMember)
+    }
+
+    /// An active member.
+    pub(crate) async fn member(&self, id: DcId) -> Result<Member, SharingError> {
+        self.find(|member| member.dc_id == id).await?.ok_or(SharingError::UnknownMember(id))
+    }
+
+    /// The active member with this network key.
+    pub(crate) async fn member_of_node(&self, key: NetworkKey) -> Result<Option<Member>, SharingError> {
+        self.find(|member| member.card.network_key == key).await
+    }
+
+    async fn find(&self, wanted: impl Fn(&Member) -> bool) -> Result<Option<Member>, SharingError> {
+        let members = self.chain.members().await?;
+        Ok(members.iter().find(|m| m.status == MemberStatus::Active && wanted(m)).cloned())
+    }
+
+    /// The newest version of an object.
+    pub(crate) async fn latest(&self, object: ObjectId) -> Result<Version, SharingError> {
+        let call = abi::DataStore::latestCall { number: object.number };
+        // Nothing is deployed where no member is: the call answers with nothing, or refuses.
+        let known = self.chain.members().await?.iter().any(|member| member.dc_id == object.owner);
+        let latest = if known { self.read(data_store_of(object.owner), call).await? } else { 0 };
+        if latest == 0 { Err(SharingError::UnknownObject(object)) } else { Ok(Version(latest)) }
+    }
+
+    /// A version's record; the newest where `version` is `None`.
+    pub(crate) async fn record(
+        &self,
+        object: ObjectId,
+        version: Option<Version>,
+    ) -> Result<abi::Record, SharingError> {
+        let latest = self.latest(object).await?;
+        let version = version.unwrap_or(latest);
+        if version.0 == 0 || version > latest {
+            return Err(SharingError::UnknownVersion(object, version));
+        }
+        let call = abi::DataStore::recordCall { number: object.number, version: version.0 };
+        Ok(self.read(data_store_of(object.owner), call).await?)
+    }
+
+    /// At most `limit` object numbers of a member, newest first.
+    pub(crate) async fn numbers(&self, owner: DcId, limit: u64) -> Result<Vec<u64>, SharingError> {
+        let call = abi::DataStore::numbersCall { before: 0, limit: alloy_primitives::U256::from(limit) };
+        Ok(self.read(data_store_of(owner), call).await?)
+    }
+
+    /// How many objects a member has.
+    pub(crate) async fn count(&self, owner: DcId) -> Result<u32, SharingError> {
+        Ok(self.read(data_store_of(owner), abi::DataStore::countCall {}).await?)
+    }
+
+    /// Where a member stands with an object.
+    pub(crate) async fn cell(&self, object: ObjectId, member: DcId) -> Result<abi::Cell, SharingError> {
+        let call = abi::Sharing::grantCall {
+            owner: object.owner.value(),
+            number: object.number,
+            grantee: member.value(),
+        };
+        Ok(self.read(SHARING, call).await?)
+    }
+
+    /// Why a member may not open a version now; `None` when it may.
+    pub(crate) async fn refusal(
+        &self,
+        object: ObjectId,
+        version: Version,
+        member: DcId,
+    ) -> Result<Option<RefusalReason>, SharingError> {
+        let call = abi::Sharing::canOpenCall {
+            owner: object.owner.value(),
+            number: object.number,
+            version: version.0,
+            dcId: member.value(),
+        };
+        let judged = self.read(SHARING, call).await?;
+        Ok((!judged.allowed).then(|| reason(judged.reason)))
+    }
+
+    /// The visibility in force of a version that exists.
+    pub(crate) async fn visibility(
+        &self,
+        object: ObjectId,
+        version: Version,
+    ) -> Result<Visibility, SharingError> {
+        let call = abi::Sharing::visibilityCall {
+            owner: object.owner.value(),
+            number: object.number,
+            version: version.0,
+        };
+        let code = self.read(SHARING, call).await?;
+        Visibility::from_code(code)
+            .ok_or_else(|| ChainError::Unavailable(format!("visibility {code} has no meaning")).into())
+    }
+
+    /// The audience key that the owner published for an epoch.
+    pub(crate) async fn published_key(
+        &self,
+        object: ObjectId,
+        epoch: u32,
+    ) -> Result<Option<AudienceKey>, SharingError> {
+        let call = abi::Sharing::publishedKeyCall {
+            owner: object.owner.value(),
+            number: object.number,
+            keyEpoch: epoch,
+        };
+        let key = self.read(SHARING, call).await?;
+        Ok(AudienceKey::from_slice(&key).ok())
+    }
+
+    /// An opening, `None` when there is none of this id.
+    pub(crate) async fn opening(&self, id: u64) -> Result<Option<abi::OpeningRecord>, SharingError> {
+        match self.read(SHARING, abi::Sharing::openingRecordCall { openingId: id }).await {
+            Ok(record) => Ok(Some(record)),
+            Err(e) if refused_with::<abi::Sharing::SharingOpeningUnknown>(&e) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Records a version: `put` for the first, `update` for every other.
+    pub(crate) async fn record_version(
+        &self,
+        owner: DcId,
+        record: abi::Record,
+    ) -> Result<ChainReceipt, SharingError> {
+        let store = data_store_of(owner);
+        let signature = self.sign(&record, store)?;
+        Ok(if record.version == 1 {
+            self.submit(store, abi::DataStore::putCall { r: record, signature }).await?
+        } else {
+            self.submit(store, abi::DataStore::updateCall { r: record, signature }).await?
+        })
+    }
+
+    /// Signs and submits what `message` makes of the present nonces, again when somebody else was faster.
+    async fn submit_signed<M, C>(
+        &self,
+        object: ObjectId,
+        member: DcId,
+        message: impl Fn(&abi::Cell) -> M + Send,
+        call: impl Fn(M, Bytes) -> C + Send,
+    ) -> Result<ChainReceipt, SharingError>
+    where
+        M: Signable + Send,
+        C: SolCall + Send,
+    {
+        for _ in 1..ATTEMPTS {
+            match self.submit_once(object, member, &message, &call).await {
+                Err(SharingError::Chain(e)) if refused_with::<abi::Sharing::SharingNonceOutOfOrder>(&e) => {}
+                done => return done,
+            }
+        }
+        self.submit_once(object, member, &message, &call).await
+    }
+
+    async fn submit_once<M, C>(
+        &self,
+        object: ObjectId,
+        member: DcId,
+        message: &(impl Fn(&abi::Cell) -> M + Send),
+        call: &(impl Fn(M, Bytes) -> C + Send),
+    ) -> Result<ChainReceipt, SharingError>
+    where
+        M: Signable + Send,
+        C: SolCall + Send,
+    {
+        let call = {
+            let message = message(&self.cell(object, member).await?);
+            let signature = self.sign(&message, SHARING)?;
+            call(message, signature)
+        };
+        Ok(self.submit(SHARING, call).await?)
+    }
+
+    /// Grants. The grant's nonce is set here.
+    pub(crate) async fn share(
+        &self,
+        object: ObjectId,
+        member: DcId,
+        grant: &abi::Grant,
+    ) -> Result<ChainReceipt, SharingError> {
+        let message =
+            |cell: &abi::Cell| abi::Grant { nonce: cell.shareNonce.saturating_add(1), ..grant.clone() };
+        self.submit_signed(object, member, message, |g, signature| abi::Sharing::shareCall { g, signature })
+            .await
+    }
+
+    /// Takes a grant back.
+    pub(crate) async fn revoke(&self, object: ObjectId, member: DcId) -> Result<ChainReceipt, SharingError> {
+        let message = |cell: &abi::Cell| abi::Revocation {
+            owner: object.owner.value(),
+            number: object.number,
+            grantee: member.value(),
+            nonce: cell.shareNonce.saturating_add(1),
+        };
+        self.submit_signed(object, member, message, |r, signature| abi::Sharing::revokeCall { r, signature })
+            .await
+    }
+
+    /// Asks to open, as `member`.
+    pub(crate) async fn open(
+        &self,
+        object: ObjectId,
+        version: Version,
+        member: DcId,
+    ) -> Result<ChainReceipt, SharingError> {
+        let message = |cell: &abi::Cell| abi::Opening {
+            owner: object.owner.value(),
+            number: object.number,
+            version: version.0,
+            dcId: member.value(),
+            nonce: cell.openNonce.saturating_add(1),
+        };
+        self.submit_signed(object, member, message, |o, signature| abi::Sharing::openCall { o, signature })
+            .await
+    }
+
+    /// Records that this owner refused `member` a key.
+    pub(crate) async fn record_refusal(
+        &self,
+        object: ObjectId,
+        version: Version,
+        member: DcId,
+        reason: RefusalReason,
+    ) -> Result<ChainReceipt, SharingError> {
+        let message = |cell: &abi::Cell| abi::Refusal {
+            owner: object.owner.value(),
+            number: object.number,
+            version: version.0,
+            dcId: member.value(),
+            reason: reason.code(),
+            nonce: cell.refusalNonce.saturating_add(1),
+        };
+        let call = |r, signature| abi::Sharing::recordRefusalCall { r, signature };
+        self.submit_signed(object, member, message, call).await
+    }
+
+    /// Records that the key of an opening was released; nothing to do when it is recorded already.
+    pub(crate) async fn record_release(&self, opening: u64) -> Result<(), SharingError> {
+        let k = abi::KeyRelease { openingId: opening };
+        let signature = self.sign(&k, SHARING)?;
+        match self.submit(SHARING, abi::Sharing::recordReleaseCall { k, signature }).await {
+            Err(e) if !refused_with::<abi::Sharing::SharingAlreadyReleased>(&e) => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes the visibility of the versions so far; `key` is published with −1.
+    pub(crate) async fn set_visibility(
+        &self,
+        object: ObjectId,
+        visibility: Visibility,
+        epoch: u32,
+        key: Option<&AudienceKey>,
+    ) -> Result<ChainReceipt, SharingError> {
+        let nonce = abi::Sharing::visibilityNonceCall { owner: object.owner.value(), number: object.number };
+        let c = abi::VisibilityChange {
+            owner: object.owner.value(),
+            number: object.number,
+            visibility: visibility.code(),
+            keyEpoch: epoch,
+            publishedKey: key.map(|key| Bytes::copy_from_slice(key.expose())).unwrap_or_default(),
+            nonce: self.read(SHARING, nonce).await?.saturating_add(1),
+        };
+        let signature = self.sign(&c, SHARING)?;
+        Ok(self.submit(SHARING, abi::Sharing::setVisibilityCall { c, signature }).await?)
+    }
+}
+
+/// The reason with this code; one that this version does not know counts as declined.
+pub(crate) fn reason(code: u8) -> RefusalReason {
+    RefusalReason::from_code(code).unwrap_or(RefusalReason::Declined)
+}

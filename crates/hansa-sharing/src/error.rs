@@ -1,0 +1,200 @@
+//! Why an operation on an object failed: what happened, to what, and what to do next.
+
+use std::io;
+
+use cid::Cid;
+use hansa_content::ContentError;
+use hansa_contracts::RefusalReason;
+use hansa_envelope::EnvelopeError;
+use hansa_kv::KvError;
+use hansa_types::{
+    DcId, ObjectId, Version,
+    api::{Code, Problem},
+};
+
+use crate::{ChainError, SwarmFault};
+
+/// The crate's error.
+#[derive(Debug, thiserror::Error)]
+pub enum SharingError {
+    /// This node's account belongs to no active member.
+    #[error(
+        "this node's account is not that of an active member; ask a member to open a join ballot for its card"
+    )]
+    NotMember,
+    /// The chain knows no such object.
+    #[error("object {0} does not exist; `hansa ls` lists what does")]
+    UnknownObject(ObjectId),
+    /// The object has no such version.
+    #[error("object {0} has no version {1}; `hansa log {0}` lists its versions")]
+    UnknownVersion(ObjectId, Version),
+    /// No member of this number, or it is not active.
+    #[error("there is no active member {0}; `hansa member list` shows all")]
+    UnknownMember(DcId),
+    /// Only the owner may do this.
+    #[error("object {0} belongs to member {owner}; only its owner may do this", owner = .0.owner)]
+    NotOwner(ObjectId),
+    /// There is no grant to take back.
+    #[error("member {1} has no grant for object {0}; `hansa log {0}` shows the grants")]
+    UnknownGrant(ObjectId, DcId),
+    /// The chain refused the opening; the refusal is recorded.
+    #[error("opening {object} was refused on the chain: {}", .reason.explanation())]
+    RefusedByChain {
+        /// The object.
+        object: ObjectId,
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// The owner's node refused the key; it records its refusals.
+    #[error("the owner's node refused the key of {object}: {}", .reason.explanation())]
+    RefusedByOwner {
+        /// The object.
+        object: ObjectId,
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// The key is with the owner, who does not answer.
+    #[error(
+        "the node of owner {owner} does not answer ({why}); the opening of {object} stays valid: try again later, or ask the owner to deposit the key with the grant"
+    )]
+    OwnerUnreachable {
+        /// The object.
+        object: ObjectId,
+        /// Its owner.
+        owner: DcId,
+        /// What was heard.
+        why: String,
+    },
+    /// This node does not have the key of an own object.
+    #[error("this node holds no key of epoch {epoch} for {object}; restore its data folder from the backup")]
+    KeyMissing {
+        /// The object.
+        object: ObjectId,
+        /// The epoch.
+        epoch: u32,
+    },
+    /// Blocks of the object are nowhere to be had.
+    #[error(
+        "the content of {object} cannot be fetched ({source}); `hansa verify {object}` says which replicas are missing"
+    )]
+    Unavailable {
+        /// The object.
+        object: ObjectId,
+        /// What the swarm says.
+        #[source]
+        source: SwarmFault,
+    },
+    /// What was fetched or stored is not what the chain recorded.
+    #[error("the content of {object} does not match the chain: {what}; run `hansa verify {object} --repair`")]
+    Damaged {
+        /// The object.
+        object: ObjectId,
+        /// What does not match.
+        what: String,
+    },
+    /// Somebody else changed the object at the same time.
+    #[error("{0} was changed by somebody else at the same time; try again")]
+    Conflict(ObjectId),
+    /// The content to protect could not be read.
+    #[error("the content cannot be read")]
+    Source(#[source] io::Error),
+    /// The content to protect breaks a rule, or the ciphertext a promise.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The chain did not take or answer something.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The block store failed.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// The local key and catalogue store failed.
+    #[error("the node's key store failed")]
+    Store(#[from] KvError),
+    /// The swarm node failed.
+    #[error(transparent)]
+    Swarm(#[from] SwarmFault),
+    /// A worker thread ended early.
+    #[error("a worker of this node ended early; the node's log says more")]
+    Worker,
+}
+
+impl SharingError {
+    pub(crate) fn damaged(object: ObjectId, what: impl std::fmt::Display) -> Self {
+        Self::Damaged { object, what: what.to_string() }
+    }
+
+    /// A block that was to be read from the own store for `object`.
+    pub(crate) fn reading(object: ObjectId, error: ContentError) -> Self {
+        match error {
+            ContentError::Damaged(cid) | ContentError::Malformed { cid, .. } => {
+                Self::damaged(object, block(cid))
+            }
+            ContentError::Missing(cid) => Self::Unavailable { object, source: SwarmFault::NotFound(cid) },
+            other => Self::Content(other),
+        }
+    }
+
+    /// An authentication failure while opening `object`.
+    pub(crate) fn opening(object: ObjectId, error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Crypto(_) => Self::Envelope(error),
+            other => Self::damaged(object, other),
+        }
+    }
+
+    /// The public code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotMember => Code::NotMember,
+            Self::UnknownObject(_) => Code::UnknownObject,
+            Self::UnknownVersion(..) => Code::UnknownVersion,
+            Self::UnknownMember(_) => Code::UnknownMember,
+            Self::NotOwner(_) => Code::NotOwner,
+            Self::UnknownGrant(..) => Code::UnknownGrant,
+            Self::RefusedByChain { reason, .. } => match reason {
+                RefusalReason::UnknownObject => Code::UnknownObject,
+                RefusalReason::UnknownVersion => Code::UnknownVersion,
+                RefusalReason::NoLongerValid => Code::Expired,
+                _ => Code::AccessRefused,
+            },
+            Self::RefusedByOwner { .. } => Code::KeyRefused,
+            Self::OwnerUnreachable { .. } => Code::OwnerUnreachable,
+            Self::KeyMissing { .. } => Code::KeyMissing,
+            Self::Unavailable { .. } => Code::ContentUnavailable,
+            Self::Damaged { .. } => Code::ContentDamaged,
+            Self::Conflict(_) => Code::TransactionFailed,
+            Self::Source(error) if error.kind() == io::ErrorKind::InvalidData => Code::UnsafePath,
+            Self::Source(_) => Code::UploadInterrupted,
+            Self::Envelope(EnvelopeError::Path { .. }) => Code::UnsafePath,
+            Self::Envelope(EnvelopeError::Malformed { .. }) => Code::Malformed,
+            Self::Chain(ChainError::Reverted { .. }) => Code::TransactionFailed,
+            Self::Chain(ChainError::Refused(_)) => Code::TransactionRefused,
+            Self::Chain(ChainError::NotFinal { .. }) => Code::NotFinal,
+            Self::Chain(ChainError::Unavailable(_))
+            | Self::Envelope(_)
+            | Self::Content(_)
+            | Self::Store(_)
+            | Self::Swarm(_)
+            | Self::Worker => Code::Internal,
+        }
+    }
+
+    /// As the REST interface answers it.
+    pub fn problem(&self) -> Problem {
+        let mut message = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !message.contains(&cause_text) {
+                message.push_str(": ");
+                message.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        Problem::new(self.code(), message)
+    }
+}
+
+fn block(cid: Cid) -> String {
+    format!("block {cid} is damaged")
+}

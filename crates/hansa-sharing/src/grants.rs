@@ -1,0 +1,185 @@
+//! Who may read: grants, revocations, visibility (D1, D2, D3, D5).
+//!
+//! Taking access back works from the next opening and the next version on. What has been readable stays readable to
+//! whoever read it: no contract takes knowledge back.
+
+use hansa_contracts::{ContractEvent, SHARING, abi};
+use hansa_envelope::{AudienceKey, KekContext, wrap_kek};
+use hansa_types::{
+    DcId, Member, ObjectId, Visibility,
+    api::{GrantRequest, Recorded},
+};
+
+use crate::{
+    ChainReceipt, EventFilter, Sharing, SharingError, contracts::refused_with, history::topic, sharing::Inner,
+};
+
+/// [`abi::Cell`]'s state of a grant that stands.
+const GRANTED: u8 = 1;
+
+fn recorded(receipts: Vec<ChainReceipt>) -> Recorded {
+    Recorded {
+        block: receipts.iter().map(|receipt| receipt.block).max().unwrap_or(0),
+        transactions: receipts.into_iter().map(|receipt| receipt.transaction).collect(),
+    }
+}
+
+impl Sharing {
+    /// Grants an own object to members; an earlier grant to the same member is replaced.
+    ///
+    /// # Errors
+    /// [`SharingError::NotOwner`], [`SharingError::UnknownObject`], [`SharingError::UnknownMember`]. With several members,
+    /// the grants before the failing one may stand.
+    pub async fn share(&self, object: ObjectId, request: GrantRequest) -> Result<Recorded, SharingError> {
+        self.0.owner(object).await?;
+        let record = self.0.contracts.record(object, None).await?;
+        let mut grantees = Vec::new();
+        for id in &request.to {
+            grantees.push(self.0.contracts.member(*id).await?);
+        }
+        let _writer = self.0.writing(object).await;
+        let granting =
+            grantees.iter().map(|grantee| self.0.grant(object, grantee, record.keyEpoch, &request));
+        let receipts = futures::future::join_all(granting).await.into_iter().collect::<Result<_, _>>()?;
+        Ok(recorded(receipts))
+    }
+
+    /// Takes a grant back, at once for everything not yet opened; the next version is encrypted under a new key. Versions
+    /// that the member has opened stay readable to it.
+    ///
+    /// # Errors
+    /// [`SharingError::NotOwner`], [`SharingError::UnknownObject`], [`SharingError::UnknownGrant`].
+    pub async fn revoke(&self, object: ObjectId, from: DcId) -> Result<Recorded, SharingError> {
+        self.0.owner(object).await?;
+        self.0.contracts.latest(object).await?;
+        let _writer = self.0.writing(object).await;
+        // First, and durably: a crash after the revocation must not let the next version keep the old key.
+        if self.0.contracts.cell(object, from).await?.state == GRANTED {
+            self.0.keyring.rotate(object)?;
+        }
+        match self.0.contracts.revoke(object, from).await {
+            Err(SharingError::Chain(e)) if refused_with::<abi::Sharing::SharingGrantMissing>(&e) => {
+                Err(SharingError::UnknownGrant(object, from))
+            }
+            other => Ok(recorded(vec![other?])),
+        }
+    }
+
+    /// Sets who may open an own object, all its versions so far included. Publishing puts the key on the chain: that
+    /// cannot be taken back.
+    ///
+    /// # Errors
+    /// [`SharingError::NotOwner`], [`SharingError::UnknownObject`], [`SharingError::KeyMissing`].
+    pub async fn set_visibility(
+        &self,
+        object: ObjectId,
+        visibility: Visibility,
+    ) -> Result<Recorded, SharingError> {
+        self.0.owner(object).await?;
+        let record = self.0.contracts.record(object, None).await?;
+        let _writer = self.0.writing(object).await;
+        let before = self.0.contracts.visibility(object, hansa_types::Version(record.version)).await?;
+        if visibility.code() > before.code() {
+            self.0.keyring.rotate(object)?;
+        }
+        let key = match visibility {
+            Visibility::Public => Some(self.0.own_key(object, record.keyEpoch)?),
+            Visibility::Members | Visibility::Listed => None,
+        };
+        let receipt =
+            self.0.contracts.set_visibility(object, visibility, record.keyEpoch, key.as_ref()).await?;
+        Ok(recorded(vec![receipt]))
+    }
+}
+
+impl Inner {
+    fn own_key(&self, object: ObjectId, epoch: u32) -> Result<AudienceKey, SharingError> {
+        self.keyring.key(object, epoch)?.ok_or(SharingError::KeyMissing { object, epoch })
+    }
+
+    async fn grant(
+        &self,
+        object: ObjectId,
+        grantee: &Member,
+        epoch: u32,
+        request: &GrantRequest,
+    ) -> Result<ChainReceipt, SharingError> {
+        let wrapped = match request.deposit {
+            true => self.wrap(object, epoch, &self.own_key(object, epoch)?, grantee)?,
+            false => Vec::new(),
+        };
+        let grant = abi::Grant {
+            owner: object.owner.value(),
+            number: object.number,
+            grantee: grantee.dc_id.value(),
+            expiresAt: request.expires_at.unwrap_or(0),
+            maxOpenings: request.max_openings.unwrap_or(0),
+            keyEpoch: epoch,
+            wrappedKey: wrapped.into(),
+            nonce: 0,
+        };
+        self.contracts.share(object, grantee.dc_id, &grant).await
+    }
+
+    /// Wraps an audience key to a member's registered key.
+    pub(crate) fn wrap(
+        &self,
+        object: ObjectId,
+        epoch: u32,
+        key: &AudienceKey,
+        recipient: &Member,
+    ) -> Result<Vec<u8>, SharingError> {
+        let chain_id = self.contracts.chain.chain_id();
+        let context = KekContext { chain_id, object, epoch, recipient: recipient.dc_id };
+        Ok(wrap_kek(&recipient.card.encryption_key, key, &context)?)
+    }
+
+    /// After a change of key: deposits the new one with every grant that stands and had a deposit, so that those members
+    /// still need no answer from this node. Expiry and the openings left stay as they were.
+    pub(crate) async fn renew_deposits(
+        &self,
+        object: ObjectId,
+        epoch: u32,
+        key: &AudienceKey,
+    ) -> Result<(), SharingError> {
+        for member in self.with_deposit(object).await? {
+            let cell = self.contracts.cell(object, member).await?;
+            let left = cell.maxOpenings.saturating_sub(cell.openings);
+            let used_up = cell.maxOpenings != 0 && left == 0;
+            if cell.state != GRANTED || cell.wrappedKey.is_empty() || cell.keyEpoch == epoch || used_up {
+                continue;
+            }
+            let Ok(recipient) = self.contracts.member(member).await else { continue };
+            let grant = abi::Grant {
+                owner: object.owner.value(),
+                number: object.number,
+                grantee: member.value(),
+                expiresAt: cell.expiresAt,
+                maxOpenings: left,
+                keyEpoch: epoch,
+                wrappedKey: self.wrap(object, epoch, key, &recipient)?.into(),
+                nonce: 0,
+            };
+            self.contracts.share(object, member, &grant).await?;
+        }
+        Ok(())
+    }
+
+    async fn with_deposit(&self, object: ObjectId) -> Result<Vec<DcId>, SharingError> {
+        let filter = EventFilter {
+            to: u64::MAX,
+            addresses: vec![SHARING],
+            topics: [vec![], vec![topic(object.owner.value())], vec![topic(object.number)], vec![]],
+            ..EventFilter::default()
+        };
+        let mut members = std::collections::BTreeSet::new();
+        for event in self.contracts.chain.events(filter).await? {
+            if let Some(ContractEvent::Shared(shared)) = ContractEvent::decode(&event.log)
+                && shared.deposited
+            {
+                members.extend(DcId::new(shared.grantee));
+            }
+        }
+        Ok(members.into_iter().collect())
+    }
+}

@@ -1,0 +1,162 @@
+//! What the chain tells of objects: the catalogue and each object's story (D7).
+//!
+//! Everything is read from finalised events and state; only names and plaintext sizes come from this node's own memory.
+
+use std::collections::BTreeSet;
+
+use alloy_primitives::{B256, U256};
+use hansa_contracts::{ContractEvent, SHARING, data_store_of};
+use hansa_envelope::{Kind, root_cid};
+use hansa_types::{
+    DcId, ObjectId, Version, Visibility,
+    api::{LogEntry, LogKind, ObjectKind, ObjectSummary},
+};
+
+use crate::{Event, EventFilter, Sharing, SharingError, contracts::reason, sharing::Inner};
+
+/// Most objects listed of one member, the newest.
+const LISTED_MAX: u64 = 1000;
+
+/// An integer as an indexed event field.
+pub(crate) fn topic(value: impl Into<u64>) -> B256 {
+    B256::from(U256::from(value.into()))
+}
+
+/// All events of one object, whatever they are.
+pub(crate) fn events_of(object: ObjectId) -> EventFilter {
+    EventFilter {
+        from: 0,
+        to: u64::MAX,
+        addresses: vec![data_store_of(object.owner), SHARING],
+        topics: [vec![], vec![topic(object.owner.value())], vec![topic(object.number)], vec![]],
+    }
+}
+
+impl Sharing {
+    /// An object's whole story, oldest first.
+    ///
+    /// # Errors
+    /// [`SharingError::UnknownObject`] when the chain has never heard of it.
+    pub async fn log(&self, object: ObjectId) -> Result<Vec<LogEntry>, SharingError> {
+        let events = self.0.contracts.chain.events(events_of(object)).await?;
+        let entries: Vec<_> = events.iter().filter_map(entry).collect();
+        if entries.is_empty() { Err(SharingError::UnknownObject(object)) } else { Ok(entries) }
+    }
+
+    /// The objects of all members, newest first within each; at most 1,000 of each member.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read, or this node belongs to no member.
+    pub async fn list(&self) -> Result<Vec<ObjectSummary>, SharingError> {
+        let me = self.0.contracts.me().await?.dc_id;
+        let mut objects = Vec::new();
+        for member in self.0.contracts.chain.members().await?.iter() {
+            for number in self.0.contracts.numbers(member.dc_id, LISTED_MAX).await? {
+                objects.push(self.0.summary(me, ObjectId { owner: member.dc_id, number }).await?);
+            }
+        }
+        Ok(objects)
+    }
+}
+
+impl Inner {
+    async fn summary(&self, me: DcId, object: ObjectId) -> Result<ObjectSummary, SharingError> {
+        let record = self.contracts.record(object, None).await?;
+        let version = Version(record.version);
+        let known = self.keyring.known(object)?;
+        let visibility = self.contracts.visibility(object, version).await?;
+        let readable =
+            visibility == Visibility::Public || self.contracts.refusal(object, version, me).await?.is_none();
+        Ok(ObjectSummary {
+            id: object,
+            version,
+            kind: known.as_ref().map(|known| match known.kind {
+                Kind::File => ObjectKind::File,
+                Kind::Directory => ObjectKind::Directory,
+            }),
+            size: known.as_ref().map(|known| known.size),
+            name: known.map(|known| known.name),
+            size_class: record.sizeClass,
+            visibility,
+            shared_with: if me == object.owner { self.grantees(object).await? } else { Vec::new() },
+            cid: root_cid(record.root).to_string(),
+            created_at: record.createdAt,
+            valid_until: (record.validUntil != 0).then_some(record.validUntil),
+            readable,
+        })
+    }
+
+    async fn grantees(&self, object: ObjectId) -> Result<Vec<DcId>, SharingError> {
+        let mut grantees = BTreeSet::new();
+        for event in self.contracts.chain.events(events_of(object)).await? {
+            match ContractEvent::decode(&event.log) {
+                Some(ContractEvent::Shared(e)) => grantees.extend(DcId::new(e.grantee)),
+                Some(ContractEvent::Revoked(e)) => {
+                    DcId::new(e.grantee).map(|id| grantees.remove(&id));
+                }
+                _ => {}
+            }
+        }
+        Ok(grantees.into_iter().collect())
+    }
+}
+
+fn entry(event: &Event) -> Option<LogEntry> {
+    let (kind, version, dc_id, detail) = match ContractEvent::decode(&event.log)? {
+        ContractEvent::VersionRecorded(e) => {
+            (LogKind::Version, Some(e.version), e.owner, root_cid(e.root).to_string())
+        }
+        ContractEvent::Shared(e) => (LogKind::Shared, None, e.grantee, limits(&e)),
+        ContractEvent::Revoked(e) => (
+            LogKind::Revoked,
+            None,
+            e.grantee,
+            "what was opened before stays readable; the next version gets a new key".to_owned(),
+        ),
+        ContractEvent::VisibilityChanged(e) => {
+            (LogKind::Visibility, Some(e.upToVersion), e.owner, visibility(e.visibility).to_owned())
+        }
+        ContractEvent::Opened(e) => {
+            (LogKind::Opened, Some(e.version), e.dcId, format!("opening {}", e.openingId))
+        }
+        ContractEvent::Refused(e) => {
+            let by = if e.refusedBy == 0 { "by the contract" } else { "by the owner's node" };
+            (LogKind::Refused, Some(e.version), e.dcId, format!("{by}: {}", reason(e.reason).explanation()))
+        }
+        ContractEvent::KeyReleased(e) => {
+            (LogKind::KeyReleased, Some(e.version), e.dcId, format!("for opening {}", e.openingId))
+        }
+        _ => return None,
+    };
+    Some(LogEntry {
+        kind,
+        version: version.filter(|v| *v != 0).map(Version),
+        dc_id: DcId::new(dc_id),
+        detail,
+        block: event.block,
+        timestamp: event.timestamp,
+        transaction: event.transaction,
+    })
+}
+
+fn limits(grant: &hansa_contracts::abi::Sharing::Shared) -> String {
+    let mut words = Vec::new();
+    if grant.maxOpenings != 0 {
+        words.push(format!("at most {} openings", grant.maxOpenings));
+    }
+    if grant.expiresAt != 0 {
+        words.push(format!("until {}", grant.expiresAt));
+    }
+    if grant.deposited {
+        words.push("key deposited".to_owned());
+    }
+    words.join(", ")
+}
+
+fn visibility(code: i64) -> &'static str {
+    match Visibility::from_code(code) {
+        Some(Visibility::Public) => "open to everyone",
+        Some(Visibility::Members) => "open to every member",
+        _ => "open to the listed members",
+    }
+}

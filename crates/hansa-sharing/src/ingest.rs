@@ -1,0 +1,116 @@
+//! Encrypts content on its way into the block store: one pass, constant memory, no copy after the read.
+//!
+//! Runs on a blocking thread: this thread reads, digests and encrypts; the importer's threads hash and write.
+
+use std::io;
+
+use hansa_content::{BlockStore, ContentError, Imported, Importer};
+use hansa_envelope::{Entry, EntryHasher, EntryKind, Layout, Sealer, StreamKey, check_path};
+use hansa_types::api::{Progress, Stage};
+
+use crate::{ProgressSink, SharingError};
+
+/// A file or folder that is about to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceEntry {
+    /// Relative, `/`-separated. For a single file: its name.
+    pub path: String,
+    /// A folder; it has no bytes.
+    pub directory: bool,
+}
+
+/// Content to protect, pulled from a blocking thread: an entry, its bytes to their end, the next entry.
+pub trait Source: Send {
+    /// The next entry; `None` at the end. What was not read of the one before is skipped.
+    ///
+    /// # Errors
+    /// When the content cannot be read; nothing is recorded then.
+    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>>;
+
+    /// Reads bytes of the current entry; 0 at its end.
+    ///
+    /// # Errors
+    /// As [`Source::next_entry`].
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+/// What became of the content.
+pub(crate) struct Ingested {
+    pub(crate) content: Imported,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) size: u64,
+    pub(crate) layout: Layout,
+}
+
+struct Intake {
+    sealer: Sealer,
+    importer: Importer,
+    progress: ProgressSink,
+    total: Option<u64>,
+}
+
+impl Intake {
+    fn file(&mut self, source: &mut dyn Source, path: String) -> Result<Entry, SharingError> {
+        let offset = self.sealer.length();
+        let mut hasher = EntryHasher::default();
+        loop {
+            let spare = self.sealer.spare();
+            let count = match source.read(spare) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.map_err(SharingError::Source)?,
+            };
+            let Some(read) = spare.get(..count).filter(|read| !read.is_empty()) else { break };
+            hasher.update(read);
+            if let Some(leaf) = self.sealer.advance(count)? {
+                self.importer.push_leaf(leaf)?;
+                (self.progress)(Progress::bytes(Stage::Encrypt, self.sealer.length(), self.total));
+            }
+        }
+        let size = self.sealer.length().saturating_sub(offset);
+        Ok(Entry { path, kind: EntryKind::File, offset, size, digest: hasher.finish() })
+    }
+
+    fn folder(&self, path: String) -> Entry {
+        let digest = EntryHasher::default().finish();
+        Entry { path, kind: EntryKind::Directory, offset: self.sealer.length(), size: 0, digest }
+    }
+
+    fn finish(self, entries: Vec<Entry>) -> Result<Ingested, SharingError> {
+        let Self { sealer, mut importer, progress, .. } = self;
+        let size = sealer.length();
+        let tail = sealer.finish();
+        let layout = tail.layout();
+        for leaf in tail {
+            importer.push_leaf(leaf?)?;
+        }
+        let content = importer.finish()?;
+        progress(Progress::bytes(Stage::Encrypt, size, Some(size)));
+        Ok(Ingested { content, entries, size, layout })
+    }
+}
+
+/// Encrypts and stores everything that `source` gives. Blocking.
+pub(crate) fn ingest(
+    source: &mut dyn Source,
+    key: StreamKey,
+    store: &BlockStore,
+    total: Option<u64>,
+    progress: ProgressSink,
+) -> Result<Ingested, SharingError> {
+    let mut intake = Intake { sealer: Sealer::new(key), importer: Importer::new(store), progress, total };
+    let mut entries = Vec::new();
+    while let Some(SourceEntry { path, directory }) = source.next_entry().map_err(SharingError::Source)? {
+        check_path(&path)?;
+        entries.push(if directory { intake.folder(path) } else { intake.file(source, path)? });
+    }
+    intake.finish(entries)
+}
+
+/// Stores leaves that are already sealed as one file. Blocking.
+pub(crate) fn store_leaves(store: &BlockStore, leaves: Vec<bytes::Bytes>) -> Result<Imported, ContentError> {
+    let mut importer = Importer::new(store);
+    for leaf in leaves {
+        importer.push_leaf(leaf)?;
+    }
+    importer.finish()
+}

@@ -1,0 +1,196 @@
+//! The owner's audience keys and what this node knows of objects, encrypted on its own disk.
+//!
+//! Keys are random and exist nowhere else: destroying an entry destroys the key. Values are sealed under the member's
+//! storage key, each bound to its place. A grantee's node keeps no keys here: every reading is an opening on the chain.
+
+use std::sync::Arc;
+
+use hansa_envelope::{AudienceKey, Kind, MemberKeys, StorageKey};
+use hansa_kv::{Batch, KvStore, Space};
+use hansa_types::{ObjectId, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::SharingError;
+
+/// Where everything of this crate is kept.
+pub(crate) const SPACE: Space = Space::new("sharing");
+
+/// The keyspaces that the store must be opened with.
+pub fn spaces() -> [Space; 1] {
+    [SPACE]
+}
+
+/// What this node knows of an object from a manifest that it could read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    /// Of which version.
+    pub(crate) version: Version,
+    /// The object's name.
+    pub(crate) name: String,
+    /// File or folder.
+    pub(crate) kind: Kind,
+    /// Plaintext bytes.
+    pub(crate) size: u64,
+}
+
+/// The keys of an own object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Epochs {
+    /// The epoch of the newest version.
+    pub(crate) current: u32,
+    /// Somebody lost access: the next version must be under a new key.
+    pub(crate) rotate: bool,
+}
+
+/// Keys and catalogue.
+#[derive(Clone)]
+pub(crate) struct Keyring {
+    kv: Arc<dyn KvStore>,
+    storage: StorageKey,
+}
+
+fn place(kind: u8, object: ObjectId, epoch: u32) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend(object.owner.value().to_be_bytes());
+    key.extend(object.number.to_be_bytes());
+    key.extend(epoch.to_be_bytes());
+    key
+}
+
+const KEY: u8 = b'k';
+const EPOCHS: u8 = b'e';
+const KNOWN: u8 = b'n';
+const OPENING: u8 = b'o';
+
+impl Keyring {
+    pub(crate) fn new(kv: Arc<dyn KvStore>, keys: &MemberKeys) -> Result<Self, SharingError> {
+        Ok(Self { kv, storage: keys.storage_key()?.derive("sharing")? })
+    }
+
+    fn load<T: for<'a> Deserialize<'a>>(&self, place: &[u8]) -> Result<Option<T>, SharingError> {
+        let Some(sealed) = self.kv.get(SPACE, place)? else { return Ok(None) };
+        let bytes = self.storage.open(place, &sealed)?;
+        let value = serde_ipld_dagcbor::from_slice(&bytes)
+            .map_err(|_| hansa_envelope::EnvelopeError::Tampered("an entry of the node's key store"))?;
+        Ok(Some(value))
+    }
+
+    fn store<T: Serialize>(&self, place: Vec<u8>, value: &T) -> Result<(), SharingError> {
+        let bytes = serde_ipld_dagcbor::to_vec(value).unwrap_or_default();
+        let sealed = self.storage.seal(&place, &bytes)?;
+        let mut batch = Batch::new();
+        batch.put(SPACE, place, sealed);
+        Ok(self.kv.write(batch)?)
+    }
+
+    /// The audience key of an own object's epoch.
+    pub(crate) fn key(&self, object: ObjectId, epoch: u32) -> Result<Option<AudienceKey>, SharingError> {
+        let place = place(KEY, object, epoch);
+        let Some(sealed) = self.kv.get(SPACE, &place)? else { return Ok(None) };
+        Ok(Some(AudienceKey::from_slice(&self.storage.open(&place, &sealed)?)?))
+    }
+
+    /// The audience key for the next version: the current epoch's, or a new epoch's when there is none or it must not be
+    /// used any more. Durable when it returns.
+    pub(crate) fn key_for_next(&self, object: ObjectId) -> Result<(u32, AudienceKey), SharingError> {
+        let epochs = self.epochs(object)?;
+        if let (false, Some(key)) = (epochs.rotate, self.key(object, epochs.current)?) {
+            return Ok((epochs.current, key));
+        }
+        let (epoch, key) = (epochs.current.saturating_add(1), AudienceKey::generate()?);
+        let place = place(KEY, object, epoch);
+        let mut batch = Batch::new();
+        let sealed = self.storage.seal(&place, key.expose())?;
+        batch.put(SPACE, place, sealed);
+        self.kv.write(batch)?;
+        self.store(self::place(EPOCHS, object, 0), &Epochs { current: epoch, rotate: false })?;
+        Ok((epoch, key))
+    }
+
+    pub(crate) fn epochs(&self, object: ObjectId) -> Result<Epochs, SharingError> {
+        Ok(self.load(&place(EPOCHS, object, 0))?.unwrap_or_default())
+    }
+
+    /// Has the next version encrypted under a new key. Durable when it returns.
+    pub(crate) fn rotate(&self, object: ObjectId) -> Result<(), SharingError> {
+        let epochs = self.epochs(object)?;
+        self.store(place(EPOCHS, object, 0), &Epochs { rotate: true, ..epochs })
+    }
+
+    /// What is known of an object.
+    pub(crate) fn known(&self, object: ObjectId) -> Result<Option<Known>, SharingError> {
+        self.load(&place(KNOWN, object, 0))
+    }
+
+    pub(crate) fn remember(&self, object: ObjectId, known: &Known) -> Result<(), SharingError> {
+        match self.known(object)? {
+            Some(newer) if newer.version > known.version => Ok(()),
+            Some(same) if same == *known => Ok(()),
+            _ => self.store(place(KNOWN, object, 0), known),
+        }
+    }
+
+    /// An opening that was permitted and whose key has not arrived: asking again must not use up another.
+    pub(crate) fn opening(&self, object: ObjectId, version: Version) -> Result<Option<u64>, SharingError> {
+        self.load(&place(OPENING, object, version.0))
+    }
+
+    pub(crate) fn remember_opening(
+        &self,
+        object: ObjectId,
+        version: Version,
+        opening: u64,
+    ) -> Result<(), SharingError> {
+        self.store(place(OPENING, object, version.0), &opening)
+    }
+
+    pub(crate) fn forget_opening(&self, object: ObjectId, version: Version) -> Result<(), SharingError> {
+        let mut batch = Batch::new();
+        batch.remove(SPACE, place(OPENING, object, version.0));
+        Ok(self.kv.write(batch)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hansa_kv::MemoryStore;
+
+    use super::*;
+
+    fn object() -> ObjectId {
+        "1/42".parse().unwrap()
+    }
+
+    #[test]
+    fn epochs_move_only_after_somebody_lost_access() {
+        let kv: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
+        let keys = MemberKeys::generate().unwrap();
+        let ring = Keyring::new(Arc::clone(&kv), &keys).unwrap();
+        let (first, key) = ring.key_for_next(object()).unwrap();
+        assert_eq!((first, ring.key_for_next(object()).unwrap()), (1, (1, key.clone())));
+        ring.rotate(object()).unwrap();
+        let (second, other) = ring.key_for_next(object()).unwrap();
+        assert_eq!((second, ring.epochs(object()).unwrap().rotate), (2, false));
+        assert!(other != key);
+        let reopened = Keyring::new(Arc::clone(&kv), &keys).unwrap();
+        assert_eq!(reopened.key(object(), 1).unwrap(), Some(key));
+        assert_eq!(reopened.key(object(), 2).unwrap(), Some(other));
+        assert_eq!(reopened.key(object(), 3).unwrap(), None);
+        let stranger = Keyring::new(kv, &MemberKeys::generate().unwrap()).unwrap();
+        assert!(stranger.key(object(), 1).is_err());
+    }
+
+    #[test]
+    fn the_newest_description_stays() {
+        let ring = Keyring::new(Arc::new(MemoryStore::new()), &MemberKeys::generate().unwrap()).unwrap();
+        let known = |version, name: &str| Known {
+            version: Version(version),
+            name: name.to_owned(),
+            kind: Kind::File,
+            size: 1,
+        };
+        ring.remember(object(), &known(2, "new")).unwrap();
+        ring.remember(object(), &known(1, "old")).unwrap();
+        assert_eq!(ring.known(object()).unwrap().unwrap().name, "new");
+    }
+}

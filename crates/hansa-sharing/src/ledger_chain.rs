@@ -1,0 +1,230 @@
+//! The chain as this node's own ledger has it: the production [`Chain`].
+//!
+//! Transactions go to the node's pool and count when the ledger finalises them. Nothing is resent: the pool gossips.
+
+use std::{sync::Arc, time::Duration};
+
+use alloy_consensus::TxEip1559;
+use alloy_primitives::{Address, B256, Bytes, TxKind};
+use async_trait::async_trait;
+use hansa_contracts::explain_revert;
+use hansa_envelope::MemberKeys;
+use hansa_ledger::{
+    BlockRef, CallOutcome, CallRequest, Estimate, FinalisedBlock, Ledger, LedgerError, LogFilter,
+    TransactionReceipt,
+};
+use hansa_types::Member;
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::timeout,
+};
+
+use crate::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter};
+
+/// How long a transaction may take to become final.
+const FINAL_SECONDS_MAX: u64 = 60;
+/// Gas that a transaction may use, EIP-7825.
+const GAS_MAX: u64 = 16_777_216;
+/// Logs read from the ledger at once.
+const LOGS_MAX: usize = 1_000_000;
+
+/// A ledger with the account that acts on it. Cloning is cheap.
+#[derive(Clone)]
+pub struct LedgerChain {
+    ledger: Ledger,
+    keys: Arc<MemberKeys>,
+    /// Held from choosing a nonce to the pool's acceptance, so that concurrent transactions get different ones.
+    sending: Arc<tokio::sync::Mutex<()>>,
+}
+
+fn unavailable(error: impl std::fmt::Display) -> ChainError {
+    ChainError::Unavailable(error.to_string())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ChainError> + Send + 'static,
+) -> Result<T, ChainError> {
+    tokio::task::spawn_blocking(work).await.map_err(unavailable)?
+}
+
+fn output(outcome: CallOutcome) -> Result<Bytes, ChainError> {
+    match outcome {
+        CallOutcome::Success { output, .. } => Ok(output),
+        CallOutcome::Revert { output, .. } => {
+            Err(ChainError::Reverted { explanation: explain_revert(&output), data: output })
+        }
+        CallOutcome::Halt { reason, .. } => Err(ChainError::Reverted {
+            explanation: format!("the call failed: {reason}"),
+            data: Bytes::new(),
+        }),
+    }
+}
+
+impl LedgerChain {
+    /// The chain of `ledger`, with transactions from the account in `keys`.
+    pub fn new(ledger: Ledger, keys: MemberKeys) -> Self {
+        Self { ledger, keys: Arc::new(keys), sending: Arc::default() }
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn request(&self, to: Address, input: Bytes) -> CallRequest {
+        CallRequest { from: self.keys.account(), to: Some(to), data: input, ..CallRequest::default() }
+    }
+
+    /// Gas with room for state that changes until the transaction's turn.
+    fn gas(&self, to: Address, input: &Bytes) -> Result<u64, ChainError> {
+        match self.ledger.estimate(BlockRef::Head, self.request(to, input.clone())).map_err(unavailable)? {
+            Estimate::Gas(gas) => {
+                Ok(gas.saturating_mul(5).saturating_div(4).saturating_add(60_000).min(GAS_MAX))
+            }
+            Estimate::Failed(outcome) => {
+                output(outcome).and(Err(unavailable("an estimate failed without a reason")))
+            }
+        }
+    }
+
+    fn send(&self, to: Address, input: Bytes, gas_limit: u64) -> Result<B256, ChainError> {
+        let account = self.keys.account();
+        let pool = self.ledger.pool();
+        let final_nonce = self.ledger.account(BlockRef::Head, account).map_err(unavailable)?.nonce;
+        let transaction = TxEip1559 {
+            chain_id: self.ledger.chain_id(),
+            nonce: pool.next_nonce(account).unwrap_or(0).max(final_nonce),
+            gas_limit,
+            to: TxKind::Call(to),
+            input,
+            ..TxEip1559::default()
+        };
+        let signed = self.keys.sign_transaction(transaction).map_err(unavailable)?;
+        pool.add(signed).map_err(|e| ChainError::Refused(e.to_string()))
+    }
+
+    async fn finality(
+        &self,
+        transaction: B256,
+        mut blocks: Receiver<Arc<FinalisedBlock>>,
+    ) -> Result<TransactionReceipt, ChainError> {
+        loop {
+            match blocks.recv().await {
+                Ok(block) => {
+                    if let Some(receipt) = block.receipts.iter().find(|r| r.transaction_hash == transaction) {
+                        return Ok(receipt.clone());
+                    }
+                }
+                Err(RecvError::Lagged(_)) => {
+                    if let Some(receipt) = self.ledger.receipt(transaction).map_err(unavailable)? {
+                        return Ok(receipt);
+                    }
+                }
+                Err(RecvError::Closed) => return Err(unavailable("the ledger has stopped")),
+            }
+        }
+    }
+
+    /// Why a transaction failed although its estimate did not: the same call on the state before its block, in words.
+    fn explain(&self, receipt: &TransactionReceipt, to: Address, input: Bytes) -> ChainError {
+        let before = BlockRef::Number(receipt.block_number.saturating_sub(1));
+        match self.ledger.call(before, self.request(to, input)).map(output) {
+            Ok(Err(refusal)) => refusal,
+            _ => ChainError::Reverted {
+                data: Bytes::new(),
+                explanation: "the transaction failed: another one of the same block was faster; try again"
+                    .to_owned(),
+            },
+        }
+    }
+
+    fn next_logs(&self, filter: &LogFilter) -> Result<Vec<Event>, ChainError> {
+        let logs = match self.ledger.logs(filter) {
+            Err(LedgerError::TooManyLogs { .. }) if filter.from < filter.to => return self.halves(filter),
+            other => other.map_err(unavailable)?,
+        };
+        Ok(logs
+            .into_iter()
+            .map(|located| Event {
+                log: located.log,
+                block: located.block_number,
+                timestamp: located.timestamp,
+                transaction: located.transaction_hash,
+            })
+            .collect())
+    }
+
+    fn halves(&self, filter: &LogFilter) -> Result<Vec<Event>, ChainError> {
+        let to = filter.to.min(self.ledger.head().number());
+        let middle = filter.from.midpoint(to);
+        let mut events = self.next_logs(&LogFilter { to: middle, ..filter.clone() })?;
+        events.extend(self.next_logs(&LogFilter { from: middle.saturating_add(1), to, ..filter.clone() })?);
+        Ok(events)
+    }
+}
+
+#[async_trait]
+impl Chain for LedgerChain {
+    fn chain_id(&self) -> u64 {
+        self.ledger.chain_id()
+    }
+
+    async fn head(&self) -> Result<ChainHead, ChainError> {
+        let head = self.ledger.head();
+        Ok(ChainHead { number: head.number(), timestamp: head.header().timestamp })
+    }
+
+    async fn reached(&self, height: u64) -> Result<ChainHead, ChainError> {
+        let mut blocks = self.ledger.subscribe();
+        loop {
+            let head = self.head().await?;
+            if head.number >= height {
+                return Ok(head);
+            }
+            if matches!(blocks.recv().await, Err(RecvError::Closed)) {
+                return Err(unavailable("the ledger has stopped"));
+            }
+        }
+    }
+
+    async fn members(&self) -> Result<Arc<Vec<Member>>, ChainError> {
+        Ok(self.ledger.members())
+    }
+
+    async fn call(&self, to: Address, input: Bytes) -> Result<Bytes, ChainError> {
+        let (ledger, request) = (self.ledger.clone(), self.request(to, input));
+        blocking(move || output(ledger.call(BlockRef::Head, request).map_err(unavailable)?)).await
+    }
+
+    async fn submit(&self, to: Address, input: Bytes) -> Result<ChainReceipt, ChainError> {
+        let blocks = self.ledger.subscribe();
+        let (this, data) = (self.clone(), input.clone());
+        let gas = blocking(move || this.gas(to, &data)).await?;
+        let transaction = {
+            let _turn = self.sending.lock().await;
+            let (this, data) = (self.clone(), input.clone());
+            blocking(move || this.send(to, data, gas)).await?
+        };
+        let waited =
+            timeout(Duration::from_secs(FINAL_SECONDS_MAX), self.finality(transaction, blocks)).await;
+        let receipt =
+            waited.map_err(|_| ChainError::NotFinal { transaction, seconds: FINAL_SECONDS_MAX })??;
+        if !receipt.receipt.status() {
+            let this = self.clone();
+            return Err(blocking(move || Ok(this.explain(&receipt, to, input))).await?);
+        }
+        Ok(ChainReceipt {
+            transaction,
+            block: receipt.block_number,
+            timestamp: receipt.timestamp,
+            logs: receipt.receipt.logs().to_vec(),
+        })
+    }
+
+    async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError> {
+        let EventFilter { from, to, addresses, topics } = filter;
+        let filter = LogFilter { from, to, addresses, topics, limit: LOGS_MAX };
+        let this = self.clone();
+        blocking(move || this.next_logs(&filter)).await
+    }
+}

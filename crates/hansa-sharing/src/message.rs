@@ -1,0 +1,134 @@
+//! What members' nodes ask one another, besides blocks: dag-cbor, at most 64 KiB, one request and one answer.
+//!
+//! The swarm has authenticated the asking node by its network key before a request arrives here. Nothing in a request is
+//! believed: keys are released by what the chain says.
+
+use bytes::Bytes;
+use cid::Cid;
+use hansa_types::{ObjectId, Version};
+use serde::{Deserialize, Serialize};
+
+/// Longest message in bytes.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Most CIDs in a report, so that it fits a message.
+pub(crate) const REPORTED_CIDS_MAX: usize = 500;
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// Release the audience key of a version's epoch.
+    Key {
+        /// The object; its owner is who is asked.
+        object: ObjectId,
+        /// The version.
+        version: Version,
+        /// The opening on the chain, `None` when there is none.
+        opening: Option<u64>,
+        /// The finalised height at which the asking node saw it.
+        height: u64,
+    },
+    /// Do you hold all of what is below this root?
+    Holds {
+        /// The root block.
+        root: Cid,
+    },
+    /// Read all of what is below this root from your disk and compare it with its digests.
+    Check {
+        /// The root block.
+        root: Cid,
+    },
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum Answer {
+    /// The audience key, wrapped to the asking member's registered key.
+    Released {
+        /// The epoch.
+        epoch: u32,
+        /// [`hansa_envelope::wrap_kek`].
+        wrapped: Bytes,
+    },
+    /// No key.
+    Refused {
+        /// A [`hansa_contracts::RefusalReason`].
+        reason: u8,
+    },
+    /// Whether everything is held.
+    Holds {
+        /// It is.
+        whole: bool,
+    },
+    /// What a check found.
+    Checked {
+        /// Blocks read.
+        blocks: u64,
+        /// Bytes read.
+        bytes: u64,
+        /// At most 500 damaged blocks.
+        damaged: Vec<Cid>,
+        /// At most 500 missing blocks.
+        missing: Vec<Cid>,
+    },
+    /// The node could not answer; ask again later.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Encodes a message; an answer that cannot be encoded is empty and refused by [`decode`].
+pub(crate) fn encode<T: Serialize>(message: &T) -> Bytes {
+    serde_ipld_dagcbor::to_vec(message).unwrap_or_default().into()
+}
+
+/// Decodes a message; `None` when it is too long or malformed.
+pub(crate) fn decode<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Option<T> {
+    (bytes.len() <= MESSAGE_BYTES_MAX).then(|| serde_ipld_dagcbor::from_slice(bytes).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use hansa_envelope::root_cid;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        alloy_primitives::hex::encode(bytes)
+    }
+
+    #[test]
+    fn encodings_are_pinned() {
+        let request = Request::Key {
+            object: "1/42".parse().unwrap(),
+            version: Version(3),
+            opening: Some(7),
+            height: 1000,
+        };
+        assert_eq!(hex(&encode(&request)), "PIN1");
+        assert_eq!(decode::<Request>(&encode(&request)), Some(request));
+        let answer = Answer::Refused { reason: 4 };
+        assert_eq!(hex(&encode(&answer)), "PIN2");
+        let check = Request::Check { root: root_cid(alloy_primitives::B256::ZERO) };
+        assert_eq!(decode::<Request>(&encode(&check)), Some(check));
+    }
+
+    #[test]
+    fn the_longest_report_fits() {
+        let cids = vec![root_cid(alloy_primitives::B256::ZERO); REPORTED_CIDS_MAX];
+        let report =
+            Answer::Checked { blocks: u64::MAX, bytes: u64::MAX, damaged: cids.clone(), missing: cids };
+        assert!(encode(&report).len() <= MESSAGE_BYTES_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode::<Request>(&bytes);
+            let _ = decode::<Answer>(&bytes);
+        }
+    }
+}

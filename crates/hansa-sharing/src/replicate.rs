@@ -1,0 +1,320 @@
+//! Keeps the replicas that the chain allocates to this node (E6 in part, issue 3: at least two other members).
+//!
+//! One task follows finalised `VersionRecorded` events, and fetches and pins every version that is allocated here. What
+//! is left to do and how far the chain was read are durable, so that a restart goes on where it stopped; a change of
+//! membership has everything read again. A root that nobody serves (a record made without the swarm) costs little: first
+//! attempts go before repeated ones, and those wait longer each time.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap},
+    time::Duration,
+};
+
+use alloy_primitives::{B256, keccak256};
+use alloy_sol_types::SolEvent;
+use cid::Cid;
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use hansa_contracts::{ContractEvent, abi};
+use hansa_envelope::root_cid;
+use hansa_kv::{Batch, KeyRange, KvStore, Order};
+use hansa_types::{DcId, Member, MemberStatus, ObjectId, Version};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{EventFilter, Sharing, SharingError, allocate, keyring::SPACE, sharing::Inner};
+
+/// Versions fetched at the same time.
+const FETCHES_MAX: usize = 6;
+/// Of those, repeated attempts.
+const RETRIES_MAX: usize = 2;
+/// Versions remembered in memory; what is beyond waits on the disk.
+const WAITING_MAX: usize = 8192;
+/// Blocks of the chain read at once.
+const BLOCKS_MAX: u64 = 200;
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+const HELD: u8 = b'h';
+const PENDING: u8 = b'p';
+const SCANNED: &[u8] = b"scanned";
+
+/// A version that is to be kept here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Task {
+    object: (u32, u64),
+    version: u32,
+    root: B256,
+}
+
+/// Under which label a version's root is pinned: `hansa/OWNER/NUMBER/VERSION`.
+pub(crate) fn label(object: ObjectId, version: Version) -> String {
+    format!("hansa/{object}/{version}")
+}
+
+/// The version that a pin's label names.
+pub(crate) fn parse_label(label: &str) -> Option<(ObjectId, Version)> {
+    let (object, version) = label.strip_prefix("hansa/")?.rsplit_once('/')?;
+    Some((object.parse().ok()?, Version(version.parse().ok()?)))
+}
+
+fn held_key(root: Cid) -> Vec<u8> {
+    let mut key = vec![HELD];
+    key.extend(root.hash().digest());
+    key
+}
+
+/// Notes that everything below `root` has been stored here. Durable when it returns.
+pub(crate) fn mark_held(kv: &dyn KvStore, root: Cid) -> Result<(), SharingError> {
+    let mut batch = Batch::new();
+    batch.put(SPACE, held_key(root), Vec::new());
+    Ok(kv.write(batch)?)
+}
+
+/// Whether everything below `root` has been stored here. Damage since then is for a check to find.
+pub(crate) fn holds(kv: &dyn KvStore, root: Cid) -> Result<bool, SharingError> {
+    Ok(kv.get(SPACE, &held_key(root))?.is_some())
+}
+
+impl Task {
+    fn key(&self) -> Vec<u8> {
+        let mut key = vec![PENDING];
+        key.extend(self.object.0.to_be_bytes());
+        key.extend(self.object.1.to_be_bytes());
+        key.extend(self.version.to_be_bytes());
+        key
+    }
+
+    fn read(key: &[u8], root: &[u8]) -> Option<Self> {
+        let (_, rest) = key.split_first()?;
+        let (owner, rest) = rest.split_first_chunk::<4>()?;
+        let (number, rest) = rest.split_first_chunk::<8>()?;
+        let object = (u32::from_be_bytes(*owner), u64::from_be_bytes(*number));
+        let version = u32::from_be_bytes(rest.try_into().ok()?);
+        Some(Self { object, version, root: B256::try_from(root).ok()? })
+    }
+
+    fn object(&self) -> Option<ObjectId> {
+        Some(ObjectId { owner: DcId::new(self.object.0)?, number: self.object.1 })
+    }
+}
+
+/// Follows the chain for ever; errors are logged and tried again.
+pub(crate) async fn run(sharing: Sharing) {
+    let mut pause = BACKOFF_MIN;
+    loop {
+        let started = Instant::now();
+        match follow(&sharing.0).await {
+            Err(SharingError::NotMember) => tracing::debug!("not a member yet: no replicas to keep"),
+            Err(error) => tracing::warn!(%error, "replication was interrupted"),
+            Ok(()) => {}
+        }
+        pause = if started.elapsed() > BACKOFF_MAX {
+            BACKOFF_MIN
+        } else {
+            pause.saturating_mul(2).min(BACKOFF_MAX / 12)
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// What is to be fetched, in memory.
+#[derive(Default)]
+struct Queue {
+    /// Never tried; the newest first.
+    fresh: Vec<Task>,
+    /// Tried before, by the time of the next attempt.
+    later: BinaryHeap<Reverse<(Instant, u32, Task)>>,
+    /// How often each waiting or running version was tried.
+    known: HashMap<Task, u32>,
+}
+
+impl Queue {
+    fn add(&mut self, task: Task) {
+        if self.known.len() < WAITING_MAX && !self.known.contains_key(&task) {
+            self.known.insert(task, 0);
+            self.fresh.push(task);
+        }
+    }
+
+    fn next(&mut self, retrying: usize) -> Option<(Task, u32)> {
+        if let Some(task) = self.fresh.pop() {
+            return Some((task, 0));
+        }
+        let Reverse((at, ..)) = self.later.peek()?;
+        if retrying >= RETRIES_MAX || *at > Instant::now() {
+            return None;
+        }
+        self.later.pop().map(|Reverse((_, tries, task))| (task, tries))
+    }
+
+    fn failed(&mut self, task: Task, tries: u32) {
+        let pause = BACKOFF_MIN.saturating_mul(1_u32.checked_shl(tries).unwrap_or(u32::MAX)).min(BACKOFF_MAX);
+        let at = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
+        self.later.push(Reverse((at, tries.saturating_add(1), task)));
+    }
+
+    fn due(&self) -> Instant {
+        let far = || Instant::now().checked_add(BACKOFF_MAX).unwrap_or_else(Instant::now);
+        self.later.peek().map_or_else(far, |Reverse((at, ..))| (*at).max(Instant::now()))
+    }
+}
+
+type Fetch = BoxFuture<'static, (Task, u32, Result<(), SharingError>)>;
+
+async fn follow(inner: &std::sync::Arc<Inner>) -> Result<(), SharingError> {
+    let me = inner.contracts.me().await?.dc_id;
+    let mut queue = Queue::default();
+    refill(inner, &mut queue)?;
+    let mut fetches = FuturesUnordered::<Fetch>::new();
+    let mut retrying = 0_usize;
+    loop {
+        while fetches.len() < FETCHES_MAX
+            && let Some((task, tries)) = queue.next(retrying)
+        {
+            retrying = retrying.saturating_add(usize::from(tries > 0));
+            let inner = std::sync::Arc::clone(inner);
+            fetches.push(Box::pin(async move { (task, tries, fetch(&inner, task).await) }));
+        }
+        let next = scanned(inner)?.0;
+        tokio::select! {
+            head = inner.contracts.chain.reached(next) => scan(inner, me, next, head?.number, &mut queue).await?,
+            Some((task, tries, outcome)) = fetches.next() => {
+                retrying = retrying.saturating_sub(usize::from(tries > 0));
+                match outcome {
+                    Ok(()) => { queue.known.remove(&task); }
+                    Err(error) => {
+                        tracing::debug!(?task, tries, %error, "a replica could not be fetched yet");
+                        queue.failed(task, tries);
+                    }
+                }
+                if queue.fresh.is_empty() && queue.known.len() < WAITING_MAX / 2 {
+                    refill(inner, &mut queue)?;
+                }
+            }
+            () = sleep_until(queue.due()), if !queue.later.is_empty() && retrying < RETRIES_MAX => {}
+        }
+    }
+}
+
+/// Fetches, pins and notes one version.
+async fn fetch(inner: &Inner, task: Task) -> Result<(), SharingError> {
+    let Some(object) = task.object() else { return done(inner, task) };
+    let root = root_cid(task.root);
+    // Pinned first: nothing that has arrived is collected before the rest is here.
+    inner.store.pin(&root, &label(object, Version(task.version)))?;
+    let (_, hold) = inner.fetch(object, root).await?;
+    mark_held(&*inner.kv, root)?;
+    drop(hold);
+    tracing::info!(%object, version = task.version, %root, "keeping a replica");
+    done(inner, task)
+}
+
+fn done(inner: &Inner, task: Task) -> Result<(), SharingError> {
+    let mut batch = Batch::new();
+    batch.remove(SPACE, task.key());
+    Ok(inner.kv.write(batch)?)
+}
+
+/// Takes what is pending on the disk into memory, as far as there is room.
+fn refill(inner: &Inner, queue: &mut Queue) -> Result<(), SharingError> {
+    let mut range = KeyRange::prefix(&[PENDING]);
+    while queue.known.len() < WAITING_MAX {
+        let page = inner.kv.scan(SPACE, range.clone(), Order::Descending, 1024)?;
+        page.iter().filter_map(|(key, root)| Task::read(key, root)).for_each(|task| queue.add(task));
+        match page.last() {
+            Some((last, _)) if page.len() == 1024 => range = KeyRange::between(&[PENDING], last),
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+/// The next height to read, and the membership with which the heights before were read.
+fn scanned(inner: &Inner) -> Result<(u64, B256), SharingError> {
+    let value = inner.kv.get(SPACE, SCANNED)?.unwrap_or_default();
+    Ok(value
+        .split_first_chunk::<8>()
+        .and_then(|(next, members)| Some((u64::from_be_bytes(*next), B256::try_from(members).ok()?)))
+        .unwrap_or_default())
+}
+
+fn fingerprint(members: &[Member]) -> B256 {
+    let active = members.iter().filter(|member| member.status == MemberStatus::Active);
+    let ids: Vec<u8> = active.flat_map(|member| member.dc_id.value().to_be_bytes()).collect();
+    keccak256(ids)
+}
+
+async fn scan(inner: &Inner, me: DcId, next: u64, head: u64, queue: &mut Queue) -> Result<(), SharingError> {
+    let members = inner.contracts.chain.members().await?;
+    let membership = fingerprint(&members);
+    // Other members, other allocation: from the beginning again.
+    let from = if scanned(inner)?.1 == membership { next } else { 0 };
+    let to = head.min(from.saturating_add(BLOCKS_MAX));
+    let topics = [vec![abi::DataStore::VersionRecorded::SIGNATURE_HASH], vec![], vec![], vec![]];
+    let filter = EventFilter { from, to, addresses: Vec::new(), topics };
+    let mut batch = Batch::new();
+    let mut allocations = BTreeMap::new();
+    for event in inner.contracts.chain.events(filter).await? {
+        let Some(ContractEvent::VersionRecorded(record)) = ContractEvent::decode(&event.log) else {
+            continue;
+        };
+        let task = Task { object: (record.owner, record.number), version: record.version, root: record.root };
+        let Some(object) = task.object() else { continue };
+        let here =
+            *allocations.entry(task.object).or_insert_with(|| allocate(object, &members).contains(&me));
+        if here && !holds(&*inner.kv, root_cid(task.root))? {
+            batch.put(SPACE, task.key(), task.root.to_vec());
+            queue.add(task);
+        }
+    }
+    let mut progress = to.saturating_add(1).to_be_bytes().to_vec();
+    progress.extend(membership);
+    batch.put(SPACE, SCANNED, progress);
+    // Losing the last heights to a crash only means reading them again.
+    Ok(inner.kv.write_buffered(batch)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(number: u64) -> Task {
+        Task { object: (1, number), version: 2, root: B256::repeat_byte(3) }
+    }
+
+    #[test]
+    fn labels_and_stored_tasks_round_trip() {
+        let object: ObjectId = "1/42".parse().unwrap();
+        assert_eq!(label(object, Version(3)), "hansa/1/42/3");
+        assert_eq!(parse_label("hansa/1/42/3"), Some((object, Version(3))));
+        for other in ["", "hansa/", "hansa/1/42", "mine/1/42/3", "hansa/1/42/x", "hansa/0/42/1"] {
+            assert_eq!(parse_label(other), None, "{other}");
+        }
+        let key = task(42).key();
+        assert_eq!(alloy_primitives::hex::encode(&key), "7000000001000000000000002a00000002");
+        assert_eq!(Task::read(&key, &[3; 32]), Some(task(42)));
+        assert_eq!(Task::read(&key[..9], &[3; 32]), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fresh_versions_go_first_and_failures_wait_longer_each_time() {
+        let mut queue = Queue::default();
+        queue.add(task(1));
+        queue.add(task(2));
+        queue.add(task(2));
+        assert_eq!(queue.next(0), Some((task(2), 0)));
+        queue.failed(task(2), 0);
+        assert_eq!(queue.next(0), Some((task(1), 0)));
+        assert_eq!(queue.next(0), None);
+        tokio::time::advance(BACKOFF_MIN).await;
+        queue.add(task(3));
+        assert_eq!(queue.next(0), Some((task(3), 0)), "before the repeated one");
+        assert_eq!(queue.next(RETRIES_MAX), None);
+        assert_eq!(queue.next(0), Some((task(2), 1)));
+        queue.failed(task(2), 1);
+        tokio::time::advance(BACKOFF_MIN).await;
+        assert_eq!(queue.next(0), None);
+        tokio::time::advance(BACKOFF_MIN).await;
+        assert_eq!(queue.next(0), Some((task(2), 2)));
+    }
+}

@@ -1,0 +1,143 @@
+//! The service's parts and what its operations have in common.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use cid::Cid;
+use hansa_content::BlockStore;
+use hansa_envelope::{MemberKeys, root_cid};
+use hansa_kv::KvStore;
+use hansa_types::{DcId, Member, MemberStatus, ObjectId, Version, api::Progress};
+use parking_lot::Mutex;
+use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
+
+use crate::{
+    Chain, SharingError, Swarm,
+    contracts::Contracts,
+    keyring::Keyring,
+    message::{Answer, Request, decode, encode},
+    replicate,
+};
+
+/// Takes progress reports. Calling it must cost little and never block.
+pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// How long a peer may take to say whether it holds something.
+const HOLDS_SECONDS_MAX: u64 = 5;
+
+/// What the service is made of.
+pub struct Parts {
+    /// The chain, for this member's account.
+    pub chain: Arc<dyn Chain>,
+    /// The swarm.
+    pub swarm: Arc<dyn Swarm>,
+    /// This member's keys.
+    pub keys: MemberKeys,
+    /// The store with [`crate::spaces`].
+    pub kv: Arc<dyn KvStore>,
+    /// The blocks.
+    pub store: BlockStore,
+}
+
+/// What members do with data. Cloning is cheap.
+#[derive(Clone)]
+pub struct Sharing(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) contracts: Contracts,
+    pub(crate) swarm: Arc<dyn Swarm>,
+    pub(crate) keyring: Keyring,
+    pub(crate) kv: Arc<dyn KvStore>,
+    pub(crate) store: BlockStore,
+    /// Numbers given to objects that are not recorded yet.
+    pub(crate) numbers: tokio::sync::Mutex<u64>,
+    /// One writer for each object, so that this node does not compete with itself.
+    writers: Mutex<HashMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Sharing {
+    /// Assembles the service. Starts nothing.
+    ///
+    /// # Errors
+    /// Only when the cryptographic library fails.
+    pub fn new(parts: Parts) -> Result<Self, SharingError> {
+        let Parts { chain, swarm, keys, kv, store } = parts;
+        let keyring = Keyring::new(Arc::clone(&kv), &keys)?;
+        let contracts = Contracts { chain, keys: Arc::new(keys) };
+        Ok(Self(Arc::new(Inner {
+            contracts,
+            swarm,
+            keyring,
+            kv,
+            store,
+            numbers: tokio::sync::Mutex::new(0),
+            writers: Mutex::default(),
+        })))
+    }
+
+    /// Starts keeping the replicas that the chain allocates to this node. The task ends when it is aborted.
+    pub fn start_replication(&self) -> JoinHandle<()> {
+        tokio::spawn(replicate::run(self.clone()))
+    }
+
+    /// The members whose nodes say that they hold all blocks of a version, in the order of their `dcId`.
+    ///
+    /// # Errors
+    /// When the object or version does not exist, or the ledger cannot be read.
+    pub async fn replicas(&self, object: ObjectId, version: Version) -> Result<Vec<DcId>, SharingError> {
+        let record = self.0.contracts.record(object, Some(version)).await?;
+        self.0.holders(root_cid(record.root)).await
+    }
+}
+
+impl Inner {
+    /// Waits for this node's other changes to the object.
+    pub(crate) async fn writing(&self, object: ObjectId) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut writers = self.writers.lock();
+            writers.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(writers.entry(object).or_default())
+        };
+        lock.lock_owned().await
+    }
+
+    /// This member, which must own the object.
+    pub(crate) async fn owner(&self, object: ObjectId) -> Result<Member, SharingError> {
+        let me = self.contracts.me().await?;
+        if me.dc_id == object.owner { Ok(me) } else { Err(SharingError::NotOwner(object)) }
+    }
+
+    /// Runs blocking work of this crate off the executor.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        work: impl FnOnce() -> Result<T, SharingError> + Send + 'static,
+    ) -> Result<T, SharingError> {
+        tokio::task::spawn_blocking(work).await.map_err(|_| SharingError::Worker)?
+    }
+
+    /// The active members that hold everything below `root`; those that do not answer in time do not count.
+    pub(crate) async fn holders(&self, root: Cid) -> Result<Vec<DcId>, SharingError> {
+        let me = self.contracts.me().await?.dc_id;
+        let members = self.contracts.chain.members().await?;
+        let asked =
+            members.iter().filter(|member| member.status == MemberStatus::Active).map(|member| async move {
+                let whole = if member.dc_id == me {
+                    self.holds(root).await.unwrap_or(false)
+                } else {
+                    self.peer_holds(member, root).await
+                };
+                whole.then_some(member.dc_id)
+            });
+        Ok(futures::future::join_all(asked).await.into_iter().flatten().collect())
+    }
+
+    pub(crate) async fn peer_holds(&self, member: &Member, root: Cid) -> bool {
+        let asked = self.swarm.ask(member.card.network_key, encode(&Request::Holds { root }));
+        let answer = tokio::time::timeout(Duration::from_secs(HOLDS_SECONDS_MAX), asked).await;
+        matches!(answer, Ok(Ok(bytes)) if decode(&bytes) == Some(Answer::Holds { whole: true }))
+    }
+
+    /// Whether this node keeps everything below `root`.
+    pub(crate) async fn holds(&self, root: Cid) -> Result<bool, SharingError> {
+        let kv = Arc::clone(&self.kv);
+        Self::blocking(move || replicate::holds(&*kv, root)).await
+    }
+}

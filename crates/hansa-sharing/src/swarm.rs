@@ -1,0 +1,48 @@
+//! The private swarm as this crate needs it, and its production implementation.
+//!
+//! Peers are named by their registered network key. Fetched blocks are verified by whoever fetches them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cid::Cid;
+use hansa_content::Hold;
+use hansa_types::NetworkKey;
+
+/// Told (blocks, bytes) fetched so far.
+pub type FetchSink = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// Why the swarm did not deliver.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SwarmFault {
+    /// No connection to that member, or it went away.
+    #[error("the member's node cannot be reached")]
+    Unreachable,
+    /// Nobody asked has the block.
+    #[error("no connected member has block {0}")]
+    NotFound(Cid),
+    /// The own node failed.
+    #[error("the swarm node failed: {0}")]
+    Failed(String),
+}
+
+/// The swarm.
+#[async_trait]
+pub trait Swarm: Send + Sync + 'static {
+    /// Fetches what is not here of everything below `root`; durable when it returns. The hold keeps it from garbage
+    /// collection until it is pinned or no longer needed.
+    async fn fetch_dag(&self, root: Cid, progress: FetchSink) -> Result<Arc<Hold>, SwarmFault>;
+
+    /// Fetches one block, from here or from anybody.
+    async fn fetch(&self, cid: Cid) -> Result<Bytes, SwarmFault>;
+
+    /// Fetches one block from one peer, verified, without storing it.
+    async fn fetch_from(&self, peer: NetworkKey, cid: Cid) -> Result<Bytes, SwarmFault>;
+
+    /// Asks a peer's [`crate::Responder`].
+    async fn ask(&self, peer: NetworkKey, request: Bytes) -> Result<Bytes, SwarmFault>;
+
+    /// Announces a root to nodes that look for it outside this protocol.
+    async fn announce(&self, root: Cid);
+}
