@@ -70,7 +70,9 @@ contract Governance is IGovernance {
         uint32 dcId = _caller();
         Entry storage entry = _ballots[id];
         if (entry.state == BallotState.None) revert GovernanceBallotUnknown(id);
-        if (entry.state != BallotState.Open || block.timestamp > entry.deadline) revert GovernanceBallotClosed(id);
+        if (entry.state != BallotState.Open || block.timestamp > entry.deadline) {
+            revert GovernanceBallotClosed(id);
+        }
         if ((entry.electors >> dcId) & 1 == 0) revert GovernanceNotElector(id, dcId);
         if ((entry.voted >> dcId) & 1 == 1) revert GovernanceAlreadyVoted(id, dcId);
         entry.voted |= uint256(1) << dcId;

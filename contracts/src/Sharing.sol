@@ -93,9 +93,7 @@ contract Sharing is ISharing {
         _entries[key] = entry;
         bool deposited = g.wrappedKey.length != 0;
         _deposits[key] = deposited ? Blob.write(g.wrappedKey) : address(0);
-        emit Shared(
-            g.owner, g.number, g.grantee, g.expiresAt, g.maxOpenings, g.keyEpoch, deposited, signer
-        );
+        emit Shared(g.owner, g.number, g.grantee, g.expiresAt, g.maxOpenings, g.keyEpoch, deposited, signer);
     }
 
     /// @inheritdoc ISharing

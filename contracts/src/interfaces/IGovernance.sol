@@ -9,7 +9,12 @@ import {Ballot, BallotKind, Card, Standing} from "../lib/Types.sol";
 interface IGovernance {
     /// A ballot opened.
     event BallotOpened(
-        uint64 indexed id, BallotKind kind, uint32 indexed openedBy, uint32 subject, uint32 electorate, uint64 deadline
+        uint64 indexed id,
+        BallotKind kind,
+        uint32 indexed openedBy,
+        uint32 subject,
+        uint32 electorate,
+        uint64 deadline
     );
     /// A member voted; the tally includes the vote.
     event VoteCast(uint64 indexed id, uint32 indexed dcId, bool support, uint32 inFavour, uint32 against);

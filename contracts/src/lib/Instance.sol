@@ -10,7 +10,8 @@ library Instance {
 
     /// Creates the instance of `template` for a member. Its address follows from both and from who creates it.
     function create(address template, uint32 id) internal returns (address) {
-        return Clones.cloneDeterministicWithImmutableArgs(template, abi.encodePacked(id), bytes32(uint256(id)));
+        return
+            Clones.cloneDeterministicWithImmutableArgs(template, abi.encodePacked(id), bytes32(uint256(id)));
     }
 
     /// The member whose instance is running; 0 in the template itself.

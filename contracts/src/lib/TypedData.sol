@@ -1,15 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {
-    Grant,
-    KeyRelease,
-    Opening,
-    Record,
-    Refusal,
-    Revocation,
-    VisibilityChange
-} from "./Types.sol";
+import {Grant, KeyRelease, Opening, Record, Refusal, Revocation, VisibilityChange} from "./Types.sol";
 
 /// EIP-712 digests of everything a member signs. The domain is "Hansa", version "1", with the chain's id and the
 /// contract that runs this code.

@@ -69,3 +69,62 @@ fn read<E: SolEvent>(data: &LogData, wrap: fn(E) -> ContractEvent) -> Option<Con
     }
     E::decode_log_data(data).ok().map(wrap)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Bytes, address};
+
+    use super::*;
+
+    fn log<E: SolEvent>(address: Address, event: &E) -> Log {
+        Log { address, data: event.encode_log_data() }
+    }
+
+    fn recorded() -> abi::DataStore::VersionRecorded {
+        abi::DataStore::VersionRecorded {
+            owner: 2,
+            number: 42,
+            version: 3,
+            root: [1; 32].into(),
+            commitment: [2; 32].into(),
+            visibility: -1,
+            signer: address!("7E5F4552091A69125d5DfCb7b8C2659029395Bdf"),
+        }
+    }
+
+    #[test]
+    fn records_count_from_their_owners_store_only() {
+        let event = recorded();
+        let [own, other] = [2, 3].map(|id| data_store_of(DcId::new(id).unwrap()));
+        assert_eq!(
+            ContractEvent::decode(&log(own, &event)),
+            Some(ContractEvent::VersionRecorded(event.clone()))
+        );
+        for forger in [other, REGISTRY, GOVERNANCE, SHARING, crate::DATA_STORE_TEMPLATE, Address::ZERO] {
+            assert_eq!(ContractEvent::decode(&log(forger, &event)), None, "{forger}");
+        }
+        let nobody = abi::DataStore::VersionRecorded { owner: 0, ..event };
+        assert_eq!(ContractEvent::decode(&log(own, &nobody)), None);
+    }
+
+    #[test]
+    fn refusals_count_from_the_sharing_contract_only() {
+        let event =
+            abi::Sharing::Refused { owner: 1, number: 7, dcId: 3, version: 1, reason: 3, refusedBy: 0 };
+        assert_eq!(ContractEvent::decode(&log(SHARING, &event)), Some(ContractEvent::Refused(event.clone())));
+        assert_eq!(ContractEvent::decode(&log(GOVERNANCE, &event)), None);
+    }
+
+    #[test]
+    fn truncated_logs_are_no_events() {
+        let store = data_store_of(DcId::new(2).unwrap());
+        let whole = log(store, &recorded());
+        for end in 0..whole.data.data.len() {
+            let cut = Bytes::copy_from_slice(&whole.data.data[..end]);
+            let log = Log { address: store, data: LogData::new_unchecked(whole.data.topics().to_vec(), cut) };
+            assert_eq!(ContractEvent::decode(&log), None, "{end}");
+        }
+        let bare = Log { address: store, data: LogData::new_unchecked(vec![], whole.data.data.clone()) };
+        assert_eq!(ContractEvent::decode(&bare), None);
+    }
+}

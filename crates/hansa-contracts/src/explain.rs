@@ -277,3 +277,37 @@ fn field(name: &B256) -> String {
 fn unknown_member(dc_id: u32) -> String {
     format!("there is no member {dc_id}; `hansa member list` shows all")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{DataStore, Sharing};
+
+    #[test]
+    fn an_explanation_carries_the_errors_values() {
+        let taken = DataStore::DataStoreNumberTaken { number: 42 }.abi_encode();
+        assert!(explain_revert(&taken).contains("42"));
+        let mut name = B256::ZERO;
+        name[..10].copy_from_slice(b"wrappedKey");
+        let text = explain_revert(&Sharing::SharingFieldOutOfRange { field: name }.abi_encode());
+        assert!(text.contains("'wrappedKey'"), "{text}");
+        assert!(explain_revert(&Revert::from("no").abi_encode()).contains("no"));
+    }
+
+    #[test]
+    fn every_prefix_of_an_error_is_explained_without_panic() {
+        let whole = Sharing::SharingNonceOutOfOrder { nonce: 1, expected: 2 }.abi_encode();
+        for end in 0..=whole.len() {
+            assert!(!explain_revert(&whole[..end]).is_empty());
+        }
+    }
+
+    #[test]
+    fn reasons_round_trip() {
+        let reasons: Vec<_> = (0..=u8::MAX).filter_map(RefusalReason::from_code).collect();
+        assert_eq!(
+            reasons.iter().map(|reason| reason.code()).collect::<Vec<_>>(),
+            (1..=11).collect::<Vec<_>>()
+        );
+    }
+}

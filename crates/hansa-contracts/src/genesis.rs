@@ -101,3 +101,40 @@ fn instance_of(template: Address, member: DcId) -> Address {
     let salt = B256::left_padding_from(&id);
     REGISTRY.create2(salt, keccak256(&code))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{address, keccak256};
+    use alloy_sol_types::SolValue;
+    use hansa_types::DcId;
+
+    use super::*;
+
+    /// The same constants stand in `contracts/test/Vectors.t.sol`.
+    #[test]
+    fn instances_stand_where_the_registry_puts_them() {
+        let (first, fourth) = (DcId::new(1).unwrap(), DcId::new(4).unwrap());
+        let computed = [data_store_of(first), access_control_of(first), data_store_of(fourth)];
+        let pinned = [
+            address!("E6087d417694B209b445DAa7499A35791115442f"),
+            address!("7B62A9424C94451ad3f0c8dBBE78cE9ff1c94b10"),
+            address!("1Cc09036111bf411C154c4fbF471Dd87B6522209"),
+        ];
+        assert_eq!(computed, pinned);
+    }
+
+    #[test]
+    fn every_predeployed_contract_has_code() {
+        for (at, _) in API {
+            assert!(runtime_bytecode(at).is_some_and(|code| code.len() > 100), "{at}");
+        }
+        assert_eq!(runtime_bytecode(SYSTEM), None);
+    }
+
+    #[test]
+    fn the_registered_accounts_are_the_first_mapping() {
+        let account = address!("7E5F4552091A69125d5DfCb7b8C2659029395Bdf");
+        let slot = keccak256((account, U256::ZERO).abi_encode());
+        assert_eq!(registry_slot_of(account), U256::from_be_bytes(slot.0));
+    }
+}

@@ -88,3 +88,64 @@ pub fn card_from_abi(card: abi::Card) -> MemberCard {
         swarm_endpoint: card.swarmEndpoint,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, Bytes};
+    use alloy_sol_types::SolValue;
+
+    use super::*;
+
+    fn sample() -> Member {
+        Member {
+            dc_id: DcId::new(7).unwrap(),
+            card: MemberCard {
+                name: "Häfen Nord".into(),
+                cluster: ClusterId(3),
+                account: Address::repeat_byte(1),
+                network_key: NetworkKey([2; 32].into()),
+                encryption_key: Bytes::from(vec![3; 1216]),
+                consensus_endpoint: "10.0.0.1:9000".into(),
+                swarm_endpoint: "/ip4/10.0.0.1/tcp/4001".into(),
+            },
+            role: Role::Validator,
+            status: MemberStatus::Suspended,
+            data_store: Address::repeat_byte(4),
+            access_control: Address::repeat_byte(5),
+        }
+    }
+
+    fn on_chain(member: &Member) -> abi::Member {
+        abi::Member {
+            dcId: member.dc_id.value(),
+            card: card_from_types(&member.card),
+            role: 2,
+            status: 2,
+            dataStore: member.data_store,
+            accessControl: member.access_control,
+        }
+    }
+
+    #[test]
+    fn the_registrys_answer_becomes_members() {
+        let member = sample();
+        let answer = vec![on_chain(&member)].abi_encode();
+        assert_eq!(members_from_return(&answer), Ok(vec![member]));
+    }
+
+    #[test]
+    fn truncated_answers_and_unknown_numbers_are_refused() {
+        let answer = vec![on_chain(&sample())].abi_encode();
+        for end in (0..answer.len()).step_by(31) {
+            assert!(members_from_return(&answer[..end]).is_err(), "{end}");
+        }
+        let changed = |change: fn(&mut abi::Member)| {
+            let mut member = on_chain(&sample());
+            change(&mut member);
+            member_from_abi(member)
+        };
+        assert_eq!(changed(|m| m.dcId = 0), Err(MemberConversionError::DcId));
+        assert_eq!(changed(|m| m.role = 3), Err(MemberConversionError::Role(7, 3)));
+        assert_eq!(changed(|m| m.status = 0), Err(MemberConversionError::Status(7, 0)));
+    }
+}

@@ -34,3 +34,74 @@ pub fn signing_hash<M: Signable>(message: &M, chain_id: u64, contract: Address) 
     );
     message.eip712_signing_hash(&domain)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{B256, Bytes, U256, b256};
+    use hansa_types::DcId;
+
+    use super::{Signable, signing_hash};
+    use crate::{SHARING, abi, data_store_of};
+
+    const CHAIN_ID: u64 = 7700;
+
+    fn in_sharing<M: Signable>(message: M) -> B256 {
+        signing_hash(&message, CHAIN_ID, SHARING)
+    }
+
+    fn record() -> abi::Record {
+        abi::Record {
+            number: 42,
+            version: 1,
+            root: U256::from(0x11).into(),
+            commitment: U256::from(0x22).into(),
+            visibility: -1,
+            keyEpoch: 3,
+            sizeClass: 1 << 20,
+            createdAt: 1_800_000_000,
+            validUntil: 1_900_000_000,
+        }
+    }
+
+    /// The same constants stand in `contracts/test/Vectors.t.sol`, where the contracts accept signatures over them.
+    #[test]
+    fn digests_are_those_of_the_contracts() {
+        let (owner, number) = (1, 42);
+        let store = data_store_of(DcId::new(owner).unwrap());
+        let computed = [
+            signing_hash(&record(), CHAIN_ID, store),
+            in_sharing(abi::Grant {
+                owner,
+                number,
+                grantee: 2,
+                expiresAt: 1_900_000_000,
+                maxOpenings: 5,
+                keyEpoch: 3,
+                wrappedKey: Bytes::from_static(&[0xc0, 0xff, 0xee]),
+                nonce: 1,
+            }),
+            in_sharing(abi::Revocation { owner, number, grantee: 2, nonce: 2 }),
+            in_sharing(abi::VisibilityChange {
+                owner,
+                number,
+                visibility: -1,
+                keyEpoch: 3,
+                publishedKey: Bytes::from_static(&[0x0b, 0xad, 0xca, 0xfe]),
+                nonce: 1,
+            }),
+            in_sharing(abi::Opening { owner, number, version: 1, dcId: 2, nonce: 1 }),
+            in_sharing(abi::KeyRelease { openingId: 1 }),
+            in_sharing(abi::Refusal { owner, number, version: 1, dcId: 3, reason: 9, nonce: 1 }),
+        ];
+        let pinned = [
+            b256!("c1d8acfd2be5cf00aa3232cf00f0a19c8c7da50da3605306055f704cbc7f0234"),
+            b256!("514a0d9737731f2f22e498f2a7b5cbeee5d0cbbb70a47e3ff5b7212a8ac1d16b"),
+            b256!("57746666ccf2c89b235233f0f6662cc4b4a8cc36e9a927f97f01725e53cb66ce"),
+            b256!("4954e6896a6194afc7541fb6790a803d1412c57d63aaba8f5ef912ebb2c4122f"),
+            b256!("4099302ea3c144d87740d7ca4335acdf89dedba47e15d6dd7baaa9d2c7d86915"),
+            b256!("bf820097ca5f2e27d18f2f240e0c91dc17a9d6e8c092257ad88718d206ce5a0c"),
+            b256!("0cf16d17d685a901afa0c0df261d8f725fe6e4667d8ffb783508da2bfbdfb26f"),
+        ];
+        assert_eq!(computed.as_slice(), pinned.as_slice());
+    }
+}
