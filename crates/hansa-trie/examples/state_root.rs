@@ -11,6 +11,10 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 use hansa_kv::{Batch, FjallOptions, FjallStore, KvStore};
 use hansa_trie::{Account, AccountUpdate, INCOMPRESSIBLE, SPACES, StateStore, StateUpdate, TrieConfig};
 
+/// The allocator of the node.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const MEMBERS: u64 = 4;
 const SENDERS: u64 = 64;
 
@@ -22,14 +26,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = FjallOptions { incompressible: INCOMPRESSIBLE.to_vec(), ..FjallOptions::default() };
     let store = Arc::new(FjallStore::open(dir.path(), &SPACES, options)?);
     let state = StateStore::open(Arc::clone(&store) as Arc<dyn KvStore>, TrieConfig::default())?;
-    println!("transactions  root us/tx  stage us/tx  write us/tx  cpu us/tx  read us  rss MB  disk B/tx");
+    println!(
+        "transactions  root us/tx  stage us/tx  write us/tx  cpu us/tx  longest ms  read us  rss MB  disk B/tx"
+    );
     let mut done = 0;
     for part in 1..=5 {
-        let [mut root, mut stage, mut write] = [0f64; 3];
+        let [mut root, mut stage, mut write, mut longest] = [0f64; 4];
         let (begin, cpu) = (done, cpu_seconds()?);
         while done < transactions * part / 5 {
             let update = block(&state, done, per_block)?;
-            let at = Instant::now();
+            let begun = Instant::now();
+            let at = begun;
             let view = state.head().apply(&update)?;
             root += at.elapsed().as_secs_f64();
             let at = Instant::now();
@@ -40,6 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             store.write_buffered(batch)?;
             state.adopt(staged);
             write += at.elapsed().as_secs_f64();
+            longest = longest.max(begun.elapsed().as_secs_f64() * 1e3);
             done += per_block;
         }
         store.sync()?;
@@ -55,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let read = at.elapsed().as_secs_f64() * 1e6 / reads as f64;
         let disk = store.disk_bytes()? as f64 / done as f64;
         println!(
-            "{done:12}  {root:10.1}  {stage:11.1}  {write:11.1}  {cpu:9.1}  {read:7.2}  {:6.0}  {disk:9.0}",
+            "{done:12}  {root:10.1}  {stage:11.1}  {write:11.1}  {cpu:9.1}  {longest:10.1}  {read:7.2}  {:6.0}  {disk:9.0}",
             resident_megabytes()?
         );
     }

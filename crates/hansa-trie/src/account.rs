@@ -82,18 +82,21 @@ impl TrieValue for AccountLeaf {
         Some(Self { account: Account { nonce, balance, code_hash }, storage, born: 0 })
     }
 
+    fn is_settled(&self) -> bool {
+        matches!(self.storage, Child::Empty | Child::Stored(_))
+    }
+
     fn written(&self, key: &B256, flush: &mut Flush<'_>) -> Option<Self> {
-        match self.storage {
-            Child::Empty | Child::Stored(_) => None,
-            Child::Branch(_) | Child::Leaf(_) if self.born <= flush.stored => self.settled(flush.stored),
-            Child::Branch(_) | Child::Leaf(_) => {
-                Some(Self { account: self.account, storage: flush.tree(Some(key), &self.storage), born: 0 })
-            }
+        if self.is_settled() {
+            return None;
         }
+        let settled = self.settled(flush.stored);
+        let write = || Self { account: self.account, storage: flush.tree(Some(key), &self.storage), born: 0 };
+        Some(settled.unwrap_or_else(write))
     }
 
     fn settled(&self, version: u64) -> Option<Self> {
-        let is_due = matches!(self.storage, Child::Branch(_) | Child::Leaf(_)) && self.born <= version;
+        let is_due = !self.is_settled() && self.born <= version;
         let storage = || Child::stored(self.storage.root_hash());
         is_due.then(|| Self { account: self.account, storage: storage(), born: 0 })
     }

@@ -44,16 +44,22 @@ impl Flush<'_> {
 
     fn branch<V: TrieValue>(&mut self, owner: Option<&B256>, branch: &Arc<Branch<V>>) -> Child<V> {
         if branch.born > self.stored {
-            let mut children = Children::with_capacity(branch.children.len());
-            for (at, child) in branch.children.iter() {
-                children.push(at, self.child(owner, child));
-            }
-            let Branch { path, start, depth, born, reference, .. } = **branch;
-            let settled = Branch { path, start, depth, born, reference, children };
-            self.put(page::key(owner, &path, start), page::of_branch(&settled));
-            V::cache(self.caches).keep(reference.root_hash(), &Child::Branch(Arc::new(settled)));
+            let settled =
+                if branch.children.are_settled() { Arc::clone(branch) } else { self.settled(owner, branch) };
+            self.put(page::key(owner, &branch.path, branch.start), page::of_branch(&settled));
+            V::cache(self.caches).keep(branch.reference.root_hash(), &Child::Branch(settled));
         }
         Child::Stored(branch.reference)
+    }
+
+    /// The branch with all below it written.
+    fn settled<V: TrieValue>(&mut self, owner: Option<&B256>, branch: &Branch<V>) -> Arc<Branch<V>> {
+        let mut children = Children::with_capacity(branch.children.len());
+        for (at, child) in branch.children.iter() {
+            children.push(at, self.child(owner, child));
+        }
+        let Branch { path, start, depth, born, reference, .. } = *branch;
+        Arc::new(Branch { path, start, depth, born, reference, children })
     }
 
     fn child<V: TrieValue>(&mut self, owner: Option<&B256>, child: &Child<V>) -> Child<V> {

@@ -20,6 +20,10 @@ pub(crate) trait TrieValue: Clone + PartialEq + Send + Sync + Sized + 'static {
     fn put_page(&self, out: &mut Vec<u8>);
     /// Reads the form kept in a page.
     fn take_page(page: &mut &[u8]) -> Option<Self>;
+    /// Whether nothing that hangs below the value is in memory.
+    fn is_settled(&self) -> bool {
+        true
+    }
     /// Writes out what hangs below the value; gives the value that refers to it as stored, if that differs.
     fn written(&self, _key: &B256, _flush: &mut Flush<'_>) -> Option<Self> {
         None
@@ -162,6 +166,18 @@ impl<V> Children<V> {
 
     pub(crate) fn capacity(&self) -> usize {
         self.there.capacity()
+    }
+
+    /// Whether all that is below is named, or a leaf with nothing in memory below it.
+    pub(crate) fn are_settled(&self) -> bool
+    where
+        V: TrieValue,
+    {
+        self.there.iter().all(|child| match child {
+            Child::Empty | Child::Stored(_) => true,
+            Child::Branch(_) => false,
+            Child::Leaf(leaf) => leaf.value.is_settled(),
+        })
     }
 
     /// The only child; none if there are none or several.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use alloy_primitives::map::AddressMap;
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use parking_lot::{Mutex, RwLock};
 
@@ -106,7 +107,14 @@ pub(crate) struct View {
     pub(crate) root_hash: B256,
     pub(crate) made: Made,
     code: Option<Arc<CodeLayer>>,
+    recent: Recent,
 }
+
+/// Accounts that have been read, since whoever reads one slot of an account reads more.
+type Recent = Mutex<AddressMap<(B256, Option<AccountLeaf>)>>;
+
+/// How many accounts a view remembers.
+const RECENT_MAX: usize = 512;
 
 /// What has to be kept of the step from the parent to a view.
 #[derive(Default)]
@@ -137,6 +145,7 @@ impl StateView {
             root_hash,
             made: Made::default(),
             code: None,
+            recent: Recent::default(),
         }))
     }
 
@@ -150,7 +159,7 @@ impl StateView {
     /// # Errors
     /// [`TrieError::Store`], [`TrieError::Damaged`].
     pub fn account(&self, address: Address) -> Result<Option<Account>, TrieError> {
-        Ok(self.leaf(&keccak256(address))?.map(|leaf| leaf.account))
+        Ok(self.owner(address)?.1.map(|leaf| leaf.account))
     }
 
     /// The value of a storage slot; zero if it was never set or the account does not exist.
@@ -158,8 +167,7 @@ impl StateView {
     /// # Errors
     /// [`TrieError::Store`], [`TrieError::Damaged`].
     pub fn storage(&self, address: Address, slot: U256) -> Result<U256, TrieError> {
-        let owner = keccak256(address);
-        let Some(leaf) = self.leaf(&owner)? else { return Ok(U256::ZERO) };
+        let (owner, Some(leaf)) = self.owner(address)? else { return Ok(U256::ZERO) };
         let value = self.0.base.find(Some(&owner), &leaf.storage, &slot_key(slot))?;
         Ok(value.unwrap_or_default())
     }
@@ -226,8 +234,19 @@ impl StateView {
         })
     }
 
-    fn leaf(&self, key: &B256) -> Result<Option<AccountLeaf>, TrieError> {
-        self.0.base.find(None, &self.0.root, key)
+    /// The hash of an address and the leaf that is there.
+    fn owner(&self, address: Address) -> Result<(B256, Option<AccountLeaf>), TrieError> {
+        if let Some(found) = self.0.recent.lock().get(&address) {
+            return Ok(found.clone());
+        }
+        let key = keccak256(address);
+        let found = (key, self.0.base.find(None, &self.0.root, &key)?);
+        let mut recent = self.0.recent.lock();
+        if recent.len() >= RECENT_MAX {
+            recent.clear();
+        }
+        recent.insert(address, found.clone());
+        Ok(found)
     }
 
     /// A child without what has to be kept of the step.
@@ -256,6 +275,7 @@ impl StateView {
             root,
             made,
             code: self.unstored_code(),
+            recent: Recent::default(),
         })
     }
 

@@ -1,16 +1,21 @@
 //! Whole states: branches of blocks, finality, readers, and a process that starts anew.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use alloy_primitives::keccak256;
+use alloy_primitives::{B256, U256, keccak256};
 use alloy_trie::EMPTY_ROOT_HASH;
-use hansa_kv::{Batch, FjallOptions, FjallStore, KvStore, MemoryStore};
+use hansa_kv::{Batch, FjallOptions, FjallStore, KeyRange, KvStore, MemoryStore, Order};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, IteratorRandom};
 
 use super::{Model, a_slot, an_address, an_update, seeded};
-use crate::{Account, AccountUpdate, SPACES, StateStore, StateUpdate, StateView, TrieConfig, TrieError};
+use crate::account::AccountLeaf;
+use crate::node::{Child, TrieValue};
+use crate::{
+    Account, AccountUpdate, NODES, RECORDS, SPACES, StateStore, StateUpdate, StateView, TrieConfig, TrieError,
+};
 
 /// A block's state, with what it should be and the code that it or one before has deployed.
 #[derive(Clone)]
@@ -34,6 +39,64 @@ fn finalise(state: &StateStore, store: &dyn KvStore, view: &StateView) {
     store.write(batch).unwrap();
     state.adopt(staged);
     assert_eq!(state.head().root(), view.root());
+    check_pages(&state.head(), store);
+}
+
+/// Just after nodes were written, the store must hold them and no others.
+fn check_pages(head: &StateView, store: &dyn KvStore) {
+    let Child::Stored(_) = head.0.root else { return };
+    let mut reached = HashSet::new();
+    reach(head, None, &head.0.root, (&B256::ZERO, 0), &mut reached);
+    for (key, _) in store.scan(NODES, KeyRange::all(), Order::Ascending, usize::MAX).unwrap() {
+        assert!(reached.remove(&key), "a page was left behind");
+    }
+    assert!(reached.is_empty());
+}
+
+/// The keys of the pages of a trie, and of all tries below it.
+fn reach<V: TrieValue + Storage>(
+    view: &StateView,
+    owner: Option<&B256>,
+    node: &Child<V>,
+    (path, start): (&B256, usize),
+    reached: &mut HashSet<Vec<u8>>,
+) {
+    match node {
+        Child::Empty => {}
+        Child::Stored(reference) => {
+            reached.insert(crate::page::key(owner, path, start));
+            let loaded = view.0.base.load::<V>(owner, path, start, reference).unwrap();
+            reach(view, owner, &loaded, (path, start), reached);
+        }
+        Child::Leaf(leaf) => {
+            if let Some(storage) = leaf.value.storage() {
+                reach(view, Some(&leaf.key), storage, (&B256::ZERO, 0), reached);
+            }
+        }
+        Child::Branch(branch) => {
+            for (at, child) in branch.children.iter() {
+                let path = crate::key::extended(&branch.path, branch.depth, at);
+                reach(view, owner, child, (&path, branch.depth + 1), reached);
+            }
+        }
+    }
+}
+
+/// What hangs below a value.
+trait Storage {
+    fn storage(&self) -> Option<&Child<U256>>;
+}
+
+impl Storage for AccountLeaf {
+    fn storage(&self) -> Option<&Child<U256>> {
+        Some(&self.storage)
+    }
+}
+
+impl Storage for U256 {
+    fn storage(&self) -> Option<&Child<U256>> {
+        None
+    }
 }
 
 fn check_reads(node: &Node, random: &mut StdRng) {
@@ -179,15 +242,13 @@ fn a_changed_record_is_found_out_at_the_start() {
     }
     let root = state.head().root();
     drop(state);
-    for (key, value) in
-        store.scan(crate::RECORDS, hansa_kv::KeyRange::all(), hansa_kv::Order::Ascending, 9).unwrap()
-    {
+    for (key, value) in store.scan(RECORDS, KeyRange::all(), Order::Ascending, 9).unwrap() {
         for at in 0..value.len() {
             let mut changed = value.clone();
             changed[at] ^= 0x10;
             let put = |value: &[u8]| {
                 let mut batch = Batch::new();
-                batch.put(crate::RECORDS, key.clone(), value);
+                batch.put(RECORDS, key.clone(), value);
                 store.write(batch).unwrap();
             };
             put(&changed);
