@@ -28,6 +28,9 @@ contract Model is Hands {
         uint32 openings;
     }
 
+    /// A call to the sharing contract that succeeded: it must never do so again.
+    bytes private _spent;
+
     /// The first difference found, empty when there is none.
     string public violation;
     uint32 public admitted = FOUNDERS;
@@ -86,7 +89,7 @@ contract Model is Hands {
         grant.expiresAt = time % 3 == 0 ? 0 : uint64(block.timestamp + time % 300);
         grant.maxOpenings = openings % 3;
         bytes memory signature = signed(signer, grant);
-        (bool done,) = Suite.SHARING.call(abi.encodeCall(sharing.share, (grant, signature)));
+        bool done = tell(abi.encodeCall(sharing.share, (grant, signature)));
         bool sensible =
             id != owner && _standing[id] == Standing.Active && _visibility[owner][NUMBER].length > 0;
         expect(done, mayAct(owner, signer) && sensible, "share");
@@ -98,7 +101,7 @@ contract Model is Hands {
         id = 1 + id % 6;
         Revocation memory revocation = revocationOf(owner, NUMBER, id);
         bytes memory signature = signed(signer, revocation);
-        (bool done,) = Suite.SHARING.call(abi.encodeCall(sharing.revoke, (revocation, signature)));
+        bool done = tell(abi.encodeCall(sharing.revoke, (revocation, signature)));
         expect(done, mayAct(owner, signer) && _permission[owner][NUMBER][id].granted, "revoke");
         if (done) _permission[owner][NUMBER][id].granted = false;
     }
@@ -107,7 +110,7 @@ contract Model is Hands {
         (owner, signer) = touch(owner, signer);
         VisibilityChange memory change = changeOf(owner, NUMBER, int64(uint64(visibility % 3)) - 1);
         bytes memory signature = signed(signer, change);
-        (bool done,) = Suite.SHARING.call(abi.encodeCall(sharing.setVisibility, (change, signature)));
+        bool done = tell(abi.encodeCall(sharing.setVisibility, (change, signature)));
         int64[] storage versions = _visibility[owner][NUMBER];
         expect(done, mayAct(owner, signer) && versions.length > 0, "setVisibility");
         if (!done) return;
@@ -125,7 +128,7 @@ contract Model is Hands {
         Opening memory opening = openingOf(owner, NUMBER, version, id);
         bytes memory signature = signed(signer, opening);
         uint64 before = sharing.openingCount();
-        (bool done,) = Suite.SHARING.call(abi.encodeCall(sharing.open, (opening, signature)));
+        bool done = tell(abi.encodeCall(sharing.open, (opening, signature)));
         expect(done, mayAct(id, signer), "open is recorded");
         bool opened = sharing.openingCount() != before;
         expect(opened, done && mayOpen(owner, NUMBER, version, id), "open");
@@ -141,7 +144,7 @@ contract Model is Hands {
         OpeningRecord memory opening = sharing.openingRecord(id);
         KeyRelease memory statement = KeyRelease(id);
         bytes memory signature = signed(signer, statement);
-        (bool done,) = Suite.SHARING.call(abi.encodeCall(sharing.recordRelease, (statement, signature)));
+        bool done = tell(abi.encodeCall(sharing.recordRelease, (statement, signature)));
         expect(done, mayAct(opening.owner, signer) && !opening.released, "recordRelease");
     }
 
@@ -149,7 +152,7 @@ contract Model is Hands {
         (owner, signer) = touch(owner, signer);
         Refusal memory refusal = refusalOf(owner, NUMBER, 1 + id % 6, 11);
         bytes memory signature = signed(signer, refusal);
-        (bool done,) = Suite.SHARING.call(abi.encodeCall(sharing.recordRefusal, (refusal, signature)));
+        bool done = tell(abi.encodeCall(sharing.recordRefusal, (refusal, signature)));
         expect(done, mayAct(owner, signer), "recordRefusal");
     }
 
@@ -182,6 +185,12 @@ contract Model is Hands {
         if (before == BallotState.Open && governance.ballot(id).state == BallotState.Executed) follow(id);
     }
 
+    function replay() external {
+        if (_spent.length == 0) return;
+        (bool done,) = Suite.SHARING.call(_spent);
+        expect(done, false, "a replay");
+    }
+
     function passTime(uint16 time) external {
         vm.warp(block.timestamp + time % 200);
     }
@@ -198,6 +207,11 @@ contract Model is Hands {
             expect(_standing[subject] == Standing.Removed, false, "the removed came back");
             _standing[subject] = standing;
         }
+    }
+
+    function tell(bytes memory message) private returns (bool done) {
+        (done,) = Suite.SHARING.call(message);
+        if (done) _spent = message;
     }
 
     /// Whether what `signer` signs for `id` counts.
