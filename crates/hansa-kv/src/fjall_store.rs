@@ -29,7 +29,8 @@ pub struct FjallOptions {
     pub memtable_bytes_max: u64,
     /// The journals of all spaces together on disk, in bytes; at least 64 MiB. Reaching it writes out the oldest memtables.
     pub journal_bytes_max: u64,
-    /// Threads that write out and compact.
+    /// Threads that write out and compact. With more than one, fjall 3.1 passes compactions round through its queue and spins
+    /// while the others are busy; with one, writers wait if it is compacting while four memtables of a space are full.
     pub workers: usize,
     /// Spaces with values of kilobytes: those of 1 KiB and more are kept apart from the keys, so that compaction does not
     /// copy them again and again. Counts only when the space is created.

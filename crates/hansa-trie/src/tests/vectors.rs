@@ -1,4 +1,4 @@
-//! Published roots.
+//! Published roots, and stored forms pinned byte by byte.
 
 use std::sync::Arc;
 
@@ -9,8 +9,11 @@ use hansa_kv::{KvStore, MemoryStore};
 use crate::account::AccountLeaf;
 use crate::cache::Caches;
 use crate::edit::{Change, Editor, Traces};
-use crate::node::{Child, Forge};
+use crate::key::truncated;
+use crate::node::{Child, Children, Forge, NodeRef};
 use crate::nodes::Base;
+use crate::page;
+use crate::update::record;
 use crate::{Account, AccountUpdate, StateStore, StateUpdate, TrieConfig};
 
 /// The state of Sepolia's genesis block.
@@ -97,4 +100,52 @@ fn secure_trie() {
             b256!("730a444e08ab4b8dee147c9b232fc52d34a223d600031c1e9d25bfc985cbd797")
         );
     }
+}
+
+/// What is stored must be read by later versions: layouts as documented in `page` and `update`.
+#[test]
+fn stored_forms() {
+    let (owner, path) = (B256::repeat_byte(0x11), B256::repeat_byte(0xab));
+    assert_eq!(page::key(None, &path, 0), hex!("00 00"));
+    assert_eq!(page::key(None, &path, 3), hex!("00 aba0 03"));
+    assert_eq!(page::key(Some(&owner), &path, 4), [&[1][..], owner.as_slice(), &hex!("abab 04")].concat());
+
+    let forge = &mut Forge::default();
+    let key = |byte| B256::right_padding_from(&[byte]);
+    let leaf = |forge: &mut Forge, byte, value: u64| Child::Leaf(forge.leaf(key(byte), U256::from(value), 2));
+    let mut children = Children::with_capacity(2);
+    children.push(1, leaf(forge, 0xa1, 5));
+    children.push(2, Child::Stored(NodeRef::hash(owner)));
+    children.push(15, leaf(forge, 0xaf, 0x0600));
+    let branch = forge.branch(truncated(&key(0xa0), 1), (0, 1), children, 7);
+    let rest = [0; 31];
+    let stored = [
+        &hex!("01 01 a0 0004 8002")[..],
+        &rest,
+        &hex!("01 05 20"),
+        owner.as_slice(),
+        &rest,
+        &hex!("02 0600"),
+    ];
+    assert_eq!(page::of_branch(&branch), stored.concat());
+
+    let account = Account { nonce: 3, balance: U256::from(0x0102), code_hash: owner };
+    let value = AccountLeaf { account, storage: Child::stored(path), born: 0 };
+    let leaf = forge.leaf(key(0xa1), value, 0);
+    let hashed = key(0xa1);
+    let fields =
+        [&hex!("02")[..], hashed.as_slice(), &hex!("03 0103 020102"), owner.as_slice(), path.as_slice()];
+    assert_eq!(page::of_leaf(&leaf), fields.concat());
+
+    let address = Address::repeat_byte(0x22);
+    let update = StateUpdate {
+        accounts: vec![
+            AccountUpdate { address, account: Some(account), storage: vec![(U256::ZERO, U256::from(9))] },
+            AccountUpdate { address, account: None, storage: Vec::new() },
+        ],
+        code: Vec::new(),
+    };
+    let there = [&hex!("01 0103 020102")[..], owner.as_slice(), &hex!("00000001 00 0109")].concat();
+    let expected = [path.as_slice(), address.as_slice(), &there, address.as_slice(), &[0]].concat();
+    assert_eq!(record(path, &update), expected);
 }
