@@ -104,7 +104,7 @@ fn folder() -> PathBuf {
 fn forge(arguments: &[&str]) -> Outcome<Command> {
     let program = folder().join("node_modules/.bin/forge");
     if !program.exists() {
-        return Err("npm has no forge for this platform here; the contracts' tests run on Linux on x86-64".into());
+        return Err("npm brought no forge; it comes for Linux on x86-64 only".into());
     }
     let mut command = Command::new(program);
     command.current_dir(folder()).args(arguments);
