@@ -1,6 +1,6 @@
 //! Measures what the state costs for each transaction of the main job: a new record of three slots, a counter, a nonce.
 //!
-//! `cargo run --release -p hansa-trie --example state_root [TRANSACTIONS] [PER_BLOCK]`; CPU time of the whole process, the
+//! `cargo run --release -p hansa-trie --example state_root [TRANSACTIONS] [PER_BLOCK] [UNWRITTEN_NODES]`; CPU time of the whole process, the
 //! store's threads included. Not a test: nothing is checked.
 #![expect(clippy::print_stdout, reason = "a program whose purpose is to print figures")]
 
@@ -22,10 +22,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u64>());
     let transactions = arguments.next().transpose()?.unwrap_or(200_000);
     let per_block = arguments.next().transpose()?.unwrap_or(200);
+    let mut config = TrieConfig::default();
+    if let Some(nodes) = arguments.next().transpose()? {
+        config.unwritten_nodes_max = usize::try_from(nodes)?;
+    }
     let dir = tempfile::tempdir()?;
     let options = FjallOptions { incompressible: INCOMPRESSIBLE.to_vec(), ..FjallOptions::default() };
     let store = Arc::new(FjallStore::open(dir.path(), &SPACES, options)?);
-    let state = StateStore::open(Arc::clone(&store) as Arc<dyn KvStore>, TrieConfig::default())?;
+    let state = StateStore::open(Arc::clone(&store) as Arc<dyn KvStore>, config)?;
     println!(
         "transactions  root us/tx  stage us/tx  write us/tx  cpu us/tx  longest ms  read us  rss MB  disk B/tx"
     );
