@@ -51,6 +51,11 @@ impl Block {
         Ok(Self { cid, bytes })
     }
 
+    /// A block whose bytes the caller has compared with the digest.
+    pub(crate) const fn checked(cid: Cid, bytes: Bytes) -> Self {
+        Self { cid, bytes }
+    }
+
     /// The same bytes under another CID with the same digest: the answer to a want may differ from it in version or codec.
     ///
     /// # Errors

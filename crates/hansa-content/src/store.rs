@@ -152,6 +152,14 @@ impl BlockStore {
         }
     }
 
+    /// Like [`BlockStore::get`], with the CID as proof that the bytes were checked.
+    ///
+    /// # Errors
+    /// As for [`BlockStore::get`].
+    pub fn get_block(&self, cid: &Cid) -> Result<Option<Block>, ContentError> {
+        Ok(self.get(cid)?.map(|bytes| Block::checked(*cid, bytes)))
+    }
+
     /// Like [`BlockStore::get`] for a block that has to be here.
     ///
     /// # Errors

@@ -1,0 +1,205 @@
+//! What others want from us: a list for each peer, served in turn. Fairness is in the bytes: a peer that does not read
+//! what it asked for has at most two messages of blocks in our memory and holds up nobody else.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use libp2p::PeerId;
+
+use super::message::{Entry, Kind, MAX_WANTS};
+
+/// Bytes of blocks for one peer that are read but not yet written to its connection.
+const UNSENT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The same over all peers.
+const UNSENT_BYTES_TOTAL: usize = 64 * 1024 * 1024;
+/// Wants that are answered in one message.
+const WANTS_PER_JOB: usize = 64;
+
+/// Wants to be looked up and answered together.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) peer: PeerId,
+    pub(crate) wants: Vec<Entry>,
+    generation: u64,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    queue: VecDeque<Entry>,
+    queued: HashSet<(cid::Cid, bool)>,
+    busy: bool,
+    unsent: usize,
+    generation: u64,
+}
+
+impl Ledger {
+    fn push(&mut self, entry: Entry) {
+        if self.queue.len() < MAX_WANTS && self.queued.insert(name(&entry)) {
+            self.queue.push_back(entry);
+        }
+    }
+
+    fn cancel(&mut self, cid: &cid::Cid) {
+        self.queue.retain(|entry| entry.cid != *cid);
+        self.queued.remove(&(*cid, true));
+        self.queued.remove(&(*cid, false));
+    }
+
+    fn take(&mut self) -> Vec<Entry> {
+        let count = self.queue.len().min(WANTS_PER_JOB);
+        let wants: Vec<Entry> = self.queue.drain(..count).collect();
+        for entry in &wants {
+            self.queued.remove(&name(entry));
+        }
+        wants
+    }
+}
+
+fn name(entry: &Entry) -> (cid::Cid, bool) {
+    (entry.cid, entry.kind == Kind::Block)
+}
+
+/// The lists of all peers.
+#[derive(Debug, Default)]
+pub(crate) struct Ledgers {
+    peers: HashMap<PeerId, Ledger>,
+    turn: VecDeque<PeerId>,
+    unsent: usize,
+    generation: u64,
+}
+
+impl Ledgers {
+    /// Takes wants and cancellations from a peer. Wants beyond the limit of the list are forgotten.
+    pub(crate) fn receive(&mut self, peer: PeerId, wants: Vec<Entry>, full: bool) {
+        let generation = &mut self.generation;
+        let turn = &mut self.turn;
+        let ledger = self.peers.entry(peer).or_insert_with(|| {
+            *generation = generation.wrapping_add(1);
+            turn.push_back(peer);
+            Ledger { generation: *generation, ..Default::default() }
+        });
+        if full {
+            ledger.queue.clear();
+            ledger.queued.clear();
+        }
+        for entry in wants {
+            if entry.cancel { ledger.cancel(&entry.cid) } else { ledger.push(entry) }
+        }
+    }
+
+    /// The next wants to answer, if any peer's turn has come.
+    pub(crate) fn next_job(&mut self) -> Option<Job> {
+        if self.unsent >= UNSENT_BYTES_TOTAL {
+            return None;
+        }
+        for _ in 0..self.turn.len() {
+            let peer = self.turn.pop_front()?;
+            self.turn.push_back(peer);
+            let Some(ledger) = self.peers.get_mut(&peer) else { continue };
+            if !ledger.busy && ledger.unsent < UNSENT_BYTES_MAX && !ledger.queue.is_empty() {
+                ledger.busy = true;
+                return Some(Job { peer, wants: ledger.take(), generation: ledger.generation });
+            }
+        }
+        None
+    }
+
+    /// A job's answer is about to be sent: so many bytes of blocks, and these wants not answered yet. False if the peer is
+    /// gone and nothing is to be sent.
+    pub(crate) fn answered(&mut self, job: &Job, block_bytes: usize, leftover: Vec<Entry>) -> bool {
+        let Some(ledger) = self.peers.get_mut(&job.peer).filter(|l| l.generation == job.generation) else {
+            return false;
+        };
+        ledger.busy = false;
+        ledger.unsent = ledger.unsent.saturating_add(block_bytes);
+        self.unsent = self.unsent.saturating_add(block_bytes);
+        for entry in leftover.into_iter().rev() {
+            if ledger.queued.insert(name(&entry)) {
+                ledger.queue.push_front(entry);
+            }
+        }
+        true
+    }
+
+    /// A message was written to the peer's connection.
+    pub(crate) fn sent(&mut self, peer: &PeerId, block_bytes: usize) {
+        if let Some(ledger) = self.peers.get_mut(peer) {
+            let bytes = block_bytes.min(ledger.unsent);
+            ledger.unsent = ledger.unsent.saturating_sub(bytes);
+            self.unsent = self.unsent.saturating_sub(bytes);
+        }
+    }
+
+    /// The peer is gone, or messages to it were lost: it will ask again.
+    pub(crate) fn forget(&mut self, peer: &PeerId) {
+        if let Some(ledger) = self.peers.remove(peer) {
+            self.unsent = self.unsent.saturating_sub(ledger.unsent);
+        }
+        self.turn.retain(|other| other != peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hansa_content::{Block, RAW};
+
+    use super::*;
+
+    fn want(number: u32) -> Entry {
+        let cid = *Block::new(RAW, number.to_be_bytes().to_vec().into()).unwrap().cid();
+        Entry::want(cid, Kind::Block)
+    }
+
+    fn wants(range: std::ops::Range<u32>) -> Vec<Entry> {
+        range.map(want).collect()
+    }
+
+    #[test]
+    fn peers_take_turns_and_one_that_does_not_read_waits() {
+        let mut ledgers = Ledgers::default();
+        let [greedy, modest] = [PeerId::random(), PeerId::random()];
+        ledgers.receive(greedy, wants(0..5000), false);
+        ledgers.receive(modest, wants(0..1), false);
+        for _ in 0..2 {
+            let job = ledgers.next_job().filter(|job| job.peer == greedy).unwrap();
+            if ledgers.peers[&modest].queue.len() == 1 {
+                let other = ledgers.next_job().unwrap();
+                assert_eq!(other.peer, modest);
+                assert!(ledgers.next_job().is_none(), "both are busy");
+                assert!(ledgers.answered(&other, 100, Vec::new()));
+            }
+            assert!(ledgers.answered(&job, 1 << 20, Vec::new()));
+        }
+        assert!(ledgers.next_job().is_none(), "two messages are unsent");
+        ledgers.sent(&greedy, 1 << 20);
+        assert_eq!(ledgers.next_job().unwrap().peer, greedy);
+    }
+
+    #[test]
+    fn lists_are_bounded_and_cancellable() {
+        let mut ledgers = Ledgers::default();
+        let peer = PeerId::random();
+        ledgers.receive(peer, wants(0..5000), false);
+        ledgers.receive(peer, wants(0..10), false);
+        assert_eq!(ledgers.peers[&peer].queue.len(), MAX_WANTS);
+        ledgers.receive(peer, vec![Entry::cancel(want(0).cid)], false);
+        assert_eq!(ledgers.next_job().unwrap().wants[0], want(1));
+        ledgers.receive(peer, wants(7..9), true);
+        assert_eq!(ledgers.peers[&peer].queue.len(), 2);
+    }
+
+    #[test]
+    fn answers_of_a_forgotten_peer_are_dropped() {
+        let mut ledgers = Ledgers::default();
+        let peer = PeerId::random();
+        ledgers.receive(peer, wants(0..100), false);
+        let job = ledgers.next_job().unwrap();
+        ledgers.forget(&peer);
+        ledgers.receive(peer, wants(0..100), false);
+        assert!(!ledgers.answered(&job, 1 << 20, Vec::new()));
+        assert_eq!(ledgers.unsent, 0);
+        let job = ledgers.next_job().unwrap();
+        let leftover = job.wants[1..].to_vec();
+        assert!(ledgers.answered(&job, 10, leftover.clone()));
+        assert_eq!(ledgers.next_job().unwrap().wants[..63], leftover);
+    }
+}

@@ -1,0 +1,653 @@
+//! What we want from others: sessions of wanted blocks, and from whom each is asked.
+//!
+//! A session first asks every peer whether it has a block, then asks those who have for blocks, each as fast as it answers.
+//! What a peer took along when it went is asked of another. The machine has no clock: time is an argument.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use cid::Cid;
+use libp2p::PeerId;
+
+use super::message::{Entry, Kind, Presence};
+use super::{Key, key_of};
+
+/// Blocks asked of one peer at the same time.
+const WINDOW: usize = 32;
+/// Wants of a session without known providers about which everybody is asked.
+const BROADCAST: usize = 16;
+/// After this long without an answer, another peer is asked as well, or the same one again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often those who did not have a block are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// Digests remembered as asked of a peer, so that late answers are told from unasked ones.
+const ASKED_MAX: usize = 4096;
+/// Blocks never asked for that a peer may send before it is dropped.
+const STRIKES_MAX: u32 = 8;
+
+/// Names a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionId(pub(crate) u64);
+
+/// What becomes of a session's wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The want cannot be had.
+    NotFound(SessionId, Cid),
+    /// The only peer that may be asked is not there.
+    NotConnected(SessionId),
+    /// The peer says whether it has the block (sessions that only ask).
+    Presence(SessionId, Cid, bool),
+}
+
+struct Want {
+    cid: Cid,
+    assigned: Option<(PeerId, Instant)>,
+    /// Peers that said they do not have it.
+    refused: HashSet<PeerId>,
+    /// Peers that were asked about it, answered or not.
+    asked: HashSet<PeerId>,
+}
+
+struct Session {
+    /// The only peer that may be asked.
+    only: Option<PeerId>,
+    /// Whether to ask for presence alone.
+    presence: bool,
+    /// Peers that have had something of this session, with blocks they gave.
+    providers: BTreeMap<PeerId, u64>,
+    wants: HashMap<Key, Want>,
+    /// Wants without a peer, in order.
+    waiting: VecDeque<Key>,
+    progress: Instant,
+    asked_again: Instant,
+}
+
+#[derive(Default)]
+struct Peer {
+    /// Blocks asked for, each with the number of sessions that wait for it from here.
+    outstanding: HashMap<Key, u32>,
+    asked: HashSet<Key>,
+    asked_order: VecDeque<Key>,
+    strikes: u32,
+    unusable: bool,
+}
+
+impl Peer {
+    fn remember(&mut self, key: Key) {
+        if self.asked.insert(key) {
+            self.asked_order.push_back(key);
+        }
+        if self.asked_order.len() > ASKED_MAX
+            && let Some(oldest) = self.asked_order.pop_front()
+        {
+            self.asked.remove(&oldest);
+        }
+    }
+}
+
+/// All sessions and peers.
+#[derive(Default)]
+pub(crate) struct Wants {
+    sessions: BTreeMap<SessionId, Session>,
+    peers: BTreeMap<PeerId, Peer>,
+    messages: BTreeMap<PeerId, Vec<Entry>>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Wants {
+    /// Begins a session, restricted to one peer or not.
+    pub(crate) fn open(&mut self, id: SessionId, only: Option<PeerId>, presence: bool, now: Instant) {
+        let session = Session {
+            only,
+            presence,
+            providers: only.map(|peer| (peer, 0)).into_iter().collect(),
+            wants: HashMap::new(),
+            waiting: VecDeque::new(),
+            progress: now,
+            asked_again: now,
+        };
+        if only.is_some_and(|peer| !self.peers.contains_key(&peer)) {
+            self.outcomes.push(Outcome::NotConnected(id));
+        }
+        self.sessions.insert(id, session);
+    }
+
+    /// Adds wants to a session.
+    pub(crate) fn want(&mut self, id: SessionId, cids: impl IntoIterator<Item = Cid>, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.wants.is_empty() {
+            session.progress = now;
+        }
+        for cid in cids {
+            let Some(key) = key_of(&cid) else {
+                self.outcomes.push(Outcome::NotFound(id, cid));
+                continue;
+            };
+            let want = Want { cid, assigned: None, refused: HashSet::new(), asked: HashSet::new() };
+            if session.wants.insert(key, want).is_none() {
+                session.waiting.push_back(key);
+            }
+        }
+        self.assign(id, now);
+    }
+
+    /// Ends a session; what it still wants is cancelled.
+    pub(crate) fn close(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        for (key, want) in session.wants {
+            self.release(&key, &want, None);
+        }
+    }
+
+    /// A peer that can be asked.
+    pub(crate) fn connected(&mut self, peer: PeerId, now: Instant) {
+        self.peers.insert(peer, Peer::default());
+        self.assign_all(now);
+    }
+
+    /// A peer that is gone, or lost what was asked of it.
+    pub(crate) fn disconnected(&mut self, peer: PeerId, now: Instant) {
+        self.peers.remove(&peer);
+        self.messages.remove(&peer);
+        for (id, session) in &mut self.sessions {
+            if session.only == Some(peer) {
+                self.outcomes.push(Outcome::NotConnected(*id));
+                continue;
+            }
+            session.providers.remove(&peer);
+            for (key, want) in &mut session.wants {
+                want.refused.remove(&peer);
+                want.asked.remove(&peer);
+                if want.assigned.is_some_and(|(assigned, _)| assigned == peer) {
+                    want.assigned = None;
+                    session.waiting.push_front(*key);
+                }
+            }
+        }
+        self.assign_all(now);
+    }
+
+    /// Messages to or from a connected peer were lost: everything is asked again. Late answers are still expected ones.
+    pub(crate) fn lost(&mut self, peer: PeerId, now: Instant) {
+        let Some(state) = self.peers.remove(&peer) else { return };
+        self.disconnected(peer, now);
+        self.peers.insert(peer, Peer { outstanding: HashMap::new(), ..state });
+        self.assign_all(now);
+    }
+
+    /// A peer that does not speak the protocol is not asked again while it is connected.
+    pub(crate) fn unsupported(&mut self, peer: PeerId, now: Instant) {
+        self.disconnected(peer, now);
+        self.peers.insert(peer, Peer { unusable: true, ..Default::default() });
+    }
+
+    /// A peer said whether it has a block.
+    pub(crate) fn presence(&mut self, peer: PeerId, presence: Presence, now: Instant) {
+        let Some(key) = key_of(&presence.cid) else { return };
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.presence_in(id, peer, &key, presence.have);
+            self.assign(id, now);
+        }
+    }
+
+    fn presence_in(&mut self, id: SessionId, peer: PeerId, key: &Key, have: bool) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.only.is_some_and(|only| only != peer) {
+            return;
+        }
+        let Some(want) = session.wants.get_mut(key) else { return };
+        if session.presence {
+            self.outcomes.push(Outcome::Presence(id, want.cid, have));
+            session.wants.remove(key);
+            return;
+        }
+        if have {
+            want.refused.remove(&peer);
+            session.providers.entry(peer).or_default();
+            return;
+        }
+        want.refused.insert(peer);
+        if session.only.is_some() {
+            self.outcomes.push(Outcome::NotFound(id, want.cid));
+        }
+        if want.assigned.is_some_and(|(assigned, _)| assigned == peer) {
+            want.assigned = None;
+            session.waiting.push_front(*key);
+            release_from(&mut self.peers, &peer, key);
+        }
+    }
+
+    /// A verified block came from a peer: the sessions that get it, with the CID each wanted it by. An error says that the peer
+    /// keeps sending what nobody asked for.
+    pub(crate) fn received(
+        &mut self,
+        peer: PeerId,
+        key: &Key,
+        now: Instant,
+    ) -> Result<Vec<(SessionId, Cid)>, Unasked> {
+        let mut takers = Vec::new();
+        let mut done = Vec::new();
+        for (id, session) in &mut self.sessions {
+            if session.only.is_some_and(|only| only != peer) {
+                continue;
+            }
+            if let Some(want) = session.wants.remove(key) {
+                session.progress = now;
+                let blocks = session.providers.entry(peer).or_default();
+                *blocks = blocks.saturating_add(1);
+                if session.presence {
+                    self.outcomes.push(Outcome::Presence(*id, want.cid, true));
+                } else {
+                    takers.push((*id, want.cid));
+                }
+                done.push((*id, want));
+            }
+        }
+        if let Some(state) = self.peers.get_mut(&peer) {
+            if done.is_empty() && !state.asked.contains(key) {
+                state.strikes = state.strikes.saturating_add(1);
+                if state.strikes > STRIKES_MAX {
+                    return Err(Unasked);
+                }
+            }
+            state.outstanding.remove(key);
+        }
+        for (id, want) in done {
+            self.release(key, &want, Some(peer));
+            self.assign(id, now);
+        }
+        Ok(takers)
+    }
+
+    #[cfg(test)]
+    fn is_idle(&self) -> bool {
+        self.sessions.is_empty() && self.peers.values().all(|peer| peer.outstanding.is_empty())
+    }
+
+    /// Looks after what takes too long. `idle` is how long a session may be without progress.
+    pub(crate) fn tick(&mut self, now: Instant, idle: Duration) {
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            if session.wants.is_empty() {
+                continue;
+            }
+            if now.saturating_duration_since(session.progress) >= idle {
+                session.progress = now;
+                let want = session.wants.values().next().map(|want| want.cid);
+                self.outcomes.extend(want.map(|cid| Outcome::NotFound(id, cid)));
+                continue;
+            }
+            if now.saturating_duration_since(session.asked_again) >= ASK_AGAIN {
+                session.asked_again = now;
+                session.wants.values_mut().filter(|want| want.assigned.is_none()).for_each(|want| {
+                    want.refused.clear();
+                    want.asked.clear();
+                });
+            }
+            self.reassign_late(id, now);
+            self.assign(id, now);
+        }
+    }
+
+    /// Takes wants from peers that have been silent on them for too long, unless they are still delivering others.
+    fn reassign_late(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if now.saturating_duration_since(session.progress) < PATIENCE {
+            return;
+        }
+        for (key, want) in &mut session.wants {
+            let Some((peer, since)) = want.assigned else { continue };
+            if now.saturating_duration_since(since) >= PATIENCE {
+                want.assigned = None;
+                session.waiting.push_back(*key);
+                release_from(&mut self.peers, &peer, key);
+                // The next one is tried; the same one again if there is no other.
+                session.providers.remove(&peer);
+                session.providers.extend(session.only.map(|only| (only, 0)));
+            }
+        }
+    }
+
+    fn assign_all(&mut self, now: Instant) {
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.assign(id, now);
+        }
+    }
+
+    /// Finds a peer for each waiting want, as far as windows allow.
+    fn assign(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let mut unplaced = VecDeque::new();
+        let mut asked = 0usize;
+        while let Some(key) = session.waiting.pop_front() {
+            let Some(want) = session.wants.get_mut(&key).filter(|want| want.assigned.is_none()) else {
+                continue;
+            };
+            match choose(&self.peers, &session.providers, want) {
+                Choice::Ask(peer) => {
+                    let kind = if session.presence { Kind::Have } else { Kind::Block };
+                    want.assigned = Some((peer, now));
+                    want.asked.insert(peer);
+                    ask_block(&mut self.peers, &mut self.messages, peer, key, Entry::want(want.cid, kind));
+                    continue;
+                }
+                Choice::Wait => {}
+                Choice::Nobody if session.only.is_some() => {}
+                Choice::Nobody => {
+                    asked = asked.saturating_add(1);
+                    broadcast(&mut self.peers, &mut self.messages, key, want);
+                }
+            }
+            unplaced.push_back(key);
+            if asked >= BROADCAST {
+                break;
+            }
+        }
+        unplaced.append(&mut session.waiting);
+        session.waiting = unplaced;
+    }
+
+    /// A want is over: those who were asked for it, other than the one who gave it, are told.
+    fn release(&mut self, key: &Key, want: &Want, giver: Option<PeerId>) {
+        for peer in &want.asked {
+            if want.assigned.is_some_and(|(assigned, _)| assigned == *peer) {
+                release_from(&mut self.peers, peer, key);
+            }
+            let still = self.peers.get(peer).is_none_or(|state| state.outstanding.contains_key(key));
+            let unanswered = !want.refused.contains(peer);
+            if giver != Some(*peer) && !still && unanswered {
+                self.messages.entry(*peer).or_default().push(Entry::cancel(want.cid));
+            }
+        }
+    }
+
+    /// Want lists to be sent.
+    pub(crate) fn take_messages(&mut self) -> BTreeMap<PeerId, Vec<Entry>> {
+        std::mem::take(&mut self.messages)
+    }
+
+    /// What has been decided.
+    pub(crate) fn take_outcomes(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.outcomes)
+    }
+}
+
+/// The peer keeps sending blocks that were never asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unasked;
+
+enum Choice {
+    Ask(PeerId),
+    /// There are providers, all busy.
+    Wait,
+    Nobody,
+}
+
+/// The provider with the fewest blocks outstanding.
+fn choose(peers: &BTreeMap<PeerId, Peer>, providers: &BTreeMap<PeerId, u64>, want: &Want) -> Choice {
+    let usable = providers.keys().filter(|peer| !want.refused.contains(peer));
+    let loads = usable.filter_map(|peer| {
+        let state = peers.get(peer).filter(|state| !state.unusable)?;
+        Some((state.outstanding.len(), *peer))
+    });
+    match loads.min() {
+        Some((load, peer)) if load < WINDOW => Choice::Ask(peer),
+        Some(_) => Choice::Wait,
+        None => Choice::Nobody,
+    }
+}
+
+fn ask_block(
+    peers: &mut BTreeMap<PeerId, Peer>,
+    messages: &mut BTreeMap<PeerId, Vec<Entry>>,
+    peer: PeerId,
+    key: Key,
+    entry: Entry,
+) {
+    let Some(state) = peers.get_mut(&peer) else { return };
+    state.remember(key);
+    let sessions = state.outstanding.entry(key).or_default();
+    *sessions = sessions.saturating_add(1);
+    // Asked again even if another session waits for it: it may have been answered just now.
+    messages.entry(peer).or_default().push(entry);
+}
+
+/// Asks everybody who was not asked yet whether they have a block.
+fn broadcast(
+    peers: &mut BTreeMap<PeerId, Peer>,
+    messages: &mut BTreeMap<PeerId, Vec<Entry>>,
+    key: Key,
+    want: &mut Want,
+) {
+    for (peer, state) in peers.iter_mut().filter(|(_, state)| !state.unusable) {
+        if want.asked.insert(*peer) {
+            state.remember(key);
+            messages.entry(*peer).or_default().push(Entry::want(want.cid, Kind::Have));
+        }
+    }
+}
+
+fn release_from(peers: &mut BTreeMap<PeerId, Peer>, peer: &PeerId, key: &Key) {
+    let Some(state) = peers.get_mut(peer) else { return };
+    if let Some(sessions) = state.outstanding.get_mut(key) {
+        *sessions = sessions.saturating_sub(1);
+        if *sessions == 0 {
+            state.outstanding.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hansa_content::{Block, RAW};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(30);
+
+    fn cid(number: u32) -> Cid {
+        *Block::new(RAW, number.to_be_bytes().to_vec().into()).unwrap().cid()
+    }
+
+    fn key(number: u32) -> Key {
+        key_of(&cid(number)).unwrap()
+    }
+
+    /// Peers with blocks, and the machine that wants them, in a network that loses nothing.
+    struct Network {
+        wants: Wants,
+        now: Instant,
+        has: BTreeMap<PeerId, HashSet<Cid>>,
+        delivered: Vec<(SessionId, Cid)>,
+        asked: BTreeMap<PeerId, usize>,
+    }
+
+    impl Network {
+        fn new(peers: &[(PeerId, std::ops::Range<u32>)]) -> Self {
+            let has = peers.iter().map(|(peer, range)| (*peer, range.clone().map(cid).collect()));
+            let mut network = Self {
+                wants: Wants::default(),
+                now: Instant::now(),
+                has: has.collect(),
+                delivered: Vec::new(),
+                asked: BTreeMap::new(),
+            };
+            for (peer, _) in peers {
+                network.wants.connected(*peer, network.now);
+            }
+            network
+        }
+
+        /// Every peer answers what it was sent; false when nothing was.
+        fn round(&mut self) -> bool {
+            let messages = self.wants.take_messages();
+            let any = !messages.is_empty();
+            for (peer, entries) in messages {
+                let Some(has) = self.has.get(&peer) else { continue };
+                for entry in entries.into_iter().filter(|entry| !entry.cancel) {
+                    let have = has.contains(&entry.cid);
+                    if have && entry.kind == Kind::Block {
+                        *self.asked.entry(peer).or_default() += 1;
+                        let key = key_of(&entry.cid).unwrap();
+                        self.delivered.extend(self.wants.received(peer, &key, self.now).unwrap());
+                    } else {
+                        self.wants.presence(peer, Presence { cid: entry.cid, have }, self.now);
+                    }
+                }
+            }
+            any
+        }
+
+        fn settle(&mut self) {
+            while self.round() {}
+        }
+    }
+
+    #[test]
+    fn blocks_are_asked_of_those_who_have_them_and_shared_out() {
+        let [a, b, c] = [PeerId::random(), PeerId::random(), PeerId::random()];
+        let mut network = Network::new(&[(a, 0..200), (b, 0..200), (c, 0..0)]);
+        let id = SessionId(1);
+        network.wants.open(id, None, false, network.now);
+        network.wants.want(id, (0..200).map(cid), network.now);
+        network.settle();
+        assert_eq!(network.delivered.len(), 200);
+        assert!(network.asked[&a] >= 50 && network.asked[&b] >= 50, "{:?}", network.asked);
+        assert!(!network.asked.contains_key(&c));
+        network.wants.close(id);
+        assert!(network.wants.is_idle());
+    }
+
+    #[test]
+    fn blocks_in_different_places_are_all_found() {
+        let [a, b] = [PeerId::random(), PeerId::random()];
+        let mut network = Network::new(&[(a, 0..50), (b, 50..100)]);
+        network.wants.open(SessionId(1), None, false, network.now);
+        network.wants.want(SessionId(1), (0..100).map(cid), network.now);
+        for _ in 0..5 {
+            network.settle();
+            network.now += ASK_AGAIN;
+            network.wants.tick(network.now, IDLE);
+        }
+        assert_eq!(network.delivered.len(), 100);
+    }
+
+    #[test]
+    fn what_a_peer_took_along_is_asked_of_another() {
+        let [a, b] = [PeerId::random(), PeerId::random()];
+        let mut network = Network::new(&[(a, 0..100)]);
+        network.wants.open(SessionId(1), None, false, network.now);
+        network.wants.want(SessionId(1), (0..100).map(cid), network.now);
+        network.round();
+        assert!(!network.wants.peers[&a].outstanding.is_empty());
+        network.wants.disconnected(a, network.now);
+        network.settle();
+        assert!(network.delivered.is_empty());
+        network.has = BTreeMap::from([(b, (0..100).map(cid).collect())]);
+        network.wants.connected(b, network.now);
+        network.settle();
+        assert_eq!(network.delivered.len(), 100);
+    }
+
+    #[test]
+    fn a_silent_peer_is_replaced_and_a_hopeless_fetch_ends() {
+        let [silent, good] = [PeerId::random(), PeerId::random()];
+        let mut network = Network::new(&[(silent, 0..1)]);
+        let id = SessionId(1);
+        network.wants.open(id, None, false, network.now);
+        network.wants.want(id, [cid(0)], network.now);
+        network.round();
+        // It has promised the block and never sends it.
+        network.wants.take_messages();
+        network.has = BTreeMap::from([(good, HashSet::from([cid(0)]))]);
+        network.wants.connected(good, network.now);
+        network.now += PATIENCE;
+        network.wants.tick(network.now, IDLE);
+        network.settle();
+        assert_eq!(network.delivered, vec![(id, cid(0))]);
+
+        network.wants.want(id, [cid(7)], network.now);
+        network.settle();
+        network.now += IDLE;
+        network.wants.tick(network.now, IDLE);
+        assert_eq!(network.wants.take_outcomes(), vec![Outcome::NotFound(id, cid(7))]);
+    }
+
+    #[test]
+    fn a_session_with_one_peer_asks_nobody_else() {
+        let [a, b] = [PeerId::random(), PeerId::random()];
+        let mut network = Network::new(&[(a, 0..1), (b, 0..2)]);
+        let (only, presence, gone) = (SessionId(1), SessionId(2), SessionId(3));
+        network.wants.open(only, Some(a), false, network.now);
+        network.wants.want(only, [cid(0), cid(1)], network.now);
+        network.wants.open(presence, Some(a), true, network.now);
+        network.wants.want(presence, [cid(0), cid(1)], network.now);
+        network.wants.open(gone, Some(PeerId::random()), false, network.now);
+        network.settle();
+        assert_eq!(network.delivered, vec![(only, cid(0))]);
+        assert!(!network.asked.contains_key(&b));
+        let outcomes = network.wants.take_outcomes();
+        assert!(outcomes.contains(&Outcome::NotConnected(gone)));
+        assert!(outcomes.contains(&Outcome::NotFound(only, cid(1))));
+        assert!(outcomes.contains(&Outcome::Presence(presence, cid(0), true)));
+        assert!(outcomes.contains(&Outcome::Presence(presence, cid(1), false)));
+    }
+
+    #[test]
+    fn unasked_blocks_are_counted_against_a_peer() {
+        let a = PeerId::random();
+        let mut network = Network::new(&[(a, 0..1)]);
+        let results: Vec<bool> =
+            (0..20).map(|n| network.wants.received(a, &key(n), network.now).is_ok()).collect();
+        assert_eq!(results.iter().filter(|ok| **ok).count(), STRIKES_MAX as usize);
+    }
+
+    proptest! {
+        /// Whatever happens in between, once a peer with everything stays connected, everything arrives exactly once.
+        #[test]
+        fn every_want_is_served_in_the_end(events in proptest::collection::vec((0..5u8, 0..3usize, 0..40u32), 0..60)) {
+            let peers = [PeerId::random(), PeerId::random(), PeerId::random()];
+            let mut network = Network::new(&[]);
+            let id = SessionId(1);
+            network.wants.open(id, None, false, network.now);
+            network.wants.want(id, (0..40).map(cid), network.now);
+            for (kind, peer, number) in events {
+                let peer = peers[peer];
+                match kind {
+                    0 => {
+                        network.has.insert(peer, (number..40).map(cid).collect());
+                        network.wants.connected(peer, network.now);
+                    }
+                    1 => {
+                        network.has.remove(&peer);
+                        network.wants.disconnected(peer, network.now);
+                    }
+                    2 => network.wants.lost(peer, network.now),
+                    3 => {
+                        network.now += Duration::from_secs(u64::from(number) / 4);
+                        network.wants.tick(network.now, Duration::MAX);
+                    }
+                    _ => drop(network.round()),
+                }
+            }
+            let last = PeerId::random();
+            network.has = BTreeMap::from([(last, (0..40).map(cid).collect())]);
+            for peer in peers {
+                network.wants.disconnected(peer, network.now);
+            }
+            network.wants.connected(last, network.now);
+            network.settle();
+            let mut delivered: Vec<Cid> = network.delivered.iter().map(|(_, cid)| *cid).collect();
+            delivered.sort();
+            delivered.dedup();
+            prop_assert_eq!((delivered.len(), network.delivered.len()), (40, 40));
+            network.wants.close(id);
+            prop_assert!(network.wants.is_idle());
+        }
+    }
+}

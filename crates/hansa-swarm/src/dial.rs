@@ -1,0 +1,111 @@
+//! Which members to dial when. Knows addresses and failures, not connections themselves; time is an argument.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId};
+
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LAST_RETRY: Duration = Duration::from_secs(15);
+/// Of two members the one with the smaller PeerId dials at once, the other only if nothing has come by then.
+const COURTESY: Duration = Duration::from_millis(750);
+
+struct Target {
+    address: Multiaddr,
+    connected: bool,
+    failures: u32,
+    next: Instant,
+}
+
+/// The members to be connected to.
+pub(crate) struct Dialer {
+    local: PeerId,
+    targets: BTreeMap<PeerId, Target>,
+}
+
+impl Dialer {
+    pub(crate) const fn new(local: PeerId) -> Self {
+        Self { local, targets: BTreeMap::new() }
+    }
+
+    /// Replaces the members; those that stay keep their state, unless their address changed.
+    pub(crate) fn set(&mut self, members: &BTreeMap<PeerId, Multiaddr>, now: Instant) {
+        self.targets.retain(|peer, _| members.contains_key(peer));
+        for (peer, address) in members.iter().filter(|(peer, _)| **peer != self.local) {
+            let next = now.checked_add(self.courtesy(peer)).unwrap_or(now);
+            let target = self.targets.entry(*peer).or_insert_with(|| Target {
+                address: address.clone(),
+                connected: false,
+                failures: 0,
+                next,
+            });
+            if target.address != *address {
+                target.address = address.clone();
+                target.failures = 0;
+                target.next = next;
+            }
+        }
+    }
+
+    fn courtesy(&self, peer: &PeerId) -> Duration {
+        if self.local < *peer { Duration::ZERO } else { COURTESY }
+    }
+
+    pub(crate) fn connected(&mut self, peer: &PeerId) {
+        if let Some(target) = self.targets.get_mut(peer) {
+            target.connected = true;
+            target.failures = 0;
+        }
+    }
+
+    pub(crate) fn disconnected(&mut self, peer: &PeerId, now: Instant) {
+        let wait = self.courtesy(peer).saturating_add(FIRST_RETRY);
+        if let Some(target) = self.targets.get_mut(peer) {
+            target.connected = false;
+            target.next = now.checked_add(wait).unwrap_or(now);
+        }
+    }
+
+    /// Whom to dial; each is not named again before its time to retry.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Multiaddr)> {
+        let mut due = Vec::new();
+        for (peer, target) in &mut self.targets {
+            if target.connected || target.next > now {
+                continue;
+            }
+            let wait = FIRST_RETRY.saturating_mul(1 << target.failures.min(6)).min(LAST_RETRY);
+            target.failures = target.failures.saturating_add(1);
+            target.next = now.checked_add(wait).unwrap_or(now);
+            due.push((*peer, target.address.clone()));
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_slow_down_and_start_anew_after_a_connection() {
+        let (a, b) = (PeerId::random(), PeerId::random());
+        let (small, large) = (a.min(b), a.max(b));
+        let mut dialer = Dialer::new(small);
+        let start = Instant::now();
+        dialer.set(&BTreeMap::from([(large, Multiaddr::empty()), (small, Multiaddr::empty())]), start);
+        assert_eq!(dialer.due(start), vec![(large, Multiaddr::empty())]);
+        assert!(dialer.due(start).is_empty());
+        let late = start + Duration::from_secs(3600);
+        let retries = (0..120u64).filter(|s| !dialer.due(start + Duration::from_secs(*s)).is_empty()).count();
+        assert!((9..=16).contains(&retries), "{retries}");
+        dialer.connected(&large);
+        assert!(dialer.due(late).is_empty());
+        dialer.disconnected(&large, late);
+        assert_eq!(dialer.due(late + FIRST_RETRY).len(), 1);
+
+        let mut other = Dialer::new(large);
+        other.set(&BTreeMap::from([(small, Multiaddr::empty())]), start);
+        assert!(other.due(start).is_empty());
+        assert_eq!(other.due(start + COURTESY).len(), 1);
+    }
+}

@@ -1,0 +1,313 @@
+//! Fetching: single blocks, everything below a root, a certain member's replica. What arrives was verified before; what is
+//! fetched is durable before it is reported as done.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cid::Cid;
+use hansa_content::{Block, BlockStore, BlockWriter, ContentError, Hold, Link, RAW, links};
+use hansa_types::NetworkKey;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::actor::Delivery;
+use crate::bitswap::{Budget, Outcome};
+use crate::handle::Session;
+use crate::peer::peer_id;
+use crate::{Swarm, SwarmError};
+
+/// Blocks wanted at the same time by one fetch.
+const WANTED_MAX: usize = 96;
+/// Blocks looked up in the store at a time.
+const LOOKUPS: usize = 512;
+
+/// How far a fetch has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FetchProgress {
+    /// Different blocks that are here, whether fetched or found.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes known to be needed, those that are here included. It grows as nodes arrive; from a file's root on it is right.
+    pub bytes_known: u64,
+}
+
+/// Is called after each block of a fetch.
+pub type FetchProgressFn = Arc<dyn Fn(FetchProgress) + Send + Sync>;
+
+/// Everything below a root is here and durable.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Different blocks that the root reaches.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Keeps the blocks that were fetched from being collected; pin the root before dropping it, or before fetching.
+    pub hold: Arc<Hold>,
+}
+
+impl Swarm {
+    /// A block: from the store if it is here, otherwise from any member that has it. It is stored, not pinned.
+    ///
+    /// # Errors
+    /// [`SwarmError::NotFound`] when nobody has given it within [`crate::Limits::fetch_idle`]; [`SwarmError::Content`],
+    /// [`SwarmError::Stopped`].
+    pub async fn fetch(&self, cid: Cid) -> Result<Bytes, SwarmError> {
+        if let Some(bytes) = blocking(self.store(), move |store| get_healthy(store, &cid)).await? {
+            return Ok(bytes);
+        }
+        let session = self.session(None, false)?;
+        let block = single(session, None, cid).await?;
+        let stored = block.clone();
+        blocking(self.store(), move |store| store.put(&stored)).await?;
+        Ok(block.into_bytes())
+    }
+
+    /// A block from one member and nobody else, not even this node's store, and not stored: to repair, or to see what that
+    /// member holds.
+    ///
+    /// # Errors
+    /// [`SwarmError::NotConnected`], [`SwarmError::NotFound`] if it has not got it or does not answer within
+    /// [`crate::Limits::fetch_idle`], [`SwarmError::Stopped`].
+    pub async fn fetch_from(&self, peer: NetworkKey, cid: Cid) -> Result<Bytes, SwarmError> {
+        let session = self.session(Some(peer_id(&peer)?), false)?;
+        single(session, Some(peer), cid).await.map(Block::into_bytes)
+    }
+
+    /// Which of these blocks a member says it has, in their order.
+    ///
+    /// # Errors
+    /// [`SwarmError::NotConnected`], [`SwarmError::Timeout`], [`SwarmError::Stopped`].
+    pub async fn have(&self, peer: NetworkKey, cids: Vec<Cid>) -> Result<Vec<bool>, SwarmError> {
+        let mut session = self.session(Some(peer_id(&peer)?), true)?;
+        let mut answers: HashMap<Cid, bool> = HashMap::new();
+        session.want(cids.clone())?;
+        let different: HashSet<&Cid> = cids.iter().collect();
+        while answers.len() < different.len() {
+            match session.next().await? {
+                Delivery::Outcome(Outcome::Presence(_, cid, have)) => drop(answers.insert(cid, have)),
+                Delivery::Outcome(Outcome::NotConnected(_)) => return Err(SwarmError::NotConnected(peer)),
+                Delivery::Outcome(Outcome::NotFound(..)) => return Err(SwarmError::Timeout(peer)),
+                Delivery::Block(..) => {}
+            }
+        }
+        Ok(cids.iter().map(|cid| answers.get(cid).copied().unwrap_or_default()).collect())
+    }
+
+    /// Everything below a root: raw leaves, dag-pb and dag-cbor. What is in the store already is not fetched again, so a fetch
+    /// that failed resumes when it is called again.
+    ///
+    /// # Errors
+    /// [`SwarmError::NotFound`] when no block has arrived for [`crate::Limits::fetch_idle`]; [`SwarmError::Content`],
+    /// [`SwarmError::Stopped`]. What had arrived by then is stored.
+    pub async fn fetch_dag(&self, root: Cid, progress: FetchProgressFn) -> Result<Fetched, SwarmError> {
+        let mut walk = Walk::new(root, progress);
+        let mut session = self.session(None, false)?;
+        let writer = Writer::start(self.store());
+        let walked = walk.run(self.store(), &mut session, &writer).await;
+        drop(session);
+        // The store's own failure first: a walk that stopped because of it knows less.
+        let hold = writer.finish().await?;
+        walked?;
+        Ok(Fetched { blocks: walk.done.blocks, bytes: walk.done.bytes, hold })
+    }
+}
+
+/// Waits for a session's one block.
+async fn single(mut session: Session, peer: Option<NetworkKey>, cid: Cid) -> Result<Block, SwarmError> {
+    session.want(vec![cid])?;
+    loop {
+        match session.next().await? {
+            Delivery::Block(block, _) => return Ok(block),
+            Delivery::Outcome(Outcome::NotConnected(_)) => match peer {
+                Some(peer) => return Err(SwarmError::NotConnected(peer)),
+                None => return Err(SwarmError::NotFound(cid)),
+            },
+            Delivery::Outcome(Outcome::NotFound(_, cid)) => return Err(SwarmError::NotFound(cid)),
+            Delivery::Outcome(Outcome::Presence(..)) => {}
+        }
+    }
+}
+
+/// A block that is here and healthy; damage counts as absence, since the block is about to be fetched.
+fn get_healthy(store: &BlockStore, cid: &Cid) -> Result<Option<Bytes>, ContentError> {
+    match store.get(cid) {
+        Err(ContentError::Damaged(_) | ContentError::File { .. }) => Ok(None),
+        result => result,
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    store: &BlockStore,
+    work: impl FnOnce(&BlockStore) -> Result<T, ContentError> + Send + 'static,
+) -> Result<T, SwarmError> {
+    let store = store.clone();
+    let result = tokio::task::spawn_blocking(move || work(&store)).await;
+    Ok(result.map_err(|_| SwarmError::Stopped)??)
+}
+
+/// A block still to be had.
+#[derive(Clone, Copy)]
+struct Pending {
+    cid: Cid,
+    /// Its bytes are part of what is known to be needed.
+    counted: bool,
+}
+
+/// A block that was found in the store.
+struct Here {
+    pending: Pending,
+    size: u64,
+    links: Vec<Link>,
+}
+
+/// The way from the root down.
+struct Walk {
+    /// Not looked up yet; the last one is next, so that files come in order.
+    frontier: Vec<Pending>,
+    /// Not here; the last one is next.
+    missing: Vec<Pending>,
+    wanted: HashMap<Cid, Pending>,
+    seen: HashSet<Cid>,
+    done: FetchProgress,
+    progress: FetchProgressFn,
+}
+
+impl Walk {
+    fn new(root: Cid, progress: FetchProgressFn) -> Self {
+        Self {
+            frontier: vec![Pending { cid: root, counted: false }],
+            missing: Vec::new(),
+            wanted: HashMap::new(),
+            seen: HashSet::from([root]),
+            done: FetchProgress::default(),
+            progress,
+        }
+    }
+
+    async fn run(
+        &mut self,
+        store: &BlockStore,
+        session: &mut Session,
+        writer: &Writer,
+    ) -> Result<(), SwarmError> {
+        loop {
+            while self.missing.len() < WANTED_MAX && !self.frontier.is_empty() {
+                self.look_up(store).await?;
+            }
+            self.want(session)?;
+            if self.wanted.is_empty() {
+                return Ok(());
+            }
+            match session.next().await? {
+                Delivery::Block(block, budget) => {
+                    if let Some(pending) = self.wanted.remove(block.cid()) {
+                        let links = links(block.cid(), block.bytes())?;
+                        self.arrived(pending, block.bytes().len() as u64, links);
+                        writer.push(block, budget).await?;
+                    }
+                }
+                Delivery::Outcome(Outcome::NotFound(_, cid)) => return Err(SwarmError::NotFound(cid)),
+                Delivery::Outcome(_) => {}
+            }
+        }
+    }
+
+    /// Sorts the next part of the frontier into what is here and what is missing.
+    async fn look_up(&mut self, store: &BlockStore) -> Result<(), SwarmError> {
+        let from = self.frontier.len().saturating_sub(LOOKUPS);
+        let batch = self.frontier.split_off(from);
+        let (here, missing) = blocking(store, move |store| sort(store, batch)).await?;
+        for Here { pending, size, links } in here {
+            self.arrived(pending, size, links);
+        }
+        self.missing.extend(missing);
+        Ok(())
+    }
+
+    /// Keeps as much wanted as is allowed.
+    fn want(&mut self, session: &Session) -> Result<(), SwarmError> {
+        // In portions, so that want lists have more than one entry.
+        if self.wanted.len() > WANTED_MAX.saturating_mul(3) / 4 {
+            return Ok(());
+        }
+        let count = WANTED_MAX.saturating_sub(self.wanted.len()).min(self.missing.len());
+        let mut cids = self.missing.split_off(self.missing.len().saturating_sub(count));
+        cids.reverse();
+        self.wanted.extend(cids.iter().map(|pending| (pending.cid, *pending)));
+        match cids.is_empty() {
+            true => Ok(()),
+            false => session.want(cids.into_iter().map(|pending| pending.cid).collect()),
+        }
+    }
+
+    fn arrived(&mut self, pending: Pending, size: u64, links: Vec<Link>) {
+        self.done.blocks = self.done.blocks.saturating_add(1);
+        self.done.bytes = self.done.bytes.saturating_add(size);
+        if !pending.counted {
+            self.done.bytes_known = self.done.bytes_known.saturating_add(size);
+        }
+        for link in links.into_iter().rev() {
+            if self.seen.insert(link.cid) {
+                if let (false, Some(size)) = (pending.counted, link.size) {
+                    self.done.bytes_known = self.done.bytes_known.saturating_add(size);
+                }
+                let counted = pending.counted || link.size.is_some();
+                self.frontier.push(Pending { cid: link.cid, counted });
+            }
+        }
+        (self.progress)(self.done);
+    }
+}
+
+/// What of these is here, with its links, and what is not, in the order given.
+fn sort(store: &BlockStore, batch: Vec<Pending>) -> Result<(Vec<Here>, Vec<Pending>), ContentError> {
+    let (mut here, mut missing) = (Vec::new(), Vec::new());
+    for pending in batch {
+        let found = match pending.cid.codec() {
+            RAW => store.size(&pending.cid)?.map(|size| (size, Vec::new())),
+            _ => match get_healthy(store, &pending.cid)? {
+                Some(bytes) => Some((bytes.len() as u64, links(&pending.cid, &bytes)?)),
+                None => None,
+            },
+        };
+        match found {
+            Some((size, links)) => here.push(Here { pending, size, links }),
+            None => missing.push(pending),
+        }
+    }
+    Ok((here, missing))
+}
+
+/// A thread that takes arriving blocks to the store.
+struct Writer {
+    blocks: mpsc::Sender<(Block, Budget)>,
+    thread: JoinHandle<Result<Arc<Hold>, ContentError>>,
+}
+
+impl Writer {
+    fn start(store: &BlockStore) -> Self {
+        let (blocks, mut queue) = mpsc::channel::<(Block, Budget)>(2);
+        let store = store.clone();
+        let thread = tokio::task::spawn_blocking(move || {
+            let mut writer = BlockWriter::new(&store);
+            while let Some((block, budget)) = queue.blocking_recv() {
+                writer.push(block)?;
+                drop(budget);
+            }
+            writer.finish()
+        });
+        Self { blocks, thread }
+    }
+
+    /// Hands a block over; waits while the store is slower than the network. A thread that failed says why at the end.
+    async fn push(&self, block: Block, budget: Budget) -> Result<(), SwarmError> {
+        self.blocks.send((block, budget)).await.map_err(|_| SwarmError::Content(ContentError::WriterLost))
+    }
+
+    async fn finish(self) -> Result<Arc<Hold>, SwarmError> {
+        drop(self.blocks);
+        Ok(self.thread.await.map_err(|_| SwarmError::Stopped)??)
+    }
+}

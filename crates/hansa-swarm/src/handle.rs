@@ -1,0 +1,211 @@
+//! The node as the rest of the program sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cid::Cid;
+use futures::StreamExt;
+use hansa_content::BlockStore;
+use hansa_types::NetworkKey;
+use libp2p::identity::Keypair;
+use libp2p::swarm::{self, SwarmEvent};
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{mpsc, oneshot, watch};
+use zeroize::Zeroize;
+
+use crate::actor::{Actor, Command, Delivery};
+use crate::behaviour::Node;
+use crate::bitswap::SessionId;
+use crate::key::MAX_KEY_MESSAGE_BYTES;
+use crate::{Config, SwarmError, SwarmMember, transport};
+
+/// A running node. Cloning gives another handle; the node stops with [`Swarm::shutdown`] or with the last handle.
+#[derive(Clone, Debug)]
+pub struct Swarm(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    commands: mpsc::UnboundedSender<Command>,
+    next_session: AtomicU64,
+    peers: watch::Receiver<Vec<NetworkKey>>,
+    store: BlockStore,
+    key: NetworkKey,
+    peer: PeerId,
+}
+
+impl Swarm {
+    /// Starts a node on the current tokio runtime. It listens when this returns and connects to the members by itself, again
+    /// and again.
+    ///
+    /// # Errors
+    /// [`SwarmError::Config`], [`SwarmError::Listen`].
+    pub async fn start(mut config: Config) -> Result<Self, SwarmError> {
+        let keys = Keypair::ed25519_from_bytes(&mut config.secret)
+            .map_err(|error| SwarmError::Config(error.to_string()))?;
+        config.secret.zeroize();
+        let key = network_key(&keys)?;
+        let peer = keys.public().to_peer_id();
+        let transport = transport::build(&keys, &config.swarm_key)?;
+        let settings = swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(Duration::from_secs(60))
+            .with_per_connection_event_buffer_size(32);
+        let node = Node::new(&keys, &config.limits);
+        let mut libp2p = libp2p::Swarm::new(transport, node, peer, settings);
+        listen(&mut libp2p, &config.listen).await?;
+
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (publish, peers) = watch::channel(Vec::new());
+        let store = config.store.clone();
+        let actor = Actor::new(libp2p, receiver, publish, config.store, config.responder, config.limits);
+        tokio::spawn(actor.run());
+        let next_session = AtomicU64::new(0);
+        let swarm = Self(Arc::new(Shared { commands, next_session, peers, store, key, peer }));
+        swarm.set_members(config.members).await?;
+        Ok(swarm)
+    }
+
+    /// This node's public network key.
+    pub fn network_key(&self) -> NetworkKey {
+        self.0.key
+    }
+
+    /// This node's PeerId in its usual text form.
+    pub fn peer_id(&self) -> String {
+        self.0.peer.to_string()
+    }
+
+    /// The multiaddrs that the node listens on.
+    ///
+    /// # Errors
+    /// [`SwarmError::Stopped`].
+    pub async fn listen_addrs(&self) -> Result<Vec<String>, SwarmError> {
+        self.ask(|reply| Command::ListenAddrs { reply }).await
+    }
+
+    /// Replaces the list of members, from the registry. New ones are let in and dialled; those no longer in it are disconnected
+    /// at once. Entries that are no key or no address are logged and left out.
+    ///
+    /// # Errors
+    /// [`SwarmError::Stopped`].
+    pub async fn set_members(&self, members: Vec<SwarmMember>) -> Result<(), SwarmError> {
+        self.ask(|done| Command::SetMembers { members, done }).await
+    }
+
+    /// The members that are connected, in the order of their keys.
+    pub fn peers(&self) -> Vec<NetworkKey> {
+        self.0.peers.borrow().clone()
+    }
+
+    /// The members that are connected, in the order of their keys, and every change of it. Closed when the node stops.
+    pub fn watch_peers(&self) -> watch::Receiver<Vec<NetworkKey>> {
+        self.0.peers.clone()
+    }
+
+    /// Sends a request of at most 64 KiB to a connected member's responder and waits for its answer.
+    ///
+    /// # Errors
+    /// [`SwarmError::NotConnected`], [`SwarmError::Timeout`], [`SwarmError::KeyRequest`], [`SwarmError::TooLong`],
+    /// [`SwarmError::Stopped`].
+    pub async fn request_key(&self, peer: NetworkKey, request: Bytes) -> Result<Bytes, SwarmError> {
+        if request.len() > MAX_KEY_MESSAGE_BYTES {
+            return Err(SwarmError::TooLong(request.len()));
+        }
+        self.ask(|reply| Command::RequestKey { peer, request, reply }).await?
+    }
+
+    /// Announces a root in the hash table, so that nodes which know only its CID find this one.
+    ///
+    /// # Errors
+    /// [`SwarmError::Provide`], [`SwarmError::Stopped`].
+    pub async fn provide(&self, cid: Cid) -> Result<(), SwarmError> {
+        match self.ask(|reply| Command::Provide { cid, reply }).await? {
+            true => Ok(()),
+            false => Err(SwarmError::Provide(cid)),
+        }
+    }
+
+    /// Stops the node; its connections are closed when this returns.
+    pub async fn shutdown(&self) {
+        // A node that has stopped before is stopped.
+        let _ = self.ask(|done| Command::Shutdown { done }).await;
+    }
+
+    pub(crate) fn store(&self) -> &BlockStore {
+        &self.0.store
+    }
+
+    pub(crate) fn command(&self, command: Command) -> Result<(), SwarmError> {
+        self.0.commands.send(command).map_err(|_| SwarmError::Stopped)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, SwarmError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(command(reply))?;
+        answer.await.map_err(|_| SwarmError::Stopped)
+    }
+
+    /// Begins to want blocks, of anybody or of one peer, or to ask only whether they are there.
+    pub(crate) fn session(&self, only: Option<PeerId>, presence: bool) -> Result<Session, SwarmError> {
+        let id = SessionId(self.0.next_session.fetch_add(1, Ordering::Relaxed));
+        let (sender, deliveries) = mpsc::unbounded_channel();
+        self.command(Command::Open { id, only, presence, deliveries: sender })?;
+        Ok(Session { swarm: self.clone(), id, deliveries })
+    }
+}
+
+/// Wants that belong together. Dropping it cancels what has not arrived.
+pub(crate) struct Session {
+    swarm: Swarm,
+    id: SessionId,
+    deliveries: mpsc::UnboundedReceiver<Delivery>,
+}
+
+impl Session {
+    pub(crate) fn want(&self, cids: Vec<Cid>) -> Result<(), SwarmError> {
+        self.swarm.command(Command::Want { id: self.id, cids })
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Delivery, SwarmError> {
+        self.deliveries.recv().await.ok_or(SwarmError::Stopped)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A stopped node has no sessions.
+        let _ = self.swarm.command(Command::Close { id: self.id });
+    }
+}
+
+fn network_key(keys: &Keypair) -> Result<NetworkKey, SwarmError> {
+    let public =
+        keys.public().try_into_ed25519().map_err(|error| SwarmError::Config(error.to_string()))?;
+    Ok(NetworkKey(public.to_bytes().into()))
+}
+
+/// Listens on all addresses, and waits until it does.
+async fn listen(libp2p: &mut libp2p::Swarm<Node>, addresses: &[String]) -> Result<(), SwarmError> {
+    for text in addresses {
+        let failed = |reason: String| SwarmError::Listen { address: text.clone(), reason };
+        let address: Multiaddr = text.parse().map_err(|_| failed("not a multiaddr".into()))?;
+        let id = libp2p.listen_on(address).map_err(|error| failed(error.to_string()))?;
+        loop {
+            match libp2p.select_next_some().await {
+                SwarmEvent::NewListenAddr { listener_id, address } if listener_id == id => {
+                    libp2p.add_external_address(address);
+                    break;
+                }
+                SwarmEvent::ListenerClosed { listener_id, reason, .. } if listener_id == id => {
+                    return Err(failed(reason.err().map_or("closed".into(), |error| error.to_string())));
+                }
+                SwarmEvent::ListenerError { listener_id, error } if listener_id == id => {
+                    return Err(failed(error.to_string()));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}

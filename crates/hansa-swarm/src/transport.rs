@@ -1,0 +1,31 @@
+//! How two nodes connect: TCP, the pre-shared key, Noise, yamux.
+
+use std::time::Duration;
+
+use libp2p::core::Transport;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::pnet::{PnetConfig, PreSharedKey};
+use libp2p::{PeerId, noise, tcp};
+
+use crate::{SwarmError, SwarmKey, muxer};
+
+/// How long a connection may take to be ready. A node with another swarm key never gets there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+pub(crate) fn build(
+    keys: &Keypair,
+    swarm_key: &SwarmKey,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SwarmError> {
+    let noise = noise::Config::new(keys).map_err(|error| SwarmError::Config(error.to_string()))?;
+    let private = PnetConfig::new(PreSharedKey::new(*swarm_key.as_bytes()));
+    Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .and_then(move |socket, _| private.handshake(socket))
+        .upgrade(Version::V1)
+        .authenticate(noise)
+        .multiplex(muxer::Upgrade)
+        .timeout(CONNECT_TIMEOUT)
+        .boxed())
+}
