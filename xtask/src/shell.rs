@@ -42,9 +42,10 @@ pub(crate) fn capture(command: &mut Command) -> Outcome<String> {
     String::from_utf8(output.stdout).map_err(|_| format!("`{name}` printed something that is not UTF-8"))
 }
 
-/// Builds one binary in the one profile and returns its path.
+/// Builds one binary in the one profile and returns its path. The whole workspace is selected, so that the libraries'
+/// features are the same as in every other build and nothing is compiled twice.
 pub(crate) fn build_binary(name: &str) -> Outcome<PathBuf> {
-    run(cargo().args(["build", "--release", "--locked", "--quiet", "--package", name, "--bin", name]))?;
+    run(cargo().args(["build", "--release", "--locked", "--quiet", "--workspace", "--bin", name]))?;
     Ok(target_directory()?.join("release").join(name))
 }
 

@@ -72,6 +72,15 @@ pub enum NodeError {
     /// The swarm.
     #[error("the swarm cannot be started")]
     Swarm(#[from] hansa_swarm::SwarmError),
+    /// What members do with data.
+    #[error("the sharing service cannot be started")]
+    Sharing(#[from] hansa_sharing::SharingError),
+    /// The operating system does not deliver signals.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// A part ended without a word.
+    #[error("a part of the node ended unexpectedly; its log says more")]
+    Interrupted,
     /// Nobody can be invited who is not an active member.
     #[error("there is no active member {0}; `hansa member list` shows who there is")]
     NotAMember(hansa_types::DcId),

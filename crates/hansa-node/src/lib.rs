@@ -1,1 +1,20 @@
 //! Composes one node from its parts and runs it.
+//!
+//! Each part knows its own business; what is here is only their wiring, their order of starting and stopping, and the
+//! home folder that a member's node lives in.
+
+mod config;
+mod error;
+mod founding;
+mod identity;
+mod node;
+mod service;
+mod status;
+
+pub use config::{Home, NodeConfig, Secrecy, read_text, write_file};
+pub use error::NodeError;
+pub use identity::{
+    NewHome, accept_invitation, create_home, export_account, invite, new_swarm_key, open_keys, read_card,
+    read_genesis, read_swarm_key, unix_seconds,
+};
+pub use node::run;

@@ -1,0 +1,233 @@
+//! One node from start to stop.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use hansa_consensus::{Config as ConsensusConfig, Engine, Timing};
+use hansa_content::BlockStore;
+use hansa_envelope::MemberKeys;
+use hansa_gateway::{Network, RestLimits, RestServer, RpcLimits, RpcServer, Token};
+use hansa_kv::{FjallOptions, FjallStore, KvStore, Space};
+use hansa_ledger::Ledger;
+use hansa_pool::{Pool, PoolConfig};
+use hansa_sharing::{LedgerChain, Parts, Responder, Sharing};
+use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmKey, SwarmMember};
+use hansa_types::{Genesis, Member, MemberStatus};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::broadcast::error::RecvError,
+    task::JoinHandle,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    Home, NodeConfig, NodeError, founding,
+    identity::{open_keys, read_genesis, read_swarm_key},
+    service::NodeService,
+    status::StatusReader,
+};
+
+/// Threads for the agreement engine's own tasks.
+const CONSENSUS_THREADS: usize = 2;
+
+/// Runs the node of this home until SIGINT or SIGTERM, or until a part of it fails.
+///
+/// # Errors
+/// Why it could not start, or what failed.
+pub async fn run(home: Home) -> Result<(), NodeError> {
+    start_logging();
+    let config = home.config()?;
+    let keys = open_keys(&home, &config)?;
+    let draft = read_genesis(&home)?;
+    let storage_key = Zeroizing::new(*keys.storage_key()?.derive("consensus")?.expose());
+    let mut stop = Stop::install()?;
+    let genesis = tokio::select! {
+        genesis = founding::complete(&home, &config, &keys, &storage_key, draft) => genesis?,
+        () = stop.requested() => return Ok(()),
+    };
+    let node = Node::start(&home, &config, keys, storage_key, genesis).await?;
+    tokio::select! {
+        () = stop.requested() => tracing::info!("stopping"),
+        () = node.engine.ended() => tracing::error!("consensus ended"),
+    }
+    node.stop().await
+}
+
+/// Logs to standard error; `HANSA_LOG` filters as `RUST_LOG` would.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HANSA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,commonware=warn,libp2p=warn"));
+    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A second call in one process, in tests, keeps the first one's settings.
+    let _ = format.try_init();
+}
+
+/// The signals that ask a node to stop.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn install() -> Result<Self, NodeError> {
+        let failed = NodeError::Signals;
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+        })
+    }
+
+    async fn requested(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A running node's parts, in the order of their starting.
+struct Node {
+    engine: Engine,
+    swarm: Swarm,
+    tasks: Vec<JoinHandle<()>>,
+    rpc: RpcServer,
+    rest: RestServer,
+}
+
+impl Node {
+    async fn start(
+        home: &Home,
+        config: &NodeConfig,
+        keys: MemberKeys,
+        storage_key: Zeroizing<[u8; 32]>,
+        genesis: Genesis,
+    ) -> Result<Self, NodeError> {
+        let started = Instant::now();
+        let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
+        let ledger = Ledger::open(open_store(home, "ledger", hansa_ledger::spaces())?, &genesis, pool)?;
+        let engine = Engine::start(ConsensusConfig {
+            secret_key: Zeroizing::new(*keys.network_secret()),
+            ledger: ledger.clone(),
+            store: home.data().join("consensus"),
+            storage_key,
+            listen: config.consensus_listen,
+            worker_threads: CONSENSUS_THREADS,
+            timing: timing(config),
+        })?;
+        let spaces = hansa_content::SPACES.into_iter().chain(hansa_sharing::spaces());
+        let kv = open_store(home, "objects", spaces)?;
+        let blocks = BlockStore::open(kv.clone(), &home.data().join("blocks"))?;
+        let chain = Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
+        let responder = Responder::new(chain.clone(), keys.clone(), kv.clone(), blocks.clone())?;
+        let swarm_key = read_swarm_key(home)?;
+        let swarm = Swarm::start(SwarmConfig {
+            secret: *keys.network_secret(),
+            swarm_key: SwarmKey::from_bytes(*swarm_key.expose()),
+            listen: vec![config.swarm_listen.clone()],
+            members: swarm_members(&ledger.members()),
+            store: blocks.clone(),
+            responder,
+            limits: Default::default(),
+        })
+        .await?;
+        let sharing = Sharing::new(Parts {
+            chain: chain.clone(),
+            swarm: Arc::new(swarm.clone()),
+            keys: keys.clone(),
+            kv,
+            store: blocks.clone(),
+        })?;
+        let tasks = vec![
+            sharing.start_replication(),
+            tokio::spawn(follow_registry(ledger.clone(), swarm.clone())),
+        ];
+        let status = StatusReader {
+            started,
+            name: config.name.clone(),
+            account: keys.account(),
+            network_key: keys.network_key(),
+            ledger: ledger.clone(),
+            consensus: engine.status(),
+            swarm: swarm.clone(),
+            blocks,
+        };
+        let rpc = RpcServer::start(
+            config.rpc_listen,
+            ledger.clone(),
+            Arc::new(status.clone()) as Arc<dyn Network>,
+            RpcLimits::default(),
+        )
+        .await
+        .map_err(listen_failed(config.rpc_listen))?;
+        let token = Token::parse(&home.token()?).ok_or_else(|| NodeError::Config {
+            path: home.token_file(),
+            problem: "not a token of 64 hexadecimal digits; delete it and make a new one".into(),
+        })?;
+        let service = NodeService { sharing, chain, status, swarm_key };
+        let rest =
+            RestServer::start(config.rest_listen, token, ledger, Arc::new(service), RestLimits::default())
+                .await
+                .map_err(listen_failed(config.rest_listen))?;
+        tracing::info!(rest = %rest.address(), rpc = %rpc.address(), "the node is up");
+        Ok(Self { engine, swarm, tasks, rpc, rest })
+    }
+
+    /// Stops the parts in the opposite order: no new work, then no peers, then no blocks.
+    async fn stop(self) -> Result<(), NodeError> {
+        self.rest.stop().await;
+        self.rpc.stop().await;
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.swarm.shutdown().await;
+        self.engine.shutdown();
+        let engine = self.engine;
+        let joined = tokio::task::spawn_blocking(move || engine.join()).await;
+        joined.map_err(|_| NodeError::Interrupted)??;
+        Ok(())
+    }
+}
+
+fn listen_failed(address: SocketAddr) -> impl FnOnce(std::io::Error) -> NodeError {
+    move |source| NodeError::Listen { address: address.to_string(), source }
+}
+
+fn open_store(
+    home: &Home,
+    name: &str,
+    spaces: impl IntoIterator<Item = Space>,
+) -> Result<Arc<dyn KvStore>, NodeError> {
+    let spaces: Vec<Space> = spaces.into_iter().collect();
+    Ok(Arc::new(FjallStore::open(&home.data().join(name), &spaces, FjallOptions::default())?))
+}
+
+fn timing(config: &NodeConfig) -> Timing {
+    let heartbeat = std::time::Duration::from_millis(config.idle_block_ms.clamp(50, 1_000));
+    Timing { heartbeat, ..Timing::default() }
+}
+
+/// Who may be in the swarm: every member that is not removed.
+fn swarm_members(members: &[Member]) -> Vec<SwarmMember> {
+    members
+        .iter()
+        .filter(|member| member.status != MemberStatus::Removed)
+        .map(|member| SwarmMember {
+            key: member.card.network_key,
+            endpoint: member.card.swarm_endpoint.clone(),
+        })
+        .collect()
+}
+
+/// Lets the swarm's doors follow the registry: admitted at once, cut off at once (A5).
+async fn follow_registry(ledger: Ledger, swarm: Swarm) {
+    let mut blocks = ledger.subscribe();
+    loop {
+        let changed = match blocks.recv().await {
+            Ok(block) => block.registry_changed,
+            Err(RecvError::Lagged(_)) => true,
+            Err(RecvError::Closed) => return,
+        };
+        if changed && let Err(problem) = swarm.set_members(swarm_members(&ledger.members())).await {
+            tracing::warn!(%problem, "the swarm did not take over the registry's members");
+        }
+    }
+}

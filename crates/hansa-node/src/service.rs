@@ -1,0 +1,219 @@
+//! What the REST interface asks of the node, answered by its parts: objects by `hansa-sharing`, ballots by the
+//! governance contract.
+
+use std::{io, sync::Arc};
+
+use alloy_sol_types::{SolCall, SolEvent};
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use hansa_contracts::{GOVERNANCE, abi, card_from_abi, card_from_types};
+use hansa_envelope::SwarmKey;
+use hansa_gateway::{Content, Download, Entry, ProgressSink, Service};
+use hansa_sharing::{Chain as _, ChainError, LedgerChain, OpenMode, OpenedObject, Sharing, Source, SourceEntry};
+use hansa_types::{
+    DcId, MemberCard, ObjectId, Version, Visibility,
+    api::{
+        Ballot, BallotState, Code, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectSummary, Problem, PutMeta,
+        PutReceipt, Recorded, RepairReport, StoredBlock, Tally, VerifyReport, VerifyRequest,
+    },
+};
+
+use crate::{identity::invite, status::StatusReader};
+
+/// Ballots that one answer lists.
+const BALLOTS_MAX: u64 = 1_000;
+
+/// The node's operations for its own member.
+pub(crate) struct NodeService {
+    pub(crate) sharing: Sharing,
+    pub(crate) chain: Arc<LedgerChain>,
+    pub(crate) status: StatusReader,
+    pub(crate) swarm_key: SwarmKey,
+}
+
+/// Lets sharing pull from what the gateway receives.
+struct Upload(Box<dyn Content>);
+
+impl Source for Upload {
+    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
+        let entry = self.0.next_entry()?;
+        Ok(entry.map(|entry| SourceEntry { path: entry.path, directory: entry.directory }))
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl NodeService {
+    async fn ballot(&self, id: u64) -> Result<Ballot, Problem> {
+        let found: abi::Ballot = self.read(abi::Governance::ballotCall { id }).await?;
+        described(found)
+    }
+
+    /// Calls the governance contract at the finalised head.
+    async fn read<C: SolCall>(&self, call: C) -> Result<C::Return, Problem> {
+        let output = self.chain.call(GOVERNANCE, call.abi_encode().into()).await.map_err(governance_problem)?;
+        C::abi_decode_returns(&output)
+            .map_err(|e| Problem::new(Code::Internal, format!("the governance contract's answer cannot be read: {e}")))
+    }
+}
+
+/// A ballot in the interface's words.
+fn described(ballot: abi::Ballot) -> Result<Ballot, Problem> {
+    let state = match ballot.state {
+        1 => BallotState::Open,
+        2 => BallotState::Executed,
+        3 => BallotState::Rejected,
+        _ => BallotState::Expired,
+    };
+    let opened_by = DcId::new(ballot.openedBy)
+        .ok_or_else(|| Problem::new(Code::UnknownBallot, format!("there is no ballot {}", ballot.id)))?;
+    let card = card_from_abi(ballot.card);
+    Ok(Ballot {
+        id: ballot.id,
+        subject: if ballot.kind == 1 { "join" } else { "standing" }.to_owned(),
+        candidate: card.name.clone(),
+        card: Some(card),
+        opened_by,
+        closes_at: ballot.deadline,
+        state,
+        tally: Tally { in_favour: ballot.inFavour, against: ballot.against, electorate: ballot.electorate },
+        admitted: DcId::new(ballot.subject),
+    })
+}
+
+/// Turns what the chain said about a ballot into a public problem.
+fn governance_problem(error: ChainError) -> Problem {
+    let ChainError::Reverted { data, explanation } = &error else { return error.problem() };
+    let code = match data.get(..4) {
+        Some(selector) if selector == abi::Governance::GovernanceBallotUnknown::SELECTOR.as_slice() => {
+            Code::UnknownBallot
+        }
+        Some(selector) if selector == abi::Governance::GovernanceBallotClosed::SELECTOR.as_slice() => {
+            Code::BallotClosed
+        }
+        Some(selector) if selector == abi::Governance::GovernanceAlreadyVoted::SELECTOR.as_slice() => {
+            Code::AlreadyVoted
+        }
+        Some(selector) if selector == abi::Governance::GovernanceNotMember::SELECTOR.as_slice() => Code::NotMember,
+        _ => Code::TransactionFailed,
+    };
+    Problem::new(code, explanation.clone())
+}
+
+fn download(opened: OpenedObject) -> Download {
+    let manifest = &opened.manifest;
+    let entries = manifest
+        .entries
+        .iter()
+        .map(|entry| Entry { path: entry.path.clone(), directory: entry.is_directory(), size: Some(entry.size) })
+        .collect();
+    Download {
+        id: opened.object,
+        version: opened.version,
+        name: manifest.name.clone(),
+        kind: opened.kind(),
+        entries,
+        content: opened.content().map(|piece| piece.map_err(|error| error.problem())).boxed(),
+    }
+}
+
+#[async_trait]
+impl Service for NodeService {
+    async fn status(&self) -> Result<NodeStatus, Problem> {
+        self.status.read().await
+    }
+
+    async fn invitation(&self, member: DcId) -> Result<Invitation, Problem> {
+        let members = self.status.ledger.members();
+        let unknown = || Problem::new(Code::UnknownMember, format!("there is no member {member}"));
+        let found = members.iter().find(|m| m.dc_id == member).ok_or_else(unknown)?;
+        invite(self.status.ledger.genesis(), &self.swarm_key, found)
+            .map_err(|error| Problem::new(Code::UnknownMember, error.to_string()))
+    }
+
+    async fn open_join_ballot(&self, card: MemberCard) -> Result<Ballot, Problem> {
+        let call = abi::Governance::openJoinCall { card: card_from_types(&card) };
+        let receipt = self.chain.submit(GOVERNANCE, call.abi_encode().into()).await.map_err(|error| {
+            let problem = governance_problem(error);
+            if problem.code == Code::TransactionFailed { Problem::new(Code::BadCard, problem.message) } else { problem }
+        })?;
+        let opened = receipt.logs.iter().find_map(|log| abi::Governance::BallotOpened::decode_log(log).ok());
+        let opened = opened
+            .ok_or_else(|| Problem::new(Code::Internal, "the governance contract opened no ballot"))?;
+        self.ballot(opened.id).await
+    }
+
+    async fn ballots(&self) -> Result<Vec<Ballot>, Problem> {
+        let found = self.read(abi::Governance::ballotsCall { offset: 0, limit: BALLOTS_MAX }).await?;
+        found.into_iter().rev().map(described).collect()
+    }
+
+    async fn vote(&self, ballot: u64, support: bool) -> Result<Ballot, Problem> {
+        let call = abi::Governance::voteCall { id: ballot, support };
+        self.chain.submit(GOVERNANCE, call.abi_encode().into()).await.map_err(governance_problem)?;
+        self.ballot(ballot).await
+    }
+
+    async fn objects(&self) -> Result<Vec<ObjectSummary>, Problem> {
+        self.sharing.list().await.map_err(|e| e.problem())
+    }
+
+    async fn put(
+        &self,
+        meta: PutMeta,
+        content: Box<dyn Content>,
+        progress: ProgressSink,
+    ) -> Result<PutReceipt, Problem> {
+        self.sharing.put(meta, Box::new(Upload(content)), progress).await.map_err(|e| e.problem())
+    }
+
+    async fn update(
+        &self,
+        object: ObjectId,
+        meta: PutMeta,
+        content: Box<dyn Content>,
+        progress: ProgressSink,
+    ) -> Result<PutReceipt, Problem> {
+        self.sharing.update(object, meta, Box::new(Upload(content)), progress).await.map_err(|e| e.problem())
+    }
+
+    async fn open(&self, object: ObjectId, version: Option<Version>, ask_owner: bool) -> Result<Download, Problem> {
+        let how = if ask_owner { OpenMode::AskOwnerOnly } else { OpenMode::Ordinary };
+        self.sharing.open(object, version, how).await.map(download).map_err(|e| e.problem())
+    }
+
+    async fn log(&self, object: ObjectId) -> Result<Vec<LogEntry>, Problem> {
+        self.sharing.log(object).await.map_err(|e| e.problem())
+    }
+
+    async fn stored_blocks(&self, object: ObjectId) -> Result<Vec<StoredBlock>, Problem> {
+        self.sharing.stored_blocks(object).await.map_err(|e| e.problem())
+    }
+
+    async fn share(&self, object: ObjectId, grants: GrantRequest) -> Result<Recorded, Problem> {
+        self.sharing.share(object, grants).await.map_err(|e| e.problem())
+    }
+
+    async fn revoke(&self, object: ObjectId, from: DcId) -> Result<Recorded, Problem> {
+        self.sharing.revoke(object, from).await.map_err(|e| e.problem())
+    }
+
+    async fn set_visibility(&self, object: ObjectId, visibility: Visibility) -> Result<Recorded, Problem> {
+        self.sharing.set_visibility(object, visibility).await.map_err(|e| e.problem())
+    }
+
+    async fn verify(
+        &self,
+        object: Option<ObjectId>,
+        request: VerifyRequest,
+        progress: ProgressSink,
+    ) -> Result<VerifyReport, Problem> {
+        self.sharing.verify(object, request, progress).await.map_err(|e| e.problem())
+    }
+
+    async fn repair(&self, object: Option<ObjectId>, progress: ProgressSink) -> Result<RepairReport, Problem> {
+        self.sharing.repair(object, progress).await.map_err(|e| e.problem())
+    }
+}
