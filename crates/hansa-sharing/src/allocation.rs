@@ -66,7 +66,7 @@ mod tests {
         let members: Vec<_> = (1..=5).map(member).collect();
         let chosen: Vec<_> = (1..=4).map(|n| allocate(object(n), &members)).collect();
         let chosen: Vec<Vec<u32>> = chosen.iter().map(|c| c.iter().map(|id| id.value()).collect()).collect();
-        assert_eq!(chosen, [[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]);
+        assert_eq!(chosen, [[1, 2, 5], [1, 5, 4], [1, 2, 5], [1, 5, 4]]);
     }
 
     #[test]

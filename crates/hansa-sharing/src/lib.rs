@@ -31,6 +31,9 @@ mod replicate;
 mod responder;
 mod sharing;
 mod swarm;
+mod swarm_node;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use allocation::{REPLICAS_OTHER, allocate};

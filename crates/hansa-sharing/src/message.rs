@@ -108,10 +108,13 @@ mod tests {
             opening: Some(7),
             height: 1000,
         };
-        assert_eq!(hex(&encode(&request)), "PIN1");
+        assert_eq!(
+            hex(&encode(&request)),
+            "a1636b6579a4666865696768741903e8666f626a65637464312f3432676f70656e696e67076776657273696f6e03"
+        );
         assert_eq!(decode::<Request>(&encode(&request)), Some(request));
         let answer = Answer::Refused { reason: 4 };
-        assert_eq!(hex(&encode(&answer)), "PIN2");
+        assert_eq!(hex(&encode(&answer)), "a16772656675736564a166726561736f6e04");
         let check = Request::Check { root: root_cid(alloy_primitives::B256::ZERO) };
         assert_eq!(decode::<Request>(&encode(&check)), Some(check));
     }

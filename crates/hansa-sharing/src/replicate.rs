@@ -136,20 +136,20 @@ impl Queue {
         }
     }
 
-    fn next(&mut self, retrying: usize) -> Option<(Task, u32)> {
+    fn next(&mut self, now: Instant, retrying: usize) -> Option<(Task, u32)> {
         if let Some(task) = self.fresh.pop() {
             return Some((task, 0));
         }
         let Reverse((at, ..)) = self.later.peek()?;
-        if retrying >= RETRIES_MAX || *at > Instant::now() {
+        if retrying >= RETRIES_MAX || *at > now {
             return None;
         }
         self.later.pop().map(|Reverse((_, tries, task))| (task, tries))
     }
 
-    fn failed(&mut self, task: Task, tries: u32) {
+    fn failed(&mut self, now: Instant, task: Task, tries: u32) {
         let pause = BACKOFF_MIN.saturating_mul(1_u32.checked_shl(tries).unwrap_or(u32::MAX)).min(BACKOFF_MAX);
-        let at = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
+        let at = now.checked_add(pause).unwrap_or(now);
         self.later.push(Reverse((at, tries.saturating_add(1), task)));
     }
 
@@ -169,7 +169,7 @@ async fn follow(inner: &std::sync::Arc<Inner>) -> Result<(), SharingError> {
     let mut retrying = 0_usize;
     loop {
         while fetches.len() < FETCHES_MAX
-            && let Some((task, tries)) = queue.next(retrying)
+            && let Some((task, tries)) = queue.next(Instant::now(), retrying)
         {
             retrying = retrying.saturating_add(usize::from(tries > 0));
             let inner = std::sync::Arc::clone(inner);
@@ -184,7 +184,7 @@ async fn follow(inner: &std::sync::Arc<Inner>) -> Result<(), SharingError> {
                     Ok(()) => { queue.known.remove(&task); }
                     Err(error) => {
                         tracing::debug!(?task, tries, %error, "a replica could not be fetched yet");
-                        queue.failed(task, tries);
+                        queue.failed(Instant::now(), task, tries);
                     }
                 }
                 if queue.fresh.is_empty() && queue.known.len() < WAITING_MAX / 2 {
@@ -296,25 +296,24 @@ mod tests {
         assert_eq!(Task::read(&key[..9], &[3; 32]), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn fresh_versions_go_first_and_failures_wait_longer_each_time() {
+    #[test]
+    fn fresh_versions_go_first_and_failures_wait_longer_each_time() {
+        let start = Instant::now();
+        let after = |pauses| start + BACKOFF_MIN * pauses;
         let mut queue = Queue::default();
         queue.add(task(1));
         queue.add(task(2));
         queue.add(task(2));
-        assert_eq!(queue.next(0), Some((task(2), 0)));
-        queue.failed(task(2), 0);
-        assert_eq!(queue.next(0), Some((task(1), 0)));
-        assert_eq!(queue.next(0), None);
-        tokio::time::advance(BACKOFF_MIN).await;
+        assert_eq!(queue.next(start, 0), Some((task(2), 0)));
+        queue.failed(start, task(2), 0);
+        assert_eq!(queue.next(start, 0), Some((task(1), 0)));
+        assert_eq!(queue.next(start, 0), None);
         queue.add(task(3));
-        assert_eq!(queue.next(0), Some((task(3), 0)), "before the repeated one");
-        assert_eq!(queue.next(RETRIES_MAX), None);
-        assert_eq!(queue.next(0), Some((task(2), 1)));
-        queue.failed(task(2), 1);
-        tokio::time::advance(BACKOFF_MIN).await;
-        assert_eq!(queue.next(0), None);
-        tokio::time::advance(BACKOFF_MIN).await;
-        assert_eq!(queue.next(0), Some((task(2), 2)));
+        assert_eq!(queue.next(after(1), 0), Some((task(3), 0)), "before the repeated one");
+        assert_eq!(queue.next(after(1), RETRIES_MAX), None);
+        assert_eq!(queue.next(after(1), 0), Some((task(2), 1)));
+        queue.failed(after(1), task(2), 1);
+        assert_eq!(queue.next(after(2), 0), None);
+        assert_eq!(queue.next(after(3), 0), Some((task(2), 2)));
     }
 }

@@ -1,0 +1,372 @@
+//! A consortium in one process: one ledger that finalises whatever is pending, one block store a member, and a swarm
+//! that hands bytes from store to store.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use alloy_primitives::B256;
+use async_trait::async_trait;
+use bytes::Bytes;
+use cid::Cid;
+use futures::StreamExt;
+use hansa_content::{Block, BlockStore, Hold, links};
+use hansa_envelope::MemberKeys;
+use hansa_kv::{KvStore, MemoryStore};
+use hansa_ledger::{Ledger, Proposal};
+use hansa_pool::{Pool, PoolConfig};
+use hansa_types::{
+    ClusterId, ConsensusData, DcId, Genesis, Limits, NetworkKey, ObjectId, Version, Visibility,
+    api::{GrantRequest, ObjectKind, PutMeta, PutReceipt, VerifyReport, VerifyRequest},
+};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::{
+    Chain, FetchSink, LedgerChain, OpenMode, Parts, ProgressSink, Responder, Sharing, SharingError, Source,
+    SourceEntry, Swarm, SwarmFault,
+};
+
+/// The chain's clock starts here.
+pub(super) const START: u64 = 1_790_000_000;
+
+/// Files in memory; `None` is a folder.
+pub(super) struct Files(std::vec::IntoIter<(String, Option<Vec<u8>>)>, io::Cursor<Vec<u8>>);
+
+impl Files {
+    pub(super) fn new(files: &[(&str, Option<&[u8]>)]) -> Box<Self> {
+        let files: Vec<_> =
+            files.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.map(<[u8]>::to_vec))).collect();
+        Box::new(Self(files.into_iter(), io::Cursor::default()))
+    }
+}
+
+impl Source for Files {
+    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
+        Ok(self.0.next().map(|(path, bytes)| {
+            let directory = bytes.is_none();
+            self.1 = io::Cursor::new(bytes.unwrap_or_default());
+            SourceEntry { path, directory }
+        }))
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        io::Read::read(&mut self.1, buffer)
+    }
+}
+
+/// A source that breaks off.
+pub(super) struct Broken;
+
+impl Source for Broken {
+    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
+        Ok(Some(SourceEntry { path: "half.bin".to_owned(), directory: false }))
+    }
+
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+struct Peer {
+    store: BlockStore,
+    responder: Arc<Responder>,
+    online: AtomicBool,
+}
+
+/// All nodes' stores and responders.
+#[derive(Default)]
+struct Mesh(Mutex<HashMap<NetworkKey, Arc<Peer>>>);
+
+/// One node's view of the mesh.
+struct MeshSwarm {
+    me: NetworkKey,
+    store: BlockStore,
+    mesh: Arc<Mesh>,
+}
+
+impl MeshSwarm {
+    fn peer(&self, key: NetworkKey) -> Result<Arc<Peer>, SwarmFault> {
+        let peer = self.mesh.0.lock().get(&key).cloned().ok_or(SwarmFault::Unreachable)?;
+        let both = peer.online.load(Ordering::SeqCst)
+            && self.mesh.0.lock().get(&self.me).is_some_and(|me| me.online.load(Ordering::SeqCst));
+        if both { Ok(peer) } else { Err(SwarmFault::Unreachable) }
+    }
+
+    fn find(&self, cid: &Cid) -> Result<Bytes, SwarmFault> {
+        if let Ok(Some(bytes)) = self.store.get(cid) {
+            return Ok(bytes);
+        }
+        let keys: Vec<_> = self.mesh.0.lock().keys().copied().filter(|key| *key != self.me).collect();
+        keys.into_iter()
+            .filter_map(|key| self.peer(key).ok())
+            .find_map(|peer| peer.store.get(cid).ok().flatten())
+            .ok_or(SwarmFault::NotFound(*cid))
+    }
+}
+
+#[async_trait]
+impl Swarm for MeshSwarm {
+    async fn fetch_dag(&self, root: Cid, progress: FetchSink) -> Result<Arc<Hold>, SwarmFault> {
+        let hold = Arc::new(self.store.hold());
+        let mut waiting = vec![root];
+        let mut done = 0;
+        while let Some(cid) = waiting.pop() {
+            let bytes = self.find(&cid)?;
+            waiting.extend(links(&cid, &bytes).unwrap().into_iter().map(|link| link.cid));
+            self.store.put_held(&[Block::verify(cid, bytes).unwrap()], &hold).unwrap();
+            done += 1;
+            progress(done, 0);
+        }
+        Ok(hold)
+    }
+
+    async fn fetch(&self, cid: Cid) -> Result<Bytes, SwarmFault> {
+        self.find(&cid)
+    }
+
+    async fn fetch_from(&self, peer: NetworkKey, cid: Cid) -> Result<Bytes, SwarmFault> {
+        let peer = self.peer(peer)?;
+        peer.store.get(&cid).ok().flatten().ok_or(SwarmFault::NotFound(cid))
+    }
+
+    async fn ask(&self, peer: NetworkKey, request: Bytes) -> Result<Bytes, SwarmFault> {
+        let peer = self.peer(peer)?;
+        Ok(peer.responder.answer(self.me, request).await)
+    }
+
+    async fn announce(&self, _: Cid) {}
+}
+
+/// One member's node.
+pub(super) struct Node {
+    pub(super) id: DcId,
+    pub(super) keys: MemberKeys,
+    pub(super) sharing: Sharing,
+    pub(super) store: BlockStore,
+    peer: Arc<Peer>,
+    replication: Option<JoinHandle<()>>,
+    _dir: tempfile::TempDir,
+}
+
+impl Node {
+    pub(super) fn go_offline(&self) {
+        self.peer.online.store(false, Ordering::SeqCst);
+    }
+
+    pub(super) fn go_online(&self) {
+        self.peer.online.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn replicate(&mut self) {
+        self.replication = Some(self.sharing.start_replication());
+    }
+
+    pub(super) async fn answer(&self, asking: &Node, request: Bytes) -> Bytes {
+        self.peer.responder.answer(asking.keys.network_key(), request).await
+    }
+
+    pub(super) async fn put(&self, name: &str, bytes: &[u8]) -> PutReceipt {
+        self.put_as(name, bytes, Visibility::Listed).await
+    }
+
+    pub(super) async fn put_as(&self, name: &str, bytes: &[u8], visibility: Visibility) -> PutReceipt {
+        let meta = PutMeta { visibility: Some(visibility), ..meta(name) };
+        self.sharing.put(meta, Files::new(&[(name, Some(bytes))]), quiet()).await.unwrap()
+    }
+
+    pub(super) async fn update(&self, object: ObjectId, name: &str, bytes: &[u8]) -> PutReceipt {
+        self.sharing.update(object, meta(name), Files::new(&[(name, Some(bytes))]), quiet()).await.unwrap()
+    }
+
+    pub(super) async fn get(&self, object: ObjectId, version: Option<u32>) -> Result<Vec<u8>, SharingError> {
+        let opened = self.sharing.open(object, version.map(Version), OpenMode::Ordinary).await?;
+        let mut bytes = Vec::new();
+        let mut content = opened.content();
+        while let Some(piece) = content.next().await {
+            bytes.extend_from_slice(&piece?);
+        }
+        Ok(bytes)
+    }
+
+    pub(super) async fn share(&self, object: ObjectId, with: &Node, change: impl FnOnce(&mut GrantRequest)) {
+        let mut request =
+            GrantRequest { to: vec![with.id], expires_at: None, max_openings: None, deposit: false };
+        change(&mut request);
+        self.sharing.share(object, request).await.unwrap();
+    }
+
+    pub(super) async fn verify(&self, object: ObjectId) -> VerifyReport {
+        self.sharing.verify(Some(object), VerifyRequest::default(), quiet()).await.unwrap()
+    }
+
+    /// Flips one bit of a block's file; `false` when the block has no file of its own here.
+    pub(super) fn flip(&self, cid: &str) -> bool {
+        let Some(path) = self.store.path(&cid.parse().unwrap()).unwrap() else { return false };
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        true
+    }
+}
+
+pub(super) fn meta(name: &str) -> PutMeta {
+    PutMeta {
+        name: name.to_owned(),
+        kind: ObjectKind::File,
+        size: None,
+        visibility: None,
+        valid_until: None,
+        replicas: None,
+    }
+}
+
+pub(super) fn quiet() -> ProgressSink {
+    Arc::new(|_| ())
+}
+
+/// Members 1, 2, … on one chain.
+pub(super) struct Consortium {
+    pub(super) nodes: Vec<Node>,
+    pub(super) ledger: Ledger,
+    clock: Arc<AtomicU64>,
+    mining: JoinHandle<()>,
+}
+
+impl Drop for Consortium {
+    fn drop(&mut self) {
+        self.mining.abort();
+        self.nodes.iter().filter_map(|node| node.replication.as_ref()).for_each(JoinHandle::abort);
+    }
+}
+
+impl Consortium {
+    /// `count` members, all of them keeping replicas.
+    pub(super) async fn start(count: usize) -> Self {
+        let mut consortium = Self::start_idle(count).await;
+        consortium.nodes.iter_mut().for_each(Node::replicate);
+        consortium
+    }
+
+    /// `count` members whose replication has not been started.
+    pub(super) async fn start_idle(count: usize) -> Self {
+        let keys: Vec<_> = (0..count).map(|_| MemberKeys::generate().unwrap()).collect();
+        let founders = keys
+            .iter()
+            .enumerate()
+            .map(|(i, keys)| {
+                let swarm = format!("/ip4/127.0.0.1/tcp/{}", 4000 + i);
+                keys.card(format!("member {}", i + 1), ClusterId(1), format!("127.0.0.1:{}", 3000 + i), swarm)
+                    .unwrap()
+            })
+            .collect();
+        let limits = Limits::default();
+        let genesis = Genesis {
+            chain_id: 4242,
+            timestamp: START,
+            limits,
+            founders,
+            group: alloy_primitives::Bytes::new(),
+        };
+        let pool = Pool::new(PoolConfig::new(genesis.chain_id, limits.block_gas));
+        let ledger = Ledger::open(Arc::new(MemoryStore::new()), &genesis, pool).unwrap();
+        let clock = Arc::new(AtomicU64::new(START + 1));
+        let mining = tokio::spawn(mine(ledger.clone(), Arc::clone(&clock)));
+        let mesh = Arc::new(Mesh::default());
+        let nodes = keys.into_iter().zip(1..).map(|(keys, id)| node(keys, id, &ledger, &mesh)).collect();
+        Self { nodes, ledger, clock, mining }
+    }
+
+    /// Like [`Consortium::start`], with the real swarm over loopback instead of the mesh.
+    pub(super) async fn start_on_sockets(count: usize) -> (Self, Vec<hansa_swarm::Swarm>) {
+        let mut consortium = Self::start_idle(count).await;
+        let swarm_key = hansa_swarm::SwarmKey::generate();
+        let mut swarms = Vec::new();
+        let mut members = Vec::new();
+        for node in &consortium.nodes {
+            let config = hansa_swarm::Config {
+                secret: *node.keys.network_secret(),
+                swarm_key: swarm_key.clone(),
+                listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
+                members: Vec::new(),
+                store: node.store.clone(),
+                responder: Arc::clone(&node.peer.responder) as Arc<dyn hansa_swarm::KeyResponder>,
+                limits: hansa_swarm::Limits::default(),
+            };
+            let swarm = hansa_swarm::Swarm::start(config).await.unwrap();
+            let endpoint = swarm.listen_addrs().await.unwrap().remove(0);
+            members.push(hansa_swarm::SwarmMember { key: node.keys.network_key(), endpoint });
+            swarms.push(swarm);
+        }
+        for (node, swarm) in consortium.nodes.iter_mut().zip(&swarms) {
+            swarm.set_members(members.clone()).await.unwrap();
+            swarm.watch_peers().wait_for(|peers| peers.len() + 1 == count).await.unwrap();
+            let inner = &node.sharing.0;
+            node.sharing = Sharing::new(Parts {
+                chain: Arc::clone(&inner.contracts.chain),
+                swarm: Arc::new(swarm.clone()),
+                keys: node.keys.clone(),
+                kv: Arc::clone(&inner.kv),
+                store: node.store.clone(),
+            })
+            .unwrap();
+            node.replicate();
+        }
+        (consortium, swarms)
+    }
+
+    /// Sets the time of the blocks to come.
+    pub(super) fn set_time(&self, seconds_after_start: u64) {
+        self.clock.store(START + seconds_after_start, Ordering::SeqCst);
+    }
+
+    pub(super) fn node(&self, id: u32) -> &Node {
+        &self.nodes[id as usize - 1]
+    }
+}
+
+fn node(keys: MemberKeys, id: u32, ledger: &Ledger, mesh: &Arc<Mesh>) -> Node {
+    let dir = tempfile::tempdir().unwrap();
+    let kv: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
+    let store = BlockStore::open(Arc::clone(&kv), dir.path()).unwrap();
+    let chain: Arc<dyn Chain> = Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
+    let responder = Responder::new(Arc::clone(&chain), keys.clone(), Arc::clone(&kv), store.clone()).unwrap();
+    let me = keys.network_key();
+    let peer = Arc::new(Peer { store: store.clone(), responder, online: AtomicBool::new(true) });
+    mesh.0.lock().insert(me, Arc::clone(&peer));
+    let swarm = Arc::new(MeshSwarm { me, store: store.clone(), mesh: Arc::clone(mesh) });
+    let sharing = Sharing::new(Parts { chain, swarm, keys: keys.clone(), kv, store: store.clone() }).unwrap();
+    Node { id: DcId::new(id).unwrap(), keys, sharing, store, peer, replication: None, _dir: dir }
+}
+
+/// Finalises whatever is pending, a block at a time.
+async fn mine(ledger: Ledger, clock: Arc<AtomicU64>) {
+    let mut admitted = ledger.pool().watch();
+    loop {
+        let (chain, timestamp) = (ledger.clone(), clock.load(Ordering::SeqCst));
+        tokio::task::spawn_blocking(move || {
+            while chain.has_pending(chain.head().hash()) {
+                let proposal = Proposal {
+                    parent: chain.head().hash(),
+                    timestamp,
+                    prevrandao: B256::ZERO,
+                    beneficiary: alloy_primitives::Address::ZERO,
+                    consensus: ConsensusData::default(),
+                };
+                let block = chain.propose(proposal).unwrap();
+                chain.finalise(&block).unwrap();
+            }
+        })
+        .await
+        .unwrap();
+        if admitted.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The service on the real contracts, ledger and block stores; only consensus and sockets are left out.
+
+mod consortium;
+mod faults;
+mod sockets;
+mod stories;
