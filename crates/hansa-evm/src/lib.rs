@@ -19,6 +19,8 @@ mod changes;
 mod code_cache;
 mod executor;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use call::{CALL_GAS_MAX, CallOutcome, CallRequest, Estimate};

@@ -20,6 +20,8 @@ mod error;
 mod policy;
 mod pool;
 mod queues;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 pub use best::Best;

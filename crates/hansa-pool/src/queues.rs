@@ -1,12 +1,9 @@
 //! The transactions held, by sender and nonce, by hash, and by age. Plain data: no locks, no clock.
 //!
-//! Every operation costs time in the transactions it touches, never in those that are held; making room in a full
-//! pool costs time in the number of senders.
+//! Every operation costs time in the transactions it touches and the logarithm of those that are held; making room in a
+//! full pool costs time in the number of senders.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_primitives::{
     Address, B256,
@@ -14,9 +11,6 @@ use alloy_primitives::{
 };
 
 use crate::{PoolConfig, PoolError, PooledTransaction};
-
-/// Stale entries of the age list that are tolerated before it is rewritten.
-const STALE_MAX: usize = 1_024;
 
 #[derive(Default)]
 struct Queue {
@@ -27,8 +21,10 @@ struct Queue {
 #[derive(Default)]
 pub(crate) struct Queues {
     senders: AddressMap<Queue>,
-    by_hash: B256Map<Arc<PooledTransaction>>,
-    by_age: VecDeque<(u64, B256)>,
+    by_hash: B256Map<(u64, Arc<PooledTransaction>)>,
+    /// In the order of admission; the key is also kept with the hash.
+    by_age: BTreeMap<u64, Arc<PooledTransaction>>,
+    admitted: u64,
     bytes: usize,
 }
 
@@ -50,7 +46,7 @@ impl Queues {
     }
 
     pub(crate) fn find(&self, hash: &B256) -> Option<Arc<PooledTransaction>> {
-        self.by_hash.get(hash).cloned()
+        self.by_hash.get(hash).map(|(_, transaction)| Arc::clone(transaction))
     }
 
     pub(crate) fn at(&self, sender: &Address, nonce: u64) -> Option<Arc<PooledTransaction>> {
@@ -76,7 +72,7 @@ impl Queues {
 
     /// Oldest first.
     pub(crate) fn oldest(&self, limit: usize) -> Vec<Arc<PooledTransaction>> {
-        self.by_age.iter().filter_map(|(_, hash)| self.find(hash)).take(limit).collect()
+        self.by_age.values().take(limit).cloned().collect()
     }
 
     /// Adds a transaction, in the place of another with the same nonce if it outbids that.
@@ -102,8 +98,9 @@ impl Queues {
         queue.bytes = queue.bytes.saturating_add(transaction.bytes);
         queue.by_nonce.insert(transaction.nonce(), transaction.clone());
         self.bytes = self.bytes.saturating_add(transaction.bytes);
-        self.by_age.push_back((transaction.admitted_at, transaction.hash));
-        self.by_hash.insert(transaction.hash, transaction);
+        self.admitted = self.admitted.saturating_add(1);
+        self.by_age.insert(self.admitted, transaction.clone());
+        self.by_hash.insert(transaction.hash, (self.admitted, transaction));
         Ok(())
     }
 
@@ -139,7 +136,8 @@ impl Queues {
     }
 
     pub(crate) fn remove(&mut self, hash: &B256) -> Option<Arc<PooledTransaction>> {
-        let removed = self.by_hash.remove(hash)?;
+        let (admission, removed) = self.by_hash.remove(hash)?;
+        self.by_age.remove(&admission);
         self.bytes = self.bytes.saturating_sub(removed.bytes);
         if let Some(queue) = self.senders.get_mut(&removed.sender) {
             queue.bytes = queue.bytes.saturating_sub(removed.bytes);
@@ -148,7 +146,6 @@ impl Queues {
                 self.senders.remove(&removed.sender);
             }
         }
-        self.forget_stale();
         Some(removed)
     }
 
@@ -172,20 +169,10 @@ impl Queues {
 
     /// Drops everything admitted before `moment`.
     pub(crate) fn expire(&mut self, moment: u64) {
-        while let Some((admitted_at, hash)) = self.by_age.front().copied().filter(|(at, _)| *at < moment) {
-            self.by_age.pop_front();
-            if self.by_hash.get(&hash).is_some_and(|tx| tx.admitted_at == admitted_at) {
-                self.remove(&hash);
-            }
-        }
-    }
-
-    /// The age list keeps entries of removed transactions until they outnumber the others.
-    fn forget_stale(&mut self) {
-        let live = self.by_hash.len();
-        if self.by_age.len() > live.saturating_mul(2).saturating_add(STALE_MAX) {
-            let by_hash = &self.by_hash;
-            self.by_age.retain(|(at, hash)| by_hash.get(hash).is_some_and(|tx| tx.admitted_at == *at));
+        while let Some(hash) =
+            self.by_age.first_key_value().filter(|(_, tx)| tx.admitted_at < moment).map(|(_, tx)| tx.hash)
+        {
+            self.remove(&hash);
         }
     }
 }
