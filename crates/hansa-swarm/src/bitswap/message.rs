@@ -299,7 +299,7 @@ mod tests {
     fn a_want_has_its_known_encoding() {
         let cid = *Block::new(RAW, Bytes::from_static(b"hello world")).unwrap().cid();
         let message = Message { wants: vec![Entry::want(cid, Kind::Have)], ..Default::default() };
-        let expected = format!("320a300a2e0a24{}100120012801", hex::encode(cid.to_bytes()));
+        let expected = format!("300a2e0a2c0a24{}100120012801", hex::encode(cid.to_bytes()));
         assert_eq!(hex::encode(join(message.encode())), expected);
     }
 

@@ -142,7 +142,7 @@ impl Wants {
 
     /// A peer that can be asked.
     pub(crate) fn connected(&mut self, peer: PeerId, now: Instant) {
-        self.peers.insert(peer, Peer::default());
+        self.peers.entry(peer).or_default();
         self.assign_all(now);
     }
 
