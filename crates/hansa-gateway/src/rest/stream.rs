@@ -12,7 +12,6 @@ use futures::{StreamExt, stream};
 use hansa_types::api::{Code, Line, Problem, Progress};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Gate, problem::Refusal};
 use crate::ProgressSink;
@@ -59,20 +58,23 @@ where
         let _ = finished.send(outcome);
     });
     let guard = Guard((on_leave == OnLeave::Abandon).then(|| task.abort_handle()));
-    let progress = ReceiverStream::new(reports).map(|progress| line(&Line::<()>::Progress(progress)));
-    let last = stream::once(async move {
-        let outcome =
-            outcome.await.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "the operation failed")));
-        match outcome {
+    let lines = stream::unfold(Some((reports, outcome, guard)), |state| async move {
+        let (mut reports, mut outcome, guard) = state?;
+        let last = tokio::select! {
+            biased;
+            // Reports first, so that none comes after the result; once their channel is closed only the result is awaited.
+            Some(progress) = reports.recv() => {
+                return Some((line(&Line::<()>::Progress(progress)), Some((reports, outcome, guard))));
+            }
+            outcome = &mut outcome => outcome,
+        };
+        let last = match last.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "the operation failed"))) {
             Ok(result) => line(&Line::Result(result)),
             Err(problem) => line(&Line::<()>::Error(problem)),
-        }
-    });
-    // The sink lives in the operation, so the reports end when it does, and the last line follows.
-    let lines = progress.chain(last).map(move |line| {
-        let _ = &guard;
-        Ok::<_, core::convert::Infallible>(line)
-    });
+        };
+        Some((last, None))
+    })
+    .map(Ok::<_, core::convert::Infallible>);
     let mut response = Body::from_stream(lines).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     response

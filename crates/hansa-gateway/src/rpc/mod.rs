@@ -12,6 +12,7 @@ mod error;
 mod fees;
 mod filters;
 mod methods;
+mod origin;
 mod state;
 mod submit;
 mod subscribe;
@@ -138,8 +139,12 @@ impl RpcServer {
         let batches = chain.clone();
         let middleware = RpcServiceBuilder::new()
             .layer_fn(move |inner| batch::Batches::new(inner, batches.clone(), response_bytes));
-        let server =
-            Server::builder().set_config(config).set_rpc_middleware(middleware).build(listen).await?;
+        let server = Server::builder()
+            .set_config(config)
+            .set_http_middleware(tower::ServiceBuilder::new().layer(origin::KeepPagesOut))
+            .set_rpc_middleware(middleware)
+            .build(listen)
+            .await?;
         let address = server.local_addr()?;
         let handle = server.start(methods::module(chain));
         Ok(Self { address, handle })
