@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -66,6 +67,8 @@ pub(crate) struct Actor {
     sessions: HashMap<SessionId, mpsc::UnboundedSender<Delivery>>,
     members: HashMap<PeerId, NetworkKey>,
     peers: watch::Sender<Vec<NetworkKey>>,
+    /// Connections turned away since the start.
+    refused: Arc<AtomicU64>,
     dialer: Dialer,
     key_replies: HashMap<OutboundRequestId, (NetworkKey, oneshot::Sender<Result<Bytes, SwarmError>>)>,
     key_slots: Arc<Semaphore>,
@@ -79,6 +82,7 @@ impl Actor {
         swarm: libp2p::Swarm<Node>,
         commands: mpsc::UnboundedReceiver<Command>,
         peers: watch::Sender<Vec<NetworkKey>>,
+        refused: Arc<AtomicU64>,
         store: BlockStore,
         responder: Arc<dyn KeyResponder>,
         limits: Limits,
@@ -93,6 +97,7 @@ impl Actor {
             sessions: HashMap::new(),
             members: HashMap::new(),
             peers,
+            refused,
             dialer,
             key_replies: HashMap::new(),
             key_slots: Arc::new(Semaphore::new(KEY_REQUESTS_MAX)),
@@ -249,6 +254,7 @@ impl Actor {
             }
             SwarmEvent::NewListenAddr { address, .. } => self.swarm.add_external_address(address),
             SwarmEvent::IncomingConnectionError { error: ListenError::Denied { cause }, peer_id, .. } => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(peer = ?peer_id, %cause, "a connection was turned away");
             }
             _ => {}
@@ -272,7 +278,8 @@ impl Actor {
                 });
             }
             bitswap::Event::Outcome(outcome) => {
-                let (Outcome::NotFound(id, _) | Outcome::NotConnected(id) | Outcome::Presence(id, ..)) = outcome;
+                let (Outcome::NotFound(id, _) | Outcome::NotConnected(id) | Outcome::Presence(id, ..)) =
+                    outcome;
                 if let Some(session) = self.sessions.get(&id) {
                     let _ = session.send(Delivery::Outcome(outcome));
                 }

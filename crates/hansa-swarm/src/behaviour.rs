@@ -67,11 +67,8 @@ fn kademlia(keys: &Keypair) -> kad::Behaviour<MemoryStore> {
     let peer = keys.public().to_peer_id();
     // Provider records are what the table is for; values of others are hardly kept.
     let records = MemoryStoreConfig { max_records: 64, max_value_bytes: 1024, ..Default::default() };
-    let mut kad = kad::Behaviour::with_config(
-        peer,
-        MemoryStore::with_config(peer, records),
-        kad::Config::new(KAD),
-    );
+    let mut kad =
+        kad::Behaviour::with_config(peer, MemoryStore::with_config(peer, records), kad::Config::new(KAD));
     kad.set_mode(Some(kad::Mode::Server));
     kad
 }

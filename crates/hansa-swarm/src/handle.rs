@@ -30,6 +30,7 @@ struct Shared {
     commands: mpsc::UnboundedSender<Command>,
     next_session: AtomicU64,
     peers: watch::Receiver<Vec<NetworkKey>>,
+    refused: Arc<AtomicU64>,
     store: BlockStore,
     key: NetworkKey,
     peer: PeerId,
@@ -58,10 +59,12 @@ impl Swarm {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (publish, peers) = watch::channel(Vec::new());
         let store = config.store.clone();
-        let actor = Actor::new(libp2p, receiver, publish, config.store, config.responder, config.limits);
+        let refused = Arc::new(AtomicU64::new(0));
+        let actor =
+            Actor::new(libp2p, receiver, publish, refused.clone(), config.store, config.responder, config.limits);
         tokio::spawn(actor.run());
         let next_session = AtomicU64::new(0);
-        let swarm = Self(Arc::new(Shared { commands, next_session, peers, store, key, peer }));
+        let swarm = Self(Arc::new(Shared { commands, next_session, peers, refused, store, key, peer }));
         swarm.set_members(config.members).await?;
         Ok(swarm)
     }
@@ -96,6 +99,11 @@ impl Swarm {
     /// The members that are connected, in the order of their keys.
     pub fn peers(&self) -> Vec<NetworkKey> {
         self.0.peers.borrow().clone()
+    }
+
+    /// Connections turned away since the start because their key is not a member's.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
     }
 
     /// The members that are connected, in the order of their keys, and every change of it. Closed when the node stops.
@@ -180,8 +188,7 @@ impl Drop for Session {
 }
 
 fn network_key(keys: &Keypair) -> Result<NetworkKey, SwarmError> {
-    let public =
-        keys.public().try_into_ed25519().map_err(|error| SwarmError::Config(error.to_string()))?;
+    let public = keys.public().try_into_ed25519().map_err(|error| SwarmError::Config(error.to_string()))?;
     Ok(NetworkKey(public.to_bytes().into()))
 }
 

@@ -119,10 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<S> {
         self.connection.poll_close(cx).map_err(Error)
     }
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
         let stream = match self.poll_connection(cx) {
             Poll::Ready(Ok(stream)) => stream,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),

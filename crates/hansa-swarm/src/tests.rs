@@ -49,8 +49,14 @@ fn swarm_key() -> SwarmKey {
     SwarmKey::from_bytes([7; 32])
 }
 
-async fn launch(secret: [u8; 32], swarm_key: &SwarmKey, listen: String, store: &BlockStore) -> Swarm {
-    let limits = Limits { fetch_idle: Duration::from_secs(20), ..Default::default() };
+async fn launch(
+    secret: [u8; 32],
+    swarm_key: &SwarmKey,
+    listen: String,
+    store: &BlockStore,
+    fetch_idle: Duration,
+) -> Swarm {
+    let limits = Limits { fetch_idle, ..Default::default() };
     Swarm::start(Config {
         secret,
         swarm_key: swarm_key.clone(),
@@ -64,12 +70,17 @@ async fn launch(secret: [u8; 32], swarm_key: &SwarmKey, listen: String, store: &
     .unwrap()
 }
 
+/// Long enough for a loaded machine.
+const PATIENT: Duration = Duration::from_secs(60);
+/// For those who shall get nothing.
+const IMPATIENT: Duration = Duration::from_secs(2);
+
 impl Member {
-    async fn start(number: u8, swarm_key: SwarmKey) -> Self {
+    async fn start(number: u8, swarm_key: SwarmKey, fetch_idle: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = BlockStore::open(Arc::new(MemoryStore::new()), dir.path()).unwrap();
         let secret = [number; 32];
-        let swarm = launch(secret, &swarm_key, any_port(), &store).await;
+        let swarm = launch(secret, &swarm_key, any_port(), &store, fetch_idle).await;
         let endpoint = swarm.listen_addrs().await.unwrap().remove(0);
         Self { secret, swarm_key, swarm, store, endpoint, _dir: dir }
     }
@@ -91,7 +102,8 @@ impl Member {
     /// A node of the same member at the same address.
     async fn restart(&mut self, members: Vec<SwarmMember>) {
         self.swarm.shutdown().await;
-        self.swarm = launch(self.secret, &self.swarm_key, self.endpoint.clone(), &self.store).await;
+        let listen = self.endpoint.clone();
+        self.swarm = launch(self.secret, &self.swarm_key, listen, &self.store, PATIENT).await;
         self.swarm.set_members(members).await.unwrap();
     }
 
@@ -139,7 +151,7 @@ async fn introduce(members: &[&Member]) {
 async fn consortium(count: u8) -> Vec<Member> {
     let mut members = Vec::new();
     for number in 1..=count {
-        members.push(Member::start(number, swarm_key()).await);
+        members.push(Member::start(number, swarm_key(), PATIENT).await);
     }
     introduce(&members.iter().collect::<Vec<_>>()).await;
     members
@@ -198,7 +210,7 @@ async fn a_transfer_goes_on_when_its_only_provider_restarts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn knowing_the_swarm_key_is_not_enough() {
     let members = consortium(2).await;
-    let stranger = Member::start(9, swarm_key()).await;
+    let stranger = Member::start(9, swarm_key(), IMPATIENT).await;
     let cid = members[0].block(b"for members");
     let cards = members.iter().map(Member::card).collect();
     stranger.swarm.set_members(cards).await.unwrap();
@@ -210,8 +222,8 @@ async fn knowing_the_swarm_key_is_not_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registered_node_without_the_swarm_key_is_not_enough_either() {
-    let member = Member::start(1, swarm_key()).await;
-    let outsider = Member::start(2, SwarmKey::from_bytes([8; 32])).await;
+    let member = Member::start(1, swarm_key(), PATIENT).await;
+    let outsider = Member::start(2, SwarmKey::from_bytes([8; 32]), IMPATIENT).await;
     let cards = vec![member.card(), outsider.card()];
     member.swarm.set_members(cards.clone()).await.unwrap();
     outsider.swarm.set_members(cards).await.unwrap();
@@ -222,8 +234,10 @@ async fn a_registered_node_without_the_swarm_key_is_not_enough_either() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_member_is_cut_off_at_once() {
-    let members = consortium(3).await;
-    let [a, b, removed] = &members[..] else { unreachable!() };
+    let members = consortium(2).await;
+    let [a, b] = &members[..] else { unreachable!() };
+    let removed = &Member::start(9, swarm_key(), IMPATIENT).await;
+    introduce(&[a, b, removed]).await;
     let cid = a.block(b"later");
     for member in [a, b] {
         member.swarm.set_members(vec![a.card(), b.card()]).await.unwrap();
@@ -291,7 +305,8 @@ async fn a_damaged_block_is_not_served_and_comes_from_elsewhere() {
 async fn many_small_blocks_and_several_readers_at_once() {
     let members = consortium(3).await;
     let [owner, a, b] = &members[..] else { unreachable!() };
-    let children: Vec<Cid> = (0..3000u32).map(|number| Block::new(RAW, number.to_be_bytes().repeat(300).into()).unwrap())
+    let children: Vec<Cid> = (0..3000u32)
+        .map(|number| Block::new(RAW, number.to_be_bytes().repeat(300).into()).unwrap())
         .map(|block| {
             owner.store.put(&block).unwrap();
             *block.cid()

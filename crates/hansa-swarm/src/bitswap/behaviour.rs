@@ -86,8 +86,7 @@ impl Behaviour {
     /// A peer sent bytes under a hash that it was not asked for.
     pub(crate) fn drop_peer(&mut self, peer: PeerId, reason: &str) {
         tracing::warn!(%peer, reason, "dropping a peer");
-        self.actions
-            .push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
+        self.actions.push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
         self.wake();
     }
 
@@ -218,10 +217,7 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         if self.actions.is_empty() {
             self.collect();
         }

@@ -121,7 +121,8 @@ impl Message {
             pieces.push(payload.data.clone());
         }
         pieces.push(buffer.into());
-        let length = pieces.iter().fold(0u64, |sum: u64, piece: &Bytes| sum.saturating_add(piece.len() as u64));
+        let length =
+            pieces.iter().fold(0u64, |sum: u64, piece: &Bytes| sum.saturating_add(piece.len() as u64));
         let mut prefix = Vec::with_capacity(10);
         put_varint(&mut prefix, length);
         pieces.insert(0, prefix.into());
@@ -267,7 +268,12 @@ mod tests {
             proptest::collection::vec(payload, 0..5),
             proptest::collection::vec(presence, 0..5),
         )
-            .prop_map(|(wants, full, payloads, presences)| Message { wants, full, payloads, presences })
+            .prop_map(|(wants, full, payloads, presences)| Message {
+                wants,
+                full,
+                payloads,
+                presences,
+            })
     }
 
     proptest! {

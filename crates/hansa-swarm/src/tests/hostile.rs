@@ -88,7 +88,9 @@ async fn is_dropped_for_saying(pieces: Vec<Bytes>) {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), closed).await.expect("the honest member closes the connection");
+    tokio::time::timeout(Duration::from_secs(20), closed)
+        .await
+        .expect("the honest member closes the connection");
     honest.sees(&[bystander]).await;
     let cid = honest.block(b"still at work");
     bystander.swarm.fetch(cid).await.unwrap();
