@@ -82,7 +82,9 @@ impl Ledger {
 
     fn pending_on(&self, parent: &ExecutedBlock) -> Best {
         let state = parent_state(parent);
-        self.pool().best(|sender| accounts::sender_state(&state, sender).ok().flatten().map(|s| s.nonce))
+        self.pool().best(parent.block.number(), |sender| {
+            accounts::sender_state(&state, sender).ok().flatten().map(|s| s.nonce)
+        })
     }
 
     fn fill(

@@ -3,10 +3,7 @@
 use std::{
     collections::VecDeque,
     num::NonZeroUsize,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use alloy_consensus::{Transaction, transaction::SignerRecoverable};
@@ -40,7 +37,6 @@ struct Shared {
     policy: OnceLock<Arc<dyn SenderPolicy>>,
     queues: Mutex<Queues>,
     senders: Mutex<LruCache<B256, Address>>,
-    turn: AtomicUsize,
     admitted: watch::Sender<u64>,
     new: broadcast::Sender<Arc<PooledTransaction>>,
 }
@@ -70,7 +66,6 @@ impl Pool {
             policy: OnceLock::new(),
             queues: Mutex::default(),
             senders: Mutex::new(LruCache::new(SENDERS_REMEMBERED)),
-            turn: AtomicUsize::new(0),
             admitted: watch::Sender::new(0),
             new: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
         }))
@@ -247,12 +242,12 @@ impl Pool {
     }
 
     /// Executable transactions on a state in which `nonce_of` tells each account's next nonce (`None`: may not send).
-    /// The senders take turns; who begins changes from call to call.
-    pub fn best(&self, mut nonce_of: impl FnMut(Address) -> Option<u64>) -> Best {
+    /// The senders take turns; `turn`, such as the block's number, decides who begins.
+    pub fn best(&self, turn: u64, mut nonce_of: impl FnMut(Address) -> Option<u64>) -> Best {
         let mut addresses = self.queues().addresses();
         addresses.sort_unstable();
-        let begin = self.0.turn.fetch_add(1, Ordering::Relaxed).checked_rem(addresses.len()).unwrap_or(0);
-        addresses.rotate_left(begin);
+        let begin = turn.checked_rem(addresses.len() as u64).unwrap_or(0);
+        addresses.rotate_left(usize::try_from(begin).unwrap_or(0));
         let turns: VecDeque<_> =
             addresses.into_iter().filter_map(|sender| Some((sender, nonce_of(sender)?))).collect();
         Best::new(self.clone(), turns)

@@ -98,7 +98,11 @@ fn priced(key: u8, nonce: u64, cap: u128, tip: u128) -> SignedTransaction {
 }
 
 fn order(pool: &Pool, state: &BTreeMap<Address, u64>) -> Vec<(Address, u64)> {
-    pool.best(|sender| state.get(&sender).copied()).map(|tx| (tx.sender, tx.nonce())).collect()
+    order_in(pool, 0, state)
+}
+
+fn order_in(pool: &Pool, turn: u64, state: &BTreeMap<Address, u64>) -> Vec<(Address, u64)> {
+    pool.best(turn, |sender| state.get(&sender).copied()).map(|tx| (tx.sender, tx.nonce())).collect()
 }
 
 fn at_zero() -> BTreeMap<Address, u64> {
@@ -189,7 +193,7 @@ fn members_take_turns_and_gaps_wait() {
     // On a parent that holds the first two of member 1, and in whose state member 2 is none.
     assert_eq!(order(&pool, &BTreeMap::from([(one, 2)])), [(one, 2)]);
     // Who begins changes.
-    let firsts: Vec<_> = (0..3).map(|_| order(&pool, &at_zero())[0].0).collect();
+    let firsts: Vec<_> = (0..3).map(|turn| order_in(&pool, turn, &at_zero())[0].0).collect();
     assert!(firsts.contains(&one) && firsts.contains(&two));
 
     world.members.lock().insert(one, SenderState { nonce: 2, balance: U256::ZERO });
@@ -205,7 +209,7 @@ fn a_sender_can_be_left_out_of_the_rest() {
         pool.add(transfer(1, nonce)).unwrap();
         pool.add(transfer(2, nonce)).unwrap();
     }
-    let mut best = pool.best(|_| Some(0));
+    let mut best = pool.best(0, |_| Some(0));
     let first = best.next().unwrap();
     best.skip_sender(first.sender);
     let rest: Vec<_> = best.collect();
@@ -223,7 +227,7 @@ fn a_replacement_must_raise_cap_and_tip() {
     }
     let hash = pool.add(priced(1, 0, 11, 6)).unwrap();
     assert_eq!(pool.status().transactions, 1);
-    assert_eq!(pool.best(|_| Some(0)).next().unwrap().hash, hash);
+    assert_eq!(pool.best(0, |_| Some(0)).next().unwrap().hash, hash);
 }
 
 #[test]
@@ -289,7 +293,7 @@ fn a_burst_is_carried() {
     let burst: Vec<_> = (0..12_500).flat_map(|nonce| (1..=4).map(move |key| transfer(key, nonce))).collect();
     assert!(pool.add_many(burst, Origin::Peer).iter().all(Result::is_ok));
     for from in (0..12_500).step_by(500) {
-        assert_eq!(pool.best(|_| Some(from)).take(2_000).count(), 2_000);
+        assert_eq!(pool.best(0, |_| Some(from)).take(2_000).count(), 2_000);
         pool.on_finalised((1..=4).map(|key| (address(key), Some(from + 500))));
     }
     assert_eq!(pool.status(), PoolStatus::default());
@@ -333,7 +337,7 @@ proptest! {
                     pool.on_finalised([(address(key), Some(next))]);
                 }
                 Step::Remove { key } => {
-                    let found = pool.best(|_| Some(0)).find(|tx| tx.sender == address(key));
+                    let found = pool.best(0, |_| Some(0)).find(|tx| tx.sender == address(key));
                     found.iter().for_each(|tx| pool.remove(&tx.hash));
                 }
                 Step::Wait(seconds) => {
@@ -358,7 +362,7 @@ proptest! {
                 prop_assert!(nonces.iter().all(|nonce| *nonce >= next && *nonce < next + config.nonce_window));
                 prop_assert!(nonces.len() <= config.sender_transactions_max);
                 let executable: Vec<_> = pool
-                    .best(|address| (address == sender).then_some(next))
+                    .best(0, |address| (address == sender).then_some(next))
                     .map(|tx| tx.nonce())
                     .collect();
                 prop_assert!(executable.iter().copied().eq((next..).take(executable.len())));
