@@ -1,0 +1,198 @@
+//! Who may call the REST interface, and what it answers to what it cannot read.
+
+use std::sync::Arc;
+
+use hansa_client::{Client, ClientError, OpenOptions};
+use hansa_gateway::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
+use hansa_types::{
+    Visibility,
+    api::{Code, GrantRequest, Problem, VerifyRequest},
+};
+use reqwest::{Method, StatusCode, header};
+
+use crate::{
+    chain::{card, ledger},
+    vault::{Vault, dc},
+};
+
+pub(crate) struct Rest {
+    pub(crate) server: RestServer,
+    pub(crate) token: Token,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) client: Client,
+}
+
+impl Rest {
+    pub(crate) async fn new() -> Self {
+        let (token, vault) = (Token::random(), Arc::new(Vault::default()));
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let limits = RestLimits { json_bytes: 10_000, ..RestLimits::default() };
+        let server = RestServer::start(listen, token.clone(), ledger(), vault.clone(), limits).await.unwrap();
+        let client = Client::new(&format!("http://{}", server.address()), token.reveal()).unwrap();
+        Self { server, token, vault, client }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.server.address())
+    }
+
+    fn request(&self, endpoint: &Endpoint) -> reqwest::RequestBuilder {
+        let path = endpoint
+            .path
+            .replace("{owner}", "1")
+            .replace("{number}", "1")
+            .replace("{dc}", "2")
+            .replace("{id}", "1");
+        reqwest::Client::new().request(endpoint.method.parse::<Method>().unwrap(), self.url(&path))
+    }
+}
+
+pub(crate) async fn problem(response: reqwest::Response) -> Problem {
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    let status = response.status().as_u16();
+    let problem: Problem = response.json().await.unwrap();
+    assert_eq!(problem.status, status);
+    assert!(!problem.message.is_empty() && !problem.hint.is_empty());
+    problem
+}
+
+#[tokio::test]
+async fn every_endpoint_refuses_who_has_not_the_token() {
+    let rest = Rest::new().await;
+    let mut uncovered = Vec::new();
+    let mut refused = 0;
+    for endpoint in endpoints() {
+        let wrong =
+            [None, Some(format!("Bearer {}", Token::random().reveal())), Some("Basic dTpw".to_owned())];
+        for authorisation in wrong {
+            let mut request = rest.request(&endpoint);
+            if let Some(value) = &authorisation {
+                request = request.header(header::AUTHORIZATION, value);
+            }
+            let response = request.body("{}").send().await.unwrap();
+            if response.status() != StatusCode::UNAUTHORIZED {
+                uncovered.push(format!("{} {}", endpoint.method, endpoint.path));
+                break;
+            }
+            assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
+            assert_eq!(problem(response).await.code, Code::Unauthenticated);
+            refused += 1;
+        }
+    }
+    // The one endpoint for anyone says nothing but that the node lives; every other one is in the test above.
+    uncovered.retain(|line| line != "GET /v1/health");
+    let golden = include_str!("../uncovered-authz-endpoints.txt");
+    assert_eq!(uncovered.join("\n"), golden.trim(), "endpoints without an authorisation test");
+    assert_eq!(refused, 3 * AUTHORISED);
+    assert!(rest.vault.calls.lock().unwrap().is_empty(), "nothing reached the service");
+}
+
+#[tokio::test]
+async fn every_endpoint_answers_its_member() {
+    let rest = Rest::new().await;
+    for endpoint in endpoints() {
+        let request = rest.request(&endpoint).bearer_auth(rest.token.reveal());
+        let status = request.send().await.unwrap().status();
+        assert!(
+            ![401, 404, 405].contains(&status.as_u16()) || endpoint.path.contains('{'),
+            "{endpoint:?}: {status}"
+        );
+        assert_ne!(status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn unreadable_requests_are_problems() {
+    let rest = Rest::new().await;
+    let http = reqwest::Client::new();
+    let json = |method: Method, path: &str, body: &str| {
+        let request = http.request(method, rest.url(path)).bearer_auth(rest.token.reveal());
+        request.header(header::CONTENT_TYPE, "application/json").body(body.to_owned()).send()
+    };
+    let (get, post) = (Method::GET, Method::POST);
+    let large = format!("{{\"support\":true,\"x\":\"{}\"}}", "x".repeat(20_000));
+    let cases = [
+        (get.clone(), "/v1/nothing", "", Code::NoSuchEndpoint),
+        (get.clone(), "/", "", Code::NoSuchEndpoint),
+        (Method::PATCH, "/v1/objects", "", Code::MethodNotAllowed),
+        (post.clone(), "/v1/ballots/1/votes", "{", Code::Malformed),
+        (post.clone(), "/v1/ballots/1/votes", "{}", Code::Malformed),
+        (post.clone(), "/v1/ballots/1/votes", "{\"support\":true,\"twice\":true}", Code::Malformed),
+        (post.clone(), "/v1/ballots/x/votes", "{\"support\":true}", Code::Malformed),
+        (post.clone(), "/v1/ballots/1/votes", &large, Code::TooLarge),
+        (post.clone(), "/v1/members/join-ballots", "{\"card\":{\"name\":\"x\"}}", Code::Malformed),
+        (post.clone(), "/v1/objects/1/1/grants", "{\"to\":[0]}", Code::Malformed),
+        (post.clone(), "/v1/objects/1/1/grants", "{\"to\":[]}", Code::Malformed),
+        (post.clone(), "/v1/objects/1/1/visibility", "{\"visibility\":\"some\"}", Code::Malformed),
+        (get.clone(), "/v1/objects/0/1", "", Code::Malformed),
+        (get.clone(), "/v1/objects/1/0/log", "", Code::Malformed),
+        (get.clone(), "/v1/objects/1/1?version=last", "", Code::Malformed),
+        (get.clone(), "/v1/objects/1/1?ask=nobody", "", Code::Malformed),
+        (get.clone(), "/v1/objects/1/18446744073709551616", "", Code::Malformed),
+        (get.clone(), "/v1/objects/1/%ff/log", "", Code::Malformed),
+        (get.clone(), "/v1/blocks?limit=-1", "", Code::Malformed),
+        (get.clone(), "/v1/blocks/77", "", Code::UnknownBlock),
+        (get, "/v1/status", "", Code::NotReady),
+        (post, "/v1/objects", "{}", Code::Malformed),
+    ];
+    for (method, path, body, code) in cases {
+        let answer = problem(json(method, path, body).await.unwrap()).await;
+        assert_eq!(answer.code, code, "{path} {body}: {answer}");
+    }
+    let text = http
+        .post(rest.url("/v1/ballots/1/votes"))
+        .bearer_auth(rest.token.reveal())
+        .body("{\"support\":true}");
+    assert_eq!(problem(text.send().await.unwrap()).await.code, Code::UnsupportedMedia);
+}
+
+#[tokio::test]
+async fn the_client_speaks_for_its_member() {
+    let rest = Rest::new().await;
+    let client = &rest.client;
+    let object = "1/1".parse().unwrap();
+    assert_eq!(client.health().await.unwrap().status, "ok");
+    assert_eq!(client.status().await.unwrap_err().code(), Some(Code::NotReady));
+    let members = client.members().await.unwrap();
+    assert_eq!(members.iter().map(|m| m.dc_id.value()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(client.invitation(dc(5)).await.unwrap_err().code(), Some(Code::UnknownMember));
+    assert_eq!(client.open_join_ballot(&card(5)).await.unwrap().candidate, "member-5");
+    assert_eq!(client.ballots().await.unwrap().len(), 2);
+    assert_eq!(client.vote(1, true).await.unwrap().id, 1);
+    assert_eq!(client.vote(9, false).await.unwrap_err().code(), Some(Code::AlreadyVoted));
+    assert_eq!(client.log(object).await.unwrap_err().code(), Some(Code::UnknownObject));
+    assert_eq!(client.stored_blocks(object).await.unwrap()[0].cid, "bafk");
+    let grants = GrantRequest { to: vec![dc(2)], expires_at: None, max_openings: None, deposit: true };
+    assert_eq!(client.share(object, &grants).await.unwrap().block, 4);
+    client.revoke(object, dc(2)).await.unwrap();
+    client.set_visibility(object, Visibility::Members).await.unwrap();
+    let calls = rest.vault.calls.lock().unwrap().clone();
+    let expected =
+        ["vote 1 true", "vote 9 false", "share 1/1 [DcId(2)] true", "revoke 1/1 2", "visibility 1/1 Members"];
+    assert_eq!(calls, expected);
+    assert_eq!(client.block(0).await.unwrap().number, 0);
+    assert_eq!(client.blocks(None, 5).await.unwrap().len(), 1);
+    assert_eq!(client.block(1).await.unwrap_err().code(), Some(Code::UnknownBlock));
+    let mut reports = Vec::new();
+    let report =
+        client.verify(Some(object), &VerifyRequest::default(), |p| reports.push(p.done)).await.unwrap();
+    assert!(!report.is_clean());
+    assert_eq!(reports, [0, 1, 2]);
+    assert_eq!(client.verify(None, &VerifyRequest::default(), drop).await.unwrap().id, None);
+    assert_eq!(client.repair(Some(object), drop).await.unwrap().repaired, ["bafk"]);
+    let owner = OpenOptions { ask_owner: true, ..OpenOptions::default() };
+    assert_eq!(client.open(object, owner).await.unwrap_err().code(), Some(Code::KeyRefused));
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_or_another_server_is_told_apart() {
+    let rest = Rest::new().await;
+    let wrong = Client::new(&rest.url(""), Token::random().reveal()).unwrap();
+    assert_eq!(wrong.ballots().await.unwrap_err().code(), Some(Code::Unauthenticated));
+    let address = rest.server.address();
+    rest.server.stop().await;
+    let error = rest.client.ballots().await.unwrap_err();
+    assert!(error.is_unreachable() && error.hint().is_some(), "{error}");
+    assert!(matches!(Client::new("localhost", "x"), Err(ClientError::Address(_))));
+    assert!(!format!("{:?}", rest.client).contains(rest.token.reveal()), "{address}");
+}

@@ -1,0 +1,281 @@
+//! A node's service that keeps objects in memory, unencrypted: what the REST interface is tested against.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use alloy_primitives::B256;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use hansa_gateway::{Content, Download, Entry, ProgressSink, Service};
+use hansa_types::{
+    DcId, MemberCard, ObjectId, Version, Visibility,
+    api::{
+        Ballot, BallotState, Code, Fault, FaultLayer, GrantRequest, Invitation, LogEntry, LogKind,
+        NodeStatus, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, Stage,
+        StoredBlock, Tally, VerifyReport, VerifyRequest,
+    },
+};
+
+pub(crate) fn dc(value: u32) -> DcId {
+    DcId::new(value).unwrap()
+}
+
+type Files = Vec<(Entry, Vec<u8>)>;
+
+#[derive(Default)]
+pub(crate) struct Vault {
+    objects: Mutex<BTreeMap<u64, Vec<(PutMeta, Files)>>>,
+    pub(crate) calls: Mutex<Vec<String>>,
+}
+
+impl Vault {
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<(PutMeta, Files)>>> {
+        self.objects.lock().unwrap()
+    }
+
+    fn note(&self, call: impl Into<String>) {
+        self.calls.lock().unwrap().push(call.into());
+    }
+
+    /// What was put as a version of an object.
+    pub(crate) fn stored(&self, number: u64, version: usize) -> (PutMeta, Files) {
+        self.objects()[&number][version - 1].clone()
+    }
+
+    async fn store(
+        &self,
+        number: u64,
+        meta: PutMeta,
+        mut content: Box<dyn Content>,
+        progress: ProgressSink,
+    ) -> Result<PutReceipt, Problem> {
+        let read = move || {
+            let mut files = Files::new();
+            while let Some(entry) = content.next_entry()? {
+                let (mut bytes, mut buffer) = (Vec::new(), vec![0; 10_000]);
+                loop {
+                    match content.read(&mut buffer)? {
+                        0 => break,
+                        n => bytes.extend_from_slice(&buffer[..n]),
+                    }
+                    progress(Progress::bytes(Stage::Encrypt, bytes.len() as u64, entry.size));
+                }
+                files.push((entry, bytes));
+            }
+            Ok::<_, std::io::Error>(files)
+        };
+        let files = tokio::task::spawn_blocking(read).await.unwrap();
+        let files = files.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+        let size = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let count = files.iter().filter(|(entry, _)| !entry.directory).count() as u64;
+        let mut objects = self.objects();
+        let versions = objects.entry(number).or_default();
+        versions.push((meta, files));
+        Ok(PutReceipt {
+            id: ObjectId { owner: dc(1), number },
+            version: Version(versions.len() as u32),
+            cid: "bafy".to_owned(),
+            size,
+            files: count,
+            transaction: B256::repeat_byte(1),
+            block: 3,
+            seconds: 0.5,
+            replicas: vec![dc(1), dc(2), dc(3)],
+        })
+    }
+}
+
+fn unknown(object: ObjectId) -> Problem {
+    Problem::new(Code::UnknownObject, format!("there is no object {object}"))
+}
+
+fn recorded() -> Recorded {
+    Recorded { transactions: vec![B256::repeat_byte(2)], block: 4 }
+}
+
+fn ballot(id: u64, candidate: &str) -> Ballot {
+    Ballot {
+        id,
+        subject: "join".to_owned(),
+        candidate: candidate.to_owned(),
+        card: None,
+        opened_by: dc(1),
+        closes_at: 9,
+        state: BallotState::Open,
+        tally: Tally { in_favour: 1, against: 0, electorate: 4 },
+        admitted: None,
+    }
+}
+
+#[async_trait]
+impl Service for Vault {
+    async fn status(&self) -> Result<NodeStatus, Problem> {
+        Err(Problem::new(Code::NotReady, "the ledger is being opened"))
+    }
+
+    async fn invitation(&self, member: DcId) -> Result<Invitation, Problem> {
+        Err(Problem::new(Code::UnknownMember, format!("there is no member {member}")))
+    }
+
+    async fn open_join_ballot(&self, card: MemberCard) -> Result<Ballot, Problem> {
+        Ok(ballot(1, &card.name))
+    }
+
+    async fn ballots(&self) -> Result<Vec<Ballot>, Problem> {
+        Ok(vec![ballot(2, "b"), ballot(1, "a")])
+    }
+
+    async fn vote(&self, id: u64, support: bool) -> Result<Ballot, Problem> {
+        self.note(format!("vote {id} {support}"));
+        if id == 9 { Err(Problem::new(Code::AlreadyVoted, "voted")) } else { Ok(ballot(id, "a")) }
+    }
+
+    async fn objects(&self) -> Result<Vec<ObjectSummary>, Problem> {
+        let summary = |(number, versions): (&u64, &Vec<(PutMeta, Files)>)| ObjectSummary {
+            id: ObjectId { owner: dc(1), number: *number },
+            version: Version(versions.len() as u32),
+            name: versions.last().map(|(meta, _)| meta.name.clone()),
+            kind: versions.last().map(|(meta, _)| meta.kind),
+            size: None,
+            size_class: 4_096,
+            visibility: Visibility::Listed,
+            shared_with: Vec::new(),
+            cid: "bafy".to_owned(),
+            created_at: 1,
+            valid_until: None,
+            readable: true,
+        };
+        Ok(self.objects().iter().map(summary).collect())
+    }
+
+    async fn put(
+        &self,
+        meta: PutMeta,
+        content: Box<dyn Content>,
+        progress: ProgressSink,
+    ) -> Result<PutReceipt, Problem> {
+        let number = self.objects().len() as u64 + 1;
+        self.store(number, meta, content, progress).await
+    }
+
+    async fn update(
+        &self,
+        object: ObjectId,
+        meta: PutMeta,
+        content: Box<dyn Content>,
+        progress: ProgressSink,
+    ) -> Result<PutReceipt, Problem> {
+        // Refuses before it has read anything, as the real one does.
+        if object.owner != dc(1) {
+            return Err(Problem::new(Code::NotOwner, format!("{object} is not ours")));
+        }
+        if !self.objects().contains_key(&object.number) {
+            return Err(unknown(object));
+        }
+        self.store(object.number, meta, content, progress).await
+    }
+
+    async fn open(
+        &self,
+        object: ObjectId,
+        version: Option<Version>,
+        ask_owner: bool,
+    ) -> Result<Download, Problem> {
+        if ask_owner {
+            return Err(Problem::new(Code::KeyRefused, "the owner says no"));
+        }
+        let objects = self.objects();
+        let versions = objects.get(&object.number).ok_or_else(|| unknown(object))?;
+        let version = version.unwrap_or(Version(versions.len() as u32));
+        let (meta, files) = versions.get((version.0 as usize).wrapping_sub(1)).ok_or_else(|| {
+            Problem::new(Code::UnknownVersion, format!("{object} has no version {version}"))
+        })?;
+        let entries = files.iter().map(|(entry, bytes)| Entry {
+            size: (!entry.directory).then_some(bytes.len() as u64),
+            ..entry.clone()
+        });
+        // Pieces that respect no file's end; an object named `broken` ends too early.
+        let mut bytes: Vec<u8> = files.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+        if meta.name == "broken" {
+            bytes.truncate(bytes.len() / 2);
+        }
+        let pieces: Vec<_> = bytes.chunks(1_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        Ok(Download {
+            id: object,
+            version,
+            name: meta.name.clone(),
+            kind: meta.kind,
+            entries: entries.collect(),
+            content: futures::stream::iter(pieces).boxed(),
+        })
+    }
+
+    async fn log(&self, object: ObjectId) -> Result<Vec<LogEntry>, Problem> {
+        if !self.objects().contains_key(&object.number) {
+            return Err(unknown(object));
+        }
+        let entry = LogEntry {
+            kind: LogKind::Refused,
+            version: Some(Version(1)),
+            dc_id: Some(dc(3)),
+            detail: "no grant".to_owned(),
+            block: 5,
+            timestamp: 6,
+            transaction: B256::ZERO,
+        };
+        Ok(vec![entry])
+    }
+
+    async fn stored_blocks(&self, _: ObjectId) -> Result<Vec<StoredBlock>, Problem> {
+        Ok(vec![StoredBlock { cid: "bafk".to_owned(), bytes: 10, file: None }])
+    }
+
+    async fn share(&self, object: ObjectId, grants: GrantRequest) -> Result<Recorded, Problem> {
+        self.note(format!("share {object} {:?} {}", grants.to, grants.deposit));
+        Ok(recorded())
+    }
+
+    async fn revoke(&self, object: ObjectId, from: DcId) -> Result<Recorded, Problem> {
+        self.note(format!("revoke {object} {from}"));
+        Ok(recorded())
+    }
+
+    async fn set_visibility(&self, object: ObjectId, visibility: Visibility) -> Result<Recorded, Problem> {
+        self.note(format!("visibility {object} {visibility:?}"));
+        Ok(recorded())
+    }
+
+    async fn verify(
+        &self,
+        object: Option<ObjectId>,
+        _: VerifyRequest,
+        progress: ProgressSink,
+    ) -> Result<VerifyReport, Problem> {
+        for done in 0..3 {
+            progress(Progress { stage: Stage::Verify, done, total: Some(3), unit: "blocks".to_owned() });
+        }
+        let fault = Fault {
+            layer: FaultLayer::Ipfs,
+            dc_id: dc(2),
+            version: Some(Version(1)),
+            cid: Some("bafk".to_owned()),
+            height: None,
+            detail: "corrupt".to_owned(),
+        };
+        Ok(VerifyReport {
+            id: object,
+            blocks: 3,
+            bytes: 30,
+            nodes: vec![dc(1), dc(2)],
+            faults: vec![fault],
+            height: 7,
+        })
+    }
+
+    async fn repair(&self, object: Option<ObjectId>, _: ProgressSink) -> Result<RepairReport, Problem> {
+        Ok(RepairReport { id: object, repaired: vec!["bafk".to_owned()], remaining: Vec::new() })
+    }
+}
