@@ -134,7 +134,7 @@ impl Node {
             swarm: Arc::new(swarm.clone()),
             keys: keys.clone(),
             kv,
-            store: blocks.clone(),
+            store: blocks,
         })?;
         let tasks = vec![
             sharing.start_replication(),
@@ -148,7 +148,6 @@ impl Node {
             ledger: ledger.clone(),
             consensus: engine.status(),
             swarm: swarm.clone(),
-            blocks,
         };
         let rpc = RpcServer::start(
             config.rpc_listen,

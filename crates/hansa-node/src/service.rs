@@ -3,17 +3,17 @@
 
 use std::{io, sync::Arc};
 
-use alloy_sol_types::{SolCall, SolEvent};
+use alloy_sol_types::{SolCall, SolError as _, SolEvent as _};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use hansa_contracts::{GOVERNANCE, abi, card_from_abi, card_from_types};
-use hansa_envelope::SwarmKey;
+use hansa_envelope::{EntryKind, Kind, SwarmKey};
 use hansa_gateway::{Content, Download, Entry, ProgressSink, Service};
-use hansa_sharing::{Chain as _, ChainError, LedgerChain, OpenMode, OpenedObject, Sharing, Source, SourceEntry};
+use hansa_sharing::{Chain as _, ChainError, LedgerChain, OpenMode, OpenedObject, Sharing, SharingError, Source, SourceEntry};
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotState, Code, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectSummary, Problem, PutMeta,
+        Ballot, BallotState, Code, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind, ObjectSummary, Problem, PutMeta,
         PutReceipt, Recorded, RepairReport, StoredBlock, Tally, VerifyReport, VerifyRequest,
     },
 };
@@ -85,7 +85,7 @@ fn described(ballot: abi::Ballot) -> Result<Ballot, Problem> {
 
 /// Turns what the chain said about a ballot into a public problem.
 fn governance_problem(error: ChainError) -> Problem {
-    let ChainError::Reverted { data, explanation } = &error else { return error.problem() };
+    let ChainError::Reverted { data, explanation } = &error else { return SharingError::from(error).problem() };
     let code = match data.get(..4) {
         Some(selector) if selector == abi::Governance::GovernanceBallotUnknown::SELECTOR.as_slice() => {
             Code::UnknownBallot
@@ -107,13 +107,16 @@ fn download(opened: OpenedObject) -> Download {
     let entries = manifest
         .entries
         .iter()
-        .map(|entry| Entry { path: entry.path.clone(), directory: entry.is_directory(), size: Some(entry.size) })
+        .map(|entry| Entry { path: entry.path.clone(), directory: entry.kind == EntryKind::Directory, size: Some(entry.size) })
         .collect();
     Download {
         id: opened.object,
         version: opened.version,
         name: manifest.name.clone(),
-        kind: opened.kind(),
+        kind: match manifest.kind {
+            Kind::File => ObjectKind::File,
+            Kind::Directory => ObjectKind::Directory,
+        },
         entries,
         content: opened.content().map(|piece| piece.map_err(|error| error.problem())).boxed(),
     }
@@ -122,7 +125,7 @@ fn download(opened: OpenedObject) -> Download {
 #[async_trait]
 impl Service for NodeService {
     async fn status(&self) -> Result<NodeStatus, Problem> {
-        self.status.read().await
+        Ok(self.status.read())
     }
 
     async fn invitation(&self, member: DcId) -> Result<Invitation, Problem> {

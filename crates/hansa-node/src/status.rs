@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use alloy_primitives::Address;
 use hansa_consensus::{Seat, Status};
-use hansa_content::BlockStore;
 use hansa_gateway::Network;
 use hansa_ledger::Ledger;
 use hansa_swarm::Swarm;
 use hansa_types::{
     NetworkKey,
-    api::{ConsensusStatus, Head, NodeStatus, PoolStatus, Problem, SwarmStatus},
+    api::{ConsensusStatus, Head, NodeStatus, PoolStatus, SwarmStatus},
 };
 use tokio::sync::watch;
 
@@ -24,18 +23,17 @@ pub(crate) struct StatusReader {
     pub(crate) ledger: Ledger,
     pub(crate) consensus: watch::Receiver<Status>,
     pub(crate) swarm: Swarm,
-    pub(crate) blocks: BlockStore,
 }
 
 impl StatusReader {
-    pub(crate) async fn read(&self) -> Result<NodeStatus, Problem> {
+    pub(crate) fn read(&self) -> NodeStatus {
         let members = self.ledger.members();
         let own = members.iter().find(|member| member.card.network_key == self.network_key);
         let head = self.ledger.head();
         let header = head.header();
         let pool = self.ledger.pool().status();
         let validators = members.iter().filter(|m| m.role == hansa_types::Role::Validator).count();
-        Ok(NodeStatus {
+        NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: own.map_or_else(|| self.name.clone(), |member| member.card.name.clone()),
             dc_id: own.map(|member| member.dc_id),
@@ -51,19 +49,16 @@ impl StatusReader {
             },
             members: count(members.len()),
             consensus: consensus(&self.consensus.borrow(), count(validators)),
-            swarm: self.swarm_status().await,
+            swarm: self.swarm_status(),
             pool: PoolStatus { pending: pool.transactions as u64, ..PoolStatus::default() },
             uptime_seconds: self.started.elapsed().as_secs(),
-        })
+        }
     }
 
-    async fn swarm_status(&self) -> SwarmStatus {
-        let stored = self.blocks.usage();
+    fn swarm_status(&self) -> SwarmStatus {
         SwarmStatus {
             peer_id: self.swarm.peer_id(),
-            peers: count(self.swarm.peers().await.map_or(0, |peers| peers.len())),
-            blocks: stored.blocks,
-            bytes: stored.bytes,
+            peers: count(self.swarm.peers().len()),
             refused: self.swarm.refused(),
         }
     }

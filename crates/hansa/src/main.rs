@@ -50,7 +50,10 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
     let home = Home::new(&cli.home);
     match &cli.command {
         Command::Up(options) => up::run(options, &output).await,
-        Command::Node(Node::Run) => Ok(hansa_node::run(home).await?),
+        Command::Node(Node::Run) => {
+            stop_with_parent()?;
+            Ok(hansa_node::run(home).await?)
+        }
         Command::Node(Node::Join { invitation }) => keys::join(&home, invitation, output),
         Command::Node(Node::Found(options)) => keys::found(options, output),
         Command::Keys(command) => keys::run(&home, command, output),
@@ -71,6 +74,15 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
             Ok(())
         }
     }
+}
+
+/// Under `hansa up` and in tests, a node ends with the process that started it, however that one ends.
+fn stop_with_parent() -> Result<(), CliError> {
+    if std::env::var_os("HANSA_STOP_WITH_PARENT").is_none() {
+        return Ok(());
+    }
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+        .map_err(|error| CliError::Signal(error.into()))
 }
 
 /// The client of this home's node.

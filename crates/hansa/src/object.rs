@@ -17,26 +17,26 @@ use crate::{
 };
 
 pub(crate) async fn put(client: &Client, options: &Put, output: Output) -> Result<(), CliError> {
-    let (source, put) = source(options)?;
+    let (source, put) = source(options).await?;
     let bar = Mutex::new(output.bar());
-    let receipt = client.put(source, put, |p: Progress| bar.lock().show(&p)).await?;
+    let receipt = client.put(source, &put, |p: Progress| bar.lock().show(&p)).await?;
     drop(bar);
     output.result(&with_rate(&receipt), |_| described(&receipt));
     Ok(())
 }
 
 pub(crate) async fn update(client: &Client, options: &Update, output: Output) -> Result<(), CliError> {
-    let (source, put) = source(&options.put)?;
+    let (source, put) = source(&options.put).await?;
     let bar = Mutex::new(output.bar());
-    let receipt = client.update(options.object, source, put, |p: Progress| bar.lock().show(&p)).await?;
+    let receipt = client.update(options.object, source, &put, |p: Progress| bar.lock().show(&p)).await?;
     drop(bar);
     output.result(&with_rate(&receipt), |_| described(&receipt));
     Ok(())
 }
 
-fn source(options: &Put) -> Result<(Source, PutOptions), CliError> {
+async fn source(options: &Put) -> Result<(Source, PutOptions), CliError> {
     let source =
-        if options.path == Path::new("-") { Source::stdin() } else { Source::path(&options.path)? };
+        if options.path == Path::new("-") { Source::stdin() } else { Source::path(&options.path).await? };
     let put =
         PutOptions { name: options.name.clone(), replicas: Some(options.replicas), ..PutOptions::default() };
     Ok((source, put))

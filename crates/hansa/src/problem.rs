@@ -78,6 +78,14 @@ impl CliError {
         move |source| Self::Folder { what, source }
     }
 
+    /// What to do next, where the node said it.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Client(error) => error.hint(),
+            _ => None,
+        }
+    }
+
     /// The exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

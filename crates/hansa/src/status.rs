@@ -40,8 +40,8 @@ fn text(node: &NodeStatus, block: Option<&BlockSummary>) -> String {
             node.consensus.epoch, node.consensus.view, node.consensus.validators, node.consensus.peers
         ),
         format!(
-            "swarm      {} with {} peers, {} blocks, {} bytes, {} connections turned away",
-            node.swarm.peer_id, node.swarm.peers, node.swarm.blocks, node.swarm.bytes, node.swarm.refused
+            "swarm      {} with {} peers, {} connections turned away",
+            node.swarm.peer_id, node.swarm.peers, node.swarm.refused
         ),
         format!("pool       {} pending, {} queued", node.pool.pending, node.pool.queued),
         format!("up         {} s, version {}", node.uptime_seconds, node.version),

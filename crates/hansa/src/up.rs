@@ -82,7 +82,7 @@ async fn serve(dir: &Path, nodes: &mut [Running], output: &Output) -> Result<(),
     for node in nodes.iter_mut() {
         wait_for_blocks(node).await?;
     }
-    let network = describe(dir, nodes)?;
+    let network = describe(dir, nodes).await?;
     output.network(&network.members.iter().map(row).collect::<Vec<_>>(), &network, dir);
     watch(nodes, output).await
 }
@@ -197,7 +197,7 @@ async fn height(client: &Client) -> Option<u64> {
     Some(client.status().await.ok()?.head.number)
 }
 
-fn describe(dir: &Path, nodes: &[Running]) -> Result<Network, CliError> {
+async fn describe(dir: &Path, nodes: &[Running]) -> Result<Network, CliError> {
     let mut members = Vec::new();
     let mut chain_id = 0;
     for (dc_id, node) in (1..).zip(nodes) {
@@ -212,7 +212,7 @@ fn describe(dir: &Path, nodes: &[Running]) -> Result<Network, CliError> {
             rest: format!("http://{}", config.rest_listen),
             rpc: format!("http://{}", config.rpc_listen),
             ws: format!("ws://{}", config.rpc_listen),
-            peer_id: hansa_node::peer_id(&node.card),
+            peer_id: crate::connect(&node.home)?.status().await?.swarm.peer_id,
             account: node.card.account.to_string(),
             account_key_file: node.home.path().join("account.key"),
             log: log(&node.home),

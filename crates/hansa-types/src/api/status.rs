@@ -43,9 +43,6 @@ pub struct ConsensusStatus {
     pub validators: u32,
     /// Members' nodes connected.
     pub peers: u32,
-    /// Connections refused since the start, because their key is not registered.
-    #[serde(default)]
-    pub refused: u64,
     /// Median milliseconds from proposal to finality over the last blocks, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finality_ms: Option<f64>,
@@ -62,10 +59,6 @@ pub struct SwarmStatus {
     /// Connections refused since the start, because their key is not registered.
     #[serde(default)]
     pub refused: u64,
-    /// Blocks held.
-    pub blocks: u64,
-    /// Bytes held.
-    pub bytes: u64,
 }
 
 /// Pending transactions.
