@@ -1,6 +1,6 @@
 //! The ledger as a whole: opening it, and its parts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use parking_lot::{Mutex, RwLock};
@@ -25,6 +25,22 @@ const SUBSCRIBER_LAG_MAX: usize = 1_024;
 pub(crate) const HEAD_KEY: &[u8] = b"head";
 const GENESIS_KEY: &[u8] = b"genesis";
 
+/// What a node may decide for itself.
+#[derive(Clone, Debug)]
+pub struct LedgerConfig {
+    /// Memory for the state, and how often its nodes are written.
+    pub state: TrieConfig,
+    /// How long a proposer goes on adding transactions, because the other nodes wait for it; `None` fills every block
+    /// up to its gas and bytes, as simulations need that must not depend on the machine's speed.
+    pub filling_time_max: Option<Duration>,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { state: TrieConfig::default(), filling_time_max: Some(Duration::from_millis(150)) }
+    }
+}
+
 /// The chain of one consortium on one node. Cloning shares it. All methods block: call them off async executors.
 #[derive(Clone)]
 pub struct Ledger(Arc<Shared>);
@@ -37,6 +53,7 @@ pub(crate) struct Shared {
     /// Held while a block is made final, so that one is at a time.
     pub(crate) finalising: Mutex<()>,
     pub(crate) finalised: broadcast::Sender<Arc<FinalisedBlock>>,
+    pub(crate) filling_time_max: Option<Duration>,
     pool: Pool,
     genesis: Genesis,
     genesis_block: Block,
@@ -50,10 +67,10 @@ impl Ledger {
     /// [`LedgerError::WrongChain`] when the store was begun with another genesis file; [`LedgerError::Genesis`] when the
     /// file does not lead to a genesis state; otherwise the store is at fault.
     pub fn open(store: Arc<dyn KvStore>, genesis: &Genesis, pool: Pool) -> Result<Self, LedgerError> {
-        Self::open_with(store, genesis, pool, TrieConfig::default())
+        Self::open_with(store, genesis, pool, LedgerConfig::default())
     }
 
-    /// As [`Ledger::open`], with other sizes for the state's caches.
+    /// As [`Ledger::open`], with other sizes and times.
     ///
     /// # Errors
     /// As [`Ledger::open`].
@@ -61,10 +78,10 @@ impl Ledger {
         store: Arc<dyn KvStore>,
         genesis: &Genesis,
         pool: Pool,
-        config: TrieConfig,
+        config: LedgerConfig,
     ) -> Result<Self, LedgerError> {
         let executor = Executor::new(genesis.chain_id);
-        let states = StateStore::open(Arc::clone(&store), config)?;
+        let states = StateStore::open(Arc::clone(&store), config.state)?;
         let built = genesis::build(&executor, genesis)?;
         let genesis_block = built.block.clone();
         check_chain(store.as_ref(), &genesis_block)?;
@@ -79,6 +96,7 @@ impl Ledger {
             chain: RwLock::new(chain),
             finalising: Mutex::new(()),
             finalised: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
+            filling_time_max: config.filling_time_max,
             pool,
             genesis: genesis.clone(),
             genesis_block,

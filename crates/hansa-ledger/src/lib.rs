@@ -38,7 +38,7 @@ pub use calls::{AccountProof, StorageProof};
 pub use error::{BlockFault, LedgerError};
 pub use hansa_evm::{AccountState, CALL_GAS_MAX, CallOutcome, CallRequest, Estimate};
 pub use history::{BlockRef, STATES_KEPT};
-pub use ledger::Ledger;
+pub use ledger::{Ledger, LedgerConfig};
 pub use logs::{LocatedLog, LogFilter};
 pub use propose::Proposal;
 pub use query::{FinalisedBlock, LocatedTransaction, TransactionReceipt};

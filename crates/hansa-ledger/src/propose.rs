@@ -1,6 +1,6 @@
 //! Building a block on any executed parent, from what is pending.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use alloy_consensus::Transaction;
 use alloy_primitives::{Address, B256, map::AddressMap};
@@ -11,9 +11,6 @@ use hansa_types::{BODY_BYTES_MAX, Block, ConsensusData, SignedTransaction};
 
 use crate::{Ledger, LedgerError, accounts, chain::ExecutedBlock, execute, header, state::ParentState};
 
-/// How long a proposer goes on adding transactions: other nodes wait for it. Not a rule of the chain.
-const FILLING_TIME_MAX: Duration = Duration::from_millis(250);
-
 /// The least gas a transaction can ask for.
 const TRANSACTION_GAS_MIN: u64 = 21_000;
 
@@ -22,7 +19,7 @@ const TRANSACTION_GAS_MIN: u64 = 21_000;
 pub struct Proposal {
     /// Hash of the parent: the finalised head, or any block proposed or verified here.
     pub parent: B256,
-    /// Unix seconds; at least the parent's.
+    /// Unix seconds; where it is before the parent's, the parent's is taken.
     pub timestamp: u64,
     /// Randomness for the block's transactions.
     pub prevrandao: B256,
@@ -41,12 +38,12 @@ struct Filling {
 }
 
 impl Ledger {
-    /// Executes what is pending on the parent and seals it into a block, which counts as verified here. Takes at
-    /// most about a quarter of a second for the transactions; those that cannot be executed are dropped from the pool.
+    /// Executes what is pending on the parent and seals it into a block, which counts as verified here. It stops
+    /// adding transactions at the block's gas, at [`BODY_BYTES_MAX`], and after
+    /// [`crate::LedgerConfig::filling_time_max`]. Those that can never be executed are dropped from the pool.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownParent`]; [`LedgerError::InvalidBlock`] when the timestamp is before the parent's; otherwise
-    /// this node's storage is at fault.
+    /// [`LedgerError::UnknownParent`]; otherwise this node's storage is at fault.
     pub fn propose(&self, proposal: Proposal) -> Result<Block, LedgerError> {
         let parent = self.executed(&proposal.parent).ok_or(LedgerError::UnknownParent(proposal.parent))?;
         let timestamp = proposal.timestamp.max(parent.block.header().timestamp);
@@ -92,13 +89,13 @@ impl Ledger {
         parent: &ExecutedBlock,
         executor: &mut BlockExecutor<ParentState<'_>>,
     ) -> Result<Filling, LedgerError> {
-        let begun = Instant::now();
+        let (begun, time_max) = (Instant::now(), self.shared().filling_time_max);
         let gas_limit = parent.block.header().gas_limit;
         let mut candidates = self.pending_on(parent);
         let mut filling = Filling::default();
         while let Some(candidate) = candidates.next() {
             let gas_left = gas_limit.saturating_sub(executor.gas_used());
-            if gas_left < TRANSACTION_GAS_MIN || begun.elapsed() > FILLING_TIME_MAX {
+            if gas_left < TRANSACTION_GAS_MIN || time_max.is_some_and(|most| begun.elapsed() > most) {
                 break;
             }
             // Each transaction is an RLP string of its own: at most 4 bytes of prefix.

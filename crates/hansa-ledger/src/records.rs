@@ -174,3 +174,88 @@ impl BlockPlace {
         Self { hash: block.hash(), number: block.number(), timestamp: block.header().timestamp }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, B256, hex};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stored() -> StoredReceipt {
+        let log = Log::new_unchecked(
+            Address::repeat_byte(2),
+            vec![B256::repeat_byte(3)],
+            Bytes::from_static(&[4, 5]),
+        );
+        StoredReceipt {
+            sender: Address::repeat_byte(1),
+            kind: 2,
+            succeeded: true,
+            cumulative_gas: 100_000,
+            gas: 60_000,
+            first_log_index: 7,
+            logs: vec![log],
+        }
+    }
+
+    fn located(index: u64) -> TransactionReceipt {
+        let stored = stored();
+        TransactionReceipt {
+            receipt: ReceiptEnvelope::Eip1559(
+                Receipt { status: true.into(), cumulative_gas_used: 100_000, logs: stored.logs }.with_bloom(),
+            ),
+            transaction_hash: B256::ZERO,
+            transaction_index: index,
+            block_hash: B256::ZERO,
+            block_number: 1,
+            timestamp: 0,
+            sender: stored.sender,
+            to: None,
+            contract_address: None,
+            gas_used: 60_000,
+            first_log_index: 7,
+        }
+    }
+
+    /// Data folders of earlier versions must stay readable: a change here needs a migration.
+    #[test]
+    fn encodings_are_pinned() {
+        let pinned = hex!(
+            "f85ff85d940101010101010101010101010101010101010101020183"
+            "0186a082ea6007f83cf83a9402020202020202020202020202020202"
+            "02020202e1a003030303030303030303030303030303030303030303"
+            "03030303030303030303820405"
+        );
+        assert_eq!(hex::encode(encode_receipts(&[located(0)])), hex::encode(pinned));
+        assert_eq!(place(258, 772), hex!("000000000000010200000304"));
+        assert_eq!(read_place(&place(258, 772)), Some((258, 772)));
+    }
+
+    #[test]
+    fn one_receipt_is_found_among_many() {
+        let encoded = encode_receipts(&[located(0), located(1), located(2)]);
+        assert_eq!(decode_receipts(&encoded).unwrap().len(), 3);
+        assert!((0..3).all(|index| decode_receipt(&encoded, index) == Some(stored())));
+        assert_eq!(decode_receipt(&encoded, 3), None);
+        assert_eq!(decode_receipts(&encode_receipts(&[])), Some(Vec::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_records_are_refused_without_a_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..120),
+            flipped in any::<prop::sample::Index>(),
+            index in 0_u64..5,
+        ) {
+            let mut damaged = encode_receipts(&[located(0), located(1)]);
+            let at = flipped.index(damaged.len());
+            damaged[at] ^= 0x81;
+            for record in [bytes.as_slice(), damaged.as_slice()] {
+                let _ = (decode_receipts(record), decode_receipt(record, index));
+                let _ = (decode_transaction(record, index), decode_header(record));
+                let _ = (number(record), read_place(record));
+            }
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use hansa_kv::{FjallOptions, FjallStore};
-use hansa_ledger::{BlockRef, Ledger, LogFilter, incompressible, large_values, spaces};
+use hansa_ledger::{BlockRef, Ledger, LedgerConfig, LogFilter, incompressible, large_values, spaces};
 use hansa_types::{Block, SignedTransaction};
 
 use crate::support::*;
@@ -20,8 +20,9 @@ const FOLDER: &str = "HANSA_CRASH_TEST_FOLDER";
 const BLOCKS_MAX: u64 = 400;
 
 /// Makes the trie write its nodes every few blocks, so that crashes hit that too.
-fn config() -> hansa_trie::TrieConfig {
-    hansa_trie::TrieConfig { unwritten_blocks_max: 5, ..Default::default() }
+fn config() -> LedgerConfig {
+    let state = hansa_trie::TrieConfig { unwritten_blocks_max: 5, ..Default::default() };
+    LedgerConfig { state, ..unhurried() }
 }
 
 fn open_folder(folder: &Path) -> Ledger {

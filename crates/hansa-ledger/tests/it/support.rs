@@ -11,7 +11,7 @@ use alloy_sol_types::SolCall;
 
 use hansa_contracts::{abi, data_store_of, signing_hash};
 use hansa_kv::{KvStore, MemoryStore};
-use hansa_ledger::{Ledger, Proposal};
+use hansa_ledger::{Ledger, LedgerConfig, Proposal};
 use hansa_pool::{Pool, PoolConfig};
 use hansa_types::{
     Block, ClusterId, ConsensusData, DcId, Genesis, Limits, MemberCard, NetworkKey, SignedTransaction,
@@ -109,9 +109,14 @@ pub fn genesis() -> Genesis {
     genesis_with(Limits { epoch_blocks: 4, ..Limits::default() })
 }
 
+/// Blocks that do not depend on how busy the machine is.
+pub fn unhurried() -> LedgerConfig {
+    LedgerConfig { filling_time_max: None, ..Default::default() }
+}
+
 pub fn open(store: Arc<dyn KvStore>, genesis: &Genesis) -> Ledger {
     let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
-    Ledger::open(store, genesis, pool).unwrap()
+    Ledger::open_with(store, genesis, pool, unhurried()).unwrap()
 }
 
 pub fn ledger() -> Ledger {
