@@ -43,7 +43,9 @@ fn transactions_of(number: u64) -> Vec<SignedTransaction> {
     let own = match number {
         1 => deploy(1, 0, STORE_INIT),
         // Sets and clears few slots again and again.
-        _ => call(1, nonce, contract, words(&[number % 7, if number % 3 == 0 { 0 } else { number }])),
+        _ => {
+            call(1, nonce, contract, words(&[number % 7, if number.is_multiple_of(3) { 0 } else { number }]))
+        }
     };
     vec![own, put(1, nonce + 1, number)]
 }
@@ -62,7 +64,7 @@ fn child_makes_blocks_until_it_is_killed() {
     let mut out = std::io::stdout();
     while ledger.head().number() < BLOCKS_MAX {
         let first = next(&ledger);
-        if first.number() % 4 == 0 {
+        if first.number().is_multiple_of(4) {
             // Two with one flush.
             let second = propose(&ledger, &first, transactions_of(first.number() + 1));
             ledger.finalise_many(&[first, second]).unwrap();

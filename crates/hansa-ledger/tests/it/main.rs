@@ -2,8 +2,10 @@
 
 mod blocks;
 mod branches;
+mod concurrency;
 mod crash;
 mod members;
+mod network;
 mod queries;
 mod refusals;
 mod support;

@@ -132,7 +132,6 @@ fn check_proof(root: B256, proof: &AccountProof) {
             balance: account.balance,
             storage_root: proof.storage_root,
             code_hash: account.code_hash,
-            ..Default::default()
         }
         .encode(&mut rlp);
         rlp
