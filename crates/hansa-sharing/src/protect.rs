@@ -4,6 +4,7 @@
 //! before the record is ciphertext that nobody refers to.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -27,11 +28,13 @@ use crate::{
     ingest::{Ingested, ingest, store_leaves},
     keyring::Known,
     replicate,
-    sharing::Inner,
+    sharing::{Holding, Inner},
 };
 
 /// How long a put waits for the replicas it asked for.
 const REPLICAS_SECONDS_MAX: u64 = 60;
+/// How long a member may be silent before a put no longer waits for it.
+const AWAY_SECONDS: u64 = 3;
 /// How often the members are asked whether they hold a new version.
 const REPLICAS_POLL: Duration = Duration::from_millis(50);
 /// How often a record is made anew when its number or version was taken meanwhile.
@@ -314,12 +317,21 @@ impl Inner {
             .checked_add(Duration::from_secs(REPLICAS_SECONDS_MAX))
             .unwrap_or_else(tokio::time::Instant::now);
         let mut holding = vec![object.owner];
+        let mut silent = HashMap::new();
         let mut poll = tokio::time::interval(REPLICAS_POLL);
+        let away = |since: &tokio::time::Instant| since.elapsed() > Duration::from_secs(AWAY_SECONDS);
         while holding.len() <= wanted && tokio::time::Instant::now() < deadline {
             poll.tick().await;
             for keeper in &keepers {
-                if !holding.contains(&keeper.dc_id) && self.peer_holds(keeper, root).await {
-                    holding.push(keeper.dc_id);
+                if holding.contains(&keeper.dc_id) || silent.get(&keeper.dc_id).is_some_and(away) {
+                    continue;
+                }
+                match self.peer_holding(keeper, root).await {
+                    Holding::Whole => holding.push(keeper.dc_id),
+                    Holding::Partly => drop(silent.remove(&keeper.dc_id)),
+                    Holding::Unknown => {
+                        silent.entry(keeper.dc_id).or_insert_with(tokio::time::Instant::now);
+                    }
                 }
             }
             progress(Progress {
@@ -328,6 +340,10 @@ impl Inner {
                 total: Some(wanted as u64),
                 unit: "replicas".to_owned(),
             });
+            // Nobody is left who could still answer: the missing ones catch up by themselves when they return.
+            if keepers.iter().all(|k| holding.contains(&k.dc_id) || silent.get(&k.dc_id).is_some_and(away)) {
+                break;
+            }
         }
         holding.sort_unstable();
         Ok(holding)

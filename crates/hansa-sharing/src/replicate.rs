@@ -7,7 +7,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -21,7 +21,11 @@ use hansa_kv::{Batch, KeyRange, KvStore, Order};
 use hansa_types::{DcId, Member, MemberStatus, ObjectId, Version};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{EventFilter, Sharing, SharingError, allocate, keyring::SPACE, sharing::Inner};
+use crate::{
+    EventFilter, Sharing, SharingError, SwarmFault, allocate,
+    keyring::SPACE,
+    sharing::{Holding, Inner},
+};
 
 /// Versions fetched at the same time.
 const FETCHES_MAX: usize = 6;
@@ -117,27 +121,32 @@ pub(crate) async fn run(sharing: Sharing) {
     }
 }
 
-/// What is to be fetched, in memory.
+/// What is to be fetched, in memory. It may forget: everything is on the disk until it is done.
 #[derive(Default)]
 struct Queue {
-    /// Never tried; the newest first.
-    fresh: Vec<Task>,
+    /// Never tried; the newest last, and taken first.
+    fresh: VecDeque<Task>,
     /// Tried before, by the time of the next attempt.
     later: BinaryHeap<Reverse<(Instant, u32, Task)>>,
-    /// How often each waiting or running version was tried.
-    known: HashMap<Task, u32>,
+    /// Waiting or running.
+    known: HashSet<Task>,
 }
 
 impl Queue {
     fn add(&mut self, task: Task) {
-        if self.known.len() < WAITING_MAX && !self.known.contains_key(&task) {
-            self.known.insert(task, 0);
-            self.fresh.push(task);
+        if !self.known.insert(task) {
+            return;
+        }
+        self.fresh.push_back(task);
+        if self.fresh.len() > WAITING_MAX
+            && let Some(oldest) = self.fresh.pop_front()
+        {
+            self.known.remove(&oldest);
         }
     }
 
     fn next(&mut self, now: Instant, retrying: usize) -> Option<(Task, u32)> {
-        if let Some(task) = self.fresh.pop() {
+        if let Some(task) = self.fresh.pop_back() {
             return Some((task, 0));
         }
         let Reverse((at, ..)) = self.later.peek()?;
@@ -148,6 +157,10 @@ impl Queue {
     }
 
     fn failed(&mut self, now: Instant, task: Task, tries: u32) {
+        if self.later.len() >= WAITING_MAX {
+            self.known.remove(&task);
+            return;
+        }
         let pause = BACKOFF_MIN.saturating_mul(1_u32.checked_shl(tries).unwrap_or(u32::MAX)).min(BACKOFF_MAX);
         let at = now.checked_add(pause).unwrap_or(now);
         self.later.push(Reverse((at, tries.saturating_add(1), task)));
@@ -173,7 +186,7 @@ async fn follow(inner: &std::sync::Arc<Inner>) -> Result<(), SharingError> {
         {
             retrying = retrying.saturating_add(usize::from(tries > 0));
             let inner = std::sync::Arc::clone(inner);
-            fetches.push(Box::pin(async move { (task, tries, fetch(&inner, task).await) }));
+            fetches.push(Box::pin(async move { (task, tries, fetch(&inner, me, task, tries).await) }));
         }
         let next = scanned(inner)?.0;
         tokio::select! {
@@ -197,9 +210,12 @@ async fn follow(inner: &std::sync::Arc<Inner>) -> Result<(), SharingError> {
 }
 
 /// Fetches, pins and notes one version.
-async fn fetch(inner: &Inner, task: Task) -> Result<(), SharingError> {
+async fn fetch(inner: &Inner, me: DcId, task: Task, tries: u32) -> Result<(), SharingError> {
     let Some(object) = task.object() else { return done(inner, task) };
     let root = root_cid(task.root);
+    if tries == 0 && !worth_trying(inner, me, object, root).await? {
+        return Err(SharingError::Unavailable { object, source: SwarmFault::NotFound(root) });
+    }
     // Pinned first: nothing that has arrived is collected before the rest is here.
     inner.store.pin(&root, &label(object, Version(task.version)))?;
     let (_, hold) = inner.fetch(object, root).await?;
@@ -207,6 +223,16 @@ async fn fetch(inner: &Inner, task: Task) -> Result<(), SharingError> {
     drop(hold);
     tracing::info!(%object, version = task.version, %root, "keeping a replica");
     done(inner, task)
+}
+
+/// Whether a first attempt has a chance. A record whose content its owner does not hold (its own, or by its own word) must
+/// not keep a place for as long as the swarm goes on looking; it is looked for among the repeated attempts.
+async fn worth_trying(inner: &Inner, me: DcId, object: ObjectId, root: Cid) -> Result<bool, SharingError> {
+    if object.owner == me {
+        return Ok(false);
+    }
+    let Ok(owner) = inner.contracts.member(object.owner).await else { return Ok(true) };
+    Ok(inner.peer_holding(&owner, root).await != Holding::Partly)
 }
 
 fn done(inner: &Inner, task: Task) -> Result<(), SharingError> {
@@ -315,5 +341,18 @@ mod tests {
         queue.failed(after(1), task(2), 1);
         assert_eq!(queue.next(after(2), 0), None);
         assert_eq!(queue.next(after(3), 0), Some((task(2), 2)));
+    }
+
+    #[test]
+    fn a_flood_pushes_out_the_oldest_and_memory_stays_bounded() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        let flood = 3 * WAITING_MAX as u64;
+        (1..=flood).for_each(|number| queue.add(task(number)));
+        assert_eq!((queue.fresh.len(), queue.known.len()), (WAITING_MAX, WAITING_MAX));
+        queue.add(task(flood + 1));
+        assert_eq!(queue.next(now, 0), Some((task(flood + 1), 0)));
+        (1..=flood).for_each(|number| queue.failed(now, task(number), 0));
+        assert_eq!(queue.later.len(), WAITING_MAX);
     }
 }

@@ -24,6 +24,17 @@ pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 /// How long a peer may take to say whether it holds something.
 const HOLDS_SECONDS_MAX: u64 = 5;
 
+/// What a member's node says about a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// It holds all of it.
+    Whole,
+    /// It holds some or nothing of it.
+    Partly,
+    /// It does not answer.
+    Unknown,
+}
+
 /// What the service is made of.
 pub struct Parts {
     /// The chain, for this member's account.
@@ -129,10 +140,20 @@ impl Inner {
         Ok(futures::future::join_all(asked).await.into_iter().flatten().collect())
     }
 
+    /// Whether a member's node says that it holds everything below `root`.
     pub(crate) async fn peer_holds(&self, member: &Member, root: Cid) -> bool {
+        self.peer_holding(member, root).await == Holding::Whole
+    }
+
+    /// What a member's node says it holds of what is below `root`.
+    pub(crate) async fn peer_holding(&self, member: &Member, root: Cid) -> Holding {
         let asked = self.swarm.ask(member.card.network_key, encode(&Request::Holds { root }));
         let answer = tokio::time::timeout(Duration::from_secs(HOLDS_SECONDS_MAX), asked).await;
-        matches!(answer, Ok(Ok(bytes)) if decode(&bytes) == Some(Answer::Holds { whole: true }))
+        match answer.ok().and_then(Result::ok).as_deref().and_then(decode) {
+            Some(Answer::Holds { whole: true }) => Holding::Whole,
+            Some(Answer::Holds { whole: false }) => Holding::Partly,
+            _ => Holding::Unknown,
+        }
     }
 
     /// Whether this node keeps everything below `root`.

@@ -304,8 +304,10 @@ impl Consortium {
             members.push(hansa_swarm::SwarmMember { key: node.keys.network_key(), endpoint });
             swarms.push(swarm);
         }
-        for (node, swarm) in consortium.nodes.iter_mut().zip(&swarms) {
+        for swarm in &swarms {
             swarm.set_members(members.clone()).await.unwrap();
+        }
+        for (node, swarm) in consortium.nodes.iter_mut().zip(&swarms) {
             swarm.watch_peers().wait_for(|peers| peers.len() + 1 == count).await.unwrap();
             let inner = &node.sharing.0;
             node.sharing = Sharing::new(Parts {

@@ -28,6 +28,19 @@ fn keeper<'a>(net: &'a Consortium, object: ObjectId) -> &'a Node {
     net.node(allocated[1].value())
 }
 
+/// Waits until everybody holds the object's first version who should.
+async fn settled(net: &Consortium, object: ObjectId) {
+    let mut allocated = allocate(object, &net.ledger.members());
+    allocated.sort_unstable();
+    let mut poll = tokio::time::interval(std::time::Duration::from_millis(20));
+    let arrived = async {
+        while net.node(1).sharing.replicas(object, Version(1)).await.unwrap() != allocated {
+            poll.tick().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), arrived).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_flipped_byte_is_named_from_afar_and_repaired_where_it_is() {
     let net = Consortium::start(4).await;
@@ -87,6 +100,42 @@ async fn a_replica_holder_that_is_away_is_reported_as_unreachable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_put_does_not_wait_for_a_keeper_that_is_away_and_it_catches_up() {
+    let net = Consortium::start(4).await;
+    let next = ObjectId { owner: net.node(1).id, number: 1 };
+    let keeper = keeper(&net, next);
+    keeper.go_offline();
+    let receipt = net.node(1).put("a", b"a").await;
+    assert_eq!((receipt.id, receipt.replicas.len()), (next, 2));
+    assert!(!receipt.replicas.contains(&keeper.id));
+    keeper.go_online();
+    settled(&net, next).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_without_content_do_not_hold_up_those_with_it() {
+    let net = Consortium::start(4).await;
+    let (a, b) = (net.node(1), net.node(2));
+    for number in 1..=40 {
+        let record = hansa_contracts::abi::Record {
+            number,
+            version: 1,
+            root: alloy_primitives::keccak256(number.to_be_bytes()),
+            commitment: alloy_primitives::B256::ZERO,
+            visibility: 1,
+            keyEpoch: 1,
+            sizeClass: 4096,
+            createdAt: 1,
+            validUntil: 0,
+        };
+        b.sharing.0.contracts.record_version(b.id, record).await.unwrap();
+    }
+    let receipt = a.put("a", b"a").await;
+    assert_eq!(receipt.replicas.len(), 3);
+    assert_eq!(b.put("b", b"b").await.replicas.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_has_any_more_remains_in_the_repair_report() {
     let net = Consortium::start(4).await;
     let owner = net.node(1);
@@ -114,18 +163,7 @@ async fn replication_that_starts_late_catches_up() {
     }
     net.nodes.iter_mut().for_each(Node::replicate);
     for object in objects {
-        let expected = {
-            let mut allocated = allocate(object, &net.ledger.members());
-            allocated.sort_unstable();
-            allocated
-        };
-        let mut poll = tokio::time::interval(std::time::Duration::from_millis(20));
-        let arrived = async {
-            while net.node(1).sharing.replicas(object, Version(1)).await.unwrap() != expected {
-                poll.tick().await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(30), arrived).await.unwrap();
+        settled(&net, object).await;
     }
 }
 
