@@ -60,8 +60,15 @@ impl Swarm {
         let (publish, peers) = watch::channel(Vec::new());
         let store = config.store.clone();
         let refused = Arc::new(AtomicU64::new(0));
-        let actor =
-            Actor::new(libp2p, receiver, publish, refused.clone(), config.store, config.responder, config.limits);
+        let actor = Actor::new(
+            libp2p,
+            receiver,
+            publish,
+            refused.clone(),
+            config.store,
+            config.responder,
+            config.limits,
+        );
         tokio::spawn(actor.run());
         let next_session = AtomicU64::new(0);
         let swarm = Self(Arc::new(Shared { commands, next_session, peers, refused, store, key, peer }));

@@ -25,6 +25,8 @@ mod handle;
 mod key;
 mod muxer;
 mod peer;
+mod psk;
+mod salsa;
 mod swarm_key;
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,9 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::pnet::{PnetConfig, PreSharedKey};
 use libp2p::{PeerId, noise, tcp};
 
-use crate::{SwarmError, SwarmKey, muxer};
+use crate::{SwarmError, SwarmKey, muxer, psk};
 
 /// How long a connection may take to be ready. A node with another swarm key never gets there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -20,9 +19,9 @@ pub(crate) fn build(
     swarm_key: &SwarmKey,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SwarmError> {
     let noise = noise::Config::new(keys).map_err(|error| SwarmError::Config(error.to_string()))?;
-    let private = PnetConfig::new(PreSharedKey::new(*swarm_key.as_bytes()));
+    let key = swarm_key.clone();
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .and_then(move |socket, _| private.handshake(socket))
+        .and_then(move |socket, _| psk::handshake(socket, key))
         .upgrade(Version::V1)
         .authenticate(noise)
         .multiplex(muxer::Upgrade)
