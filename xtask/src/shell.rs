@@ -52,7 +52,8 @@ pub(crate) fn build_binary(name: &str) -> Outcome<PathBuf> {
 /// Where cargo puts what it builds.
 pub(crate) fn target_directory() -> Outcome<PathBuf> {
     let text = capture(cargo().args(["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&text).map_err(|e| format!("cargo metadata: {e}"))?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| format!("cargo metadata: {e}"))?;
     match metadata["target_directory"].as_str() {
         Some(path) => Ok(path.into()),
         None => Err("cargo metadata names no target directory".into()),

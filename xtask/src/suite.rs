@@ -61,7 +61,14 @@ pub(crate) fn run(chosen: &[&str]) -> Outcome {
 pub(crate) fn lint() -> Outcome {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     shell::run(shell::cargo().args([
-        "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings",
+        "clippy",
+        "--release",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
     ]))?;
     if shell::require("cargo-deny", "").is_err() {
         return Err("`cargo-deny` is missing: cargo install --locked cargo-deny".into());

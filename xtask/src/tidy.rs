@@ -57,7 +57,8 @@ pub(crate) fn run() -> Outcome {
 }
 
 fn dependencies() -> Outcome<Vec<String>> {
-    let text = shell::capture(shell::cargo().args(["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;
+    let text =
+        shell::capture(shell::cargo().args(["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
     let rows: BTreeMap<&str, u8> = ROWS.iter().copied().collect();
     let mut problems = Vec::new();

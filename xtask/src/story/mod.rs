@@ -12,8 +12,7 @@ use std::{
 };
 
 use crate::{
-    Outcome,
-    shell,
+    Outcome, shell,
     suite::{self, Tally},
 };
 use network::Network;
@@ -92,7 +91,9 @@ pub(crate) fn test() -> Outcome<Tally> {
 pub(crate) fn rpc_test() -> Outcome<Tally> {
     let hansa = shell::build_binary("hansa")?;
     let scripts = shell::root().join("tests-js");
-    shell::run(shell::command("npm").args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&scripts))?;
+    shell::run(
+        shell::command("npm").args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&scripts),
+    )?;
     let folder = scratch()?;
     let network = Network::start(&hansa, &folder.join("network"))?;
     let tally = suite::counted(
@@ -126,7 +127,9 @@ fn play(hansa: &Path, options: &Options) -> Outcome<Vec<Step>> {
     let dir = options.dir.clone().unwrap_or_else(|| folder.join("network"));
     println!("The story, in {}", dir.display());
     let network = Network::start(hansa, &dir)?;
-    let mut story = steps::Story::new(network, paths, folder.join("received"));
+    let received = folder.join("received");
+    fs::create_dir_all(&received).map_err(|e| format!("{}: {e}", received.display()))?;
+    let mut story = steps::Story::new(network, paths, received);
     let mut told = Vec::new();
     for (number, (title, tell)) in STEPS.iter().enumerate() {
         println!("\n{}. {title}", number + 1);
@@ -171,7 +174,8 @@ fn entries(folder: &Path) -> Outcome<Vec<PathBuf>> {
 
 /// A fresh folder of this process's own.
 fn scratch() -> Outcome<PathBuf> {
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let nanos =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let folder = std::env::temp_dir().join(format!("hansa-{}-{nanos}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     Ok(folder)

@@ -83,6 +83,10 @@ pub(crate) fn admit(story: &mut Story) -> Outcome<String> {
     let ballot = opened["id"].to_string();
     for (votes, voter) in [first, second, third].into_iter().enumerate() {
         story.network.expect(&voter.home, &["member", "vote", &ballot, "yes"])?;
+        story.network.until("the vote is final on the first member's node", |n| {
+            let ballots = n.expect(&first.home, &["member", "ballots"])?;
+            Ok((ballots["ballots"][0]["tally"]["inFavour"] == votes as u64 + 1).then_some(()))
+        })?;
         let count = member_count(&story.network, &first.home)?;
         println!("   ballot {ballot}: {} votes in favour, {count} members", votes + 1);
         let expected = if votes < 2 { 4 } else { 5 };
@@ -167,7 +171,8 @@ pub(crate) fn share(story: &mut Story) -> Outcome<String> {
     let (first, second) = (story.member(1)?, story.member(2)?);
     let mut total = 0;
     for object in story.objects.clone() {
-        story.network.expect(&first.home, &["share", &object.id, "--with", "2"])?;
+        let granted = story.network.expect(&first.home, &["share", &object.id, "--with", "2"])?;
+        caught_up(&story.network, &second, &granted)?;
         let to = story.destination(&object.id.replace('/', "-"));
         let report = story.network.expect(&second.home, &["get", &object.id, "-o", shown(&to)])?;
         total += files::same(&object.path, &to)?;
@@ -183,7 +188,8 @@ pub(crate) fn share(story: &mut Story) -> Outcome<String> {
         .or(story.objects.first())
         .cloned()
         .ok_or("nothing was protected")?;
-    story.network.expect(&first.home, &["share", &object.id, "--with", "4", "--deposit"])?;
+    let granted = story.network.expect(&first.home, &["share", &object.id, "--with", "4", "--deposit"])?;
+    caught_up(&story.network, &away, &granted)?;
     story.network.stop_node(&first.home, "TERM")?;
     let to = story.destination("owner-away");
     let got = story.network.expect(&away.home, &["get", &object.id, "-o", shown(&to)]);
@@ -222,13 +228,18 @@ pub(crate) fn refuse(story: &mut Story) -> Outcome<String> {
 
 pub(crate) fn revoke(story: &mut Story) -> Outcome<String> {
     let (first, second) = (story.member(1)?, story.member(2)?);
-    let object =
-        story.objects.iter().find(|o| o.path.is_file() && o.bytes > 0).cloned().ok_or("no file was protected")?;
+    let object = story
+        .objects
+        .iter()
+        .find(|o| o.path.is_file() && o.bytes > 0)
+        .cloned()
+        .ok_or("no file was protected")?;
     let changed = story.destination("changed");
     let mut bytes = fs::read(&object.path).map_err(|e| e.to_string())?;
     bytes.extend_from_slice(b"\namended\n");
     fs::write(&changed, &bytes).map_err(|e| e.to_string())?;
-    story.network.expect(&first.home, &["update", &object.id, shown(&changed)])?;
+    let updated = story.network.expect(&first.home, &["update", &object.id, shown(&changed)])?;
+    caught_up(&story.network, &second, &updated)?;
     for (version, original) in [("1", &object.path), ("2", &changed)] {
         let to = story.destination(&format!("version-{version}"));
         story.network.expect(&second.home, &["get", &object.id, "--version", version, "-o", shown(&to)])?;
@@ -236,7 +247,8 @@ pub(crate) fn revoke(story: &mut Story) -> Outcome<String> {
         println!("   version {version} opened by {}: equal", second.name);
     }
     story.network.expect(&first.home, &["revoke", &object.id, "--from", "2"])?;
-    story.network.expect(&first.home, &["update", &object.id, shown(&object.path)])?;
+    let updated = story.network.expect(&first.home, &["update", &object.id, shown(&object.path)])?;
+    caught_up(&story.network, &second, &updated)?;
     let to = story.destination("version-3");
     let ended = story.network.call(&second.home, &["get", &object.id, "--version", "3", "-o", shown(&to)])?;
     refused(&ended, &to)?;
@@ -266,7 +278,10 @@ pub(crate) fn repair(story: &mut Story) -> Outcome<String> {
     let ended = story.network.call(&first.home, &["verify", &object.id])?;
     let fault = &ended.json["faults"][0];
     println!("   {}", ended.error.lines().next().unwrap_or_default());
-    if ended.code != ABNORMAL || fault["cid"] != cid.as_str() || fault["dcId"] != holder.dc || fault["layer"] != "ipfs"
+    if ended.code != ABNORMAL
+        || fault["cid"] != cid.as_str()
+        || fault["dcId"] != holder.dc
+        || fault["layer"] != "ipfs"
     {
         return Err(format!("verify ended with {} and said {}", ended.code, ended.json));
     }
@@ -336,6 +351,15 @@ fn new_home(network: &Network, home: &Path, name: &str) -> Outcome {
 fn awake(network: &Network, member: &Member) -> Outcome {
     network.until("the restarted node answers", |n| {
         Ok((n.call(&member.home, &["status"])?.code == 0).then_some(()))
+    })
+}
+
+/// Waits until the member's node has executed the block that a report names.
+fn caught_up(network: &Network, member: &Member, report: &Value) -> Outcome {
+    let block = report["block"].as_u64().ok_or("the report names no block")?;
+    network.until("another member's node has the block", |n| {
+        let height = n.expect(&member.home, &["status"])?["head"]["number"].as_u64();
+        Ok(height.filter(|height| *height >= block).map(|_| ()))
     })
 }
 
