@@ -76,7 +76,8 @@ async fn fetch(options: &Options, json: bool) -> Result<(), BenchError> {
         let store = open_store(&folder.path().join(format!("client-{run}")))?;
         let member = SwarmMember { key: introduction.key, endpoint: introduction.endpoint.clone() };
         let swarm = start(&keys, &introduction.swarm_key, vec![member], store).await?;
-        swarm.connected(introduction.key).await.map_err(storage)?;
+        let server_key = introduction.key;
+        swarm.watch_peers().wait_for(|peers| peers.contains(&server_key)).await.map_err(storage)?;
         let root = introduction.root.parse().map_err(storage)?;
         let start = Instant::now();
         swarm.fetch_dag(root, Arc::new(|_| {})).await.map_err(storage)?;
