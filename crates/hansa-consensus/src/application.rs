@@ -94,24 +94,39 @@ impl Application {
         newest.ok_or(Missing::Here)
     }
 
-    /// Returns when there is something to propose on `parent`, or when an idle chain is due a sign of life.
-    async fn wait_for_work(&self, clock: &impl Clock, parent: &Block) {
+    /// Keeps blocks the least interval apart.
+    async fn keep_interval(&self, clock: &impl Clock, parent: &Block) {
         let now = clock.current();
-        let since_parent = self.board.proposal_seen(parent).unwrap_or(now);
-        if let Some(earliest) = since_parent.checked_add(self.timing.interval_min) {
-            clock.sleep_until(earliest.min(now + self.timing.interval_min)).await;
-        }
+        let earliest =
+            self.board.proposal_seen(parent).and_then(|seen| seen.checked_add(self.timing.interval_min));
+        let wait = earliest.and_then(|earliest| earliest.duration_since(now).ok()).unwrap_or_default();
+        clock.sleep(wait.min(self.timing.interval_min)).await;
+    }
+
+    /// Builds a block on `parent` as soon as there is a transaction for it, or an empty one when an idle chain is due a
+    /// sign of life. A transaction that is pending and cannot be executed is no reason for an empty block.
+    async fn fill<E: Spawner + Clock>(
+        &self,
+        runtime: &E,
+        parent: &Block,
+        proposal: impl Fn() -> Proposal,
+    ) -> Option<Result<Block, LedgerError>> {
         let mut arrivals = self.ledger.pool().watch();
-        let mut idle = Box::pin(clock.sleep(self.timing.heartbeat));
+        let mut idle = Box::pin(runtime.sleep(self.timing.heartbeat));
+        let mut due = false;
         loop {
             arrivals.borrow_and_update();
-            if self.ledger.has_pending(parent.hash()) {
-                return;
+            if due || self.ledger.has_pending(parent.hash()) {
+                let (ledger, proposal) = (self.ledger.clone(), proposal());
+                let built = offload(runtime, move || ledger.propose(proposal)).await?;
+                if due || built.as_ref().map_or(true, |block| !block.transactions().is_empty()) {
+                    return Some(built);
+                }
             }
             select! {
-                _ = &mut idle => return,
+                () = &mut idle => due = true,
                 arrived = arrivals.changed() => if arrived.is_err() {
-                    return idle.await;
+                    return None;
                 },
             }
         }
@@ -130,16 +145,16 @@ impl Application {
             Err(Missing::Forever) => return None,
             Err(Missing::Here) => return core::future::pending().await,
         };
-        self.wait_for_work(runtime, &parent).await;
-        let proposal = Proposal {
+        let beneficiary = self.committees.beneficiary(context.round.epoch(), &context.leader).await;
+        self.keep_interval(runtime, &parent).await;
+        let proposal = || Proposal {
             parent: parent.hash(),
             timestamp: unix_seconds(runtime.current()).max(parent.header().timestamp),
             prevrandao: prevrandao(&seed, &parent),
-            beneficiary: self.committees.beneficiary(context.round.epoch(), &context.leader).await,
-            consensus: consensus_data(context, seed, input.payload.as_ref()),
+            beneficiary,
+            consensus: consensus_data(context, seed.clone(), input.payload.as_ref()),
         };
-        let ledger = self.ledger.clone();
-        match offload(runtime, move || ledger.propose(proposal)).await? {
+        match self.fill(runtime, &parent, proposal).await? {
             Ok(block) => {
                 self.board.saw_proposal(block.number(), block.hash(), runtime.current());
                 ChainBlock::new(block).ok()

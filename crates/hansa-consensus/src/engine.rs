@@ -43,6 +43,7 @@ use crate::{
     peers::MemberPeers,
     registrar::Schemes,
     seeds::SeedBook,
+    shelf::{SECTION_BLOCKS, Shelf},
     status::StatusBoard,
     types::{Epochs, Marshal, PARTICIPANTS_MAX, PrivateKey, PublicKey, SHARING_MODE, Scheme},
     witness::Witness,
@@ -52,7 +53,7 @@ const PAGE_BYTES: NonZeroU16 = NZU16!(4_096);
 const PAGES: NonZeroUsize = NZUsize!(2_048);
 const BUFFER_BYTES: NonZeroUsize = NZUsize!(256 * 1024);
 const MAILBOX: NonZeroUsize = NZUsize!(1_024);
-const SECTION_ITEMS: NonZeroU64 = NZU64!(1_024);
+const SECTION_ITEMS: NonZeroU64 = NZU64!(SECTION_BLOCKS);
 /// Views of an epoch kept for peers that lag a little.
 const VIEWS_KEPT: ViewDelta = ViewDelta::new(64);
 /// Final blocks handed to the ledger before it has acknowledged the first; what a crash makes it execute again.
@@ -178,7 +179,8 @@ impl Site {
             fetch_retry_delay: Duration::from_millis(100),
             view_retention: VIEWS_KEPT,
             skip: SkipPolicy::Enabled { timeout: timing.absence, budget: SkipBudget::Participants },
-            forward: ForwardPolicy::SilentVoters,
+            // The leader sends its block to everybody; who missed it fetches it.
+            forward: ForwardPolicy::Disabled,
             track_historical_votes: false,
         }
     }
@@ -245,6 +247,7 @@ where
     let blocks = prunable::Archive::init(context.child("blocks"), blocks)
         .await
         .map_err(|error| ConsensusError::Stopped(format!("the archive of blocks: {error}")))?;
+    let blocks = Shelf::new(blocks, node.ledger.clone(), site.rules.clone());
     let (marshal_actor, marshal, _) =
         MarshalActor::init(context.child("marshal"), certificates, blocks, site.marshal_config()).await;
 

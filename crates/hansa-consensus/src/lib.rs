@@ -34,6 +34,7 @@ mod peers;
 mod registrar;
 mod secrets;
 mod seeds;
+mod shelf;
 mod status;
 mod types;
 mod witness;

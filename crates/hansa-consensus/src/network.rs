@@ -42,13 +42,13 @@ pub(crate) struct Channels<S, R> {
 
 /// Messages a second, and at once, for each of the channels in order. Memory is set aside for the bursts of all peers.
 pub(crate) const QUOTAS: [(NonZeroU32, NonZeroU32); 7] = [
-    (NZU32!(2048), NZU32!(128)),
-    (NZU32!(2048), NZU32!(128)),
+    (NZU32!(2048), NZU32!(64)),
+    (NZU32!(2048), NZU32!(64)),
+    (NZU32!(512), NZU32!(16)),
+    (NZU32!(1024), NZU32!(64)),
+    (NZU32!(512), NZU32!(16)),
+    (NZU32!(512), NZU32!(16)),
     (NZU32!(512), NZU32!(32)),
-    (NZU32!(1024), NZU32!(128)),
-    (NZU32!(512), NZU32!(32)),
-    (NZU32!(512), NZU32!(64)),
-    (NZU32!(512), NZU32!(64)),
 ];
 
 impl<S, R> Channels<S, R>

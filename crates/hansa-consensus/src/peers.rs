@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Most members connected at a time, with or without a seat.
-pub(crate) const PEERS_MAX: usize = 256;
+pub(crate) const PEERS_MAX: usize = 128;
 
 /// Reads an endpoint as registered: `IP:port`, or `host:port` with a name to look up. A malformed one becomes an
 /// address at which nobody answers: its member can still dial others.

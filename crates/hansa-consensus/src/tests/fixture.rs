@@ -2,14 +2,19 @@
 
 use std::{net::TcpListener, sync::Arc};
 
-use alloy_primitives::{Address, B256, Bytes, keccak256};
+use alloy_consensus::{SignableTransaction as _, TxEip1559};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
+use alloy_sol_types::SolCall as _;
 use commonware_cryptography::Signer as _;
+use hansa_contracts::{GOVERNANCE, abi::Governance, card_from_types};
 use hansa_kv::{KvStore, MemoryStore};
 use hansa_ledger::Ledger;
 use hansa_pool::{Pool, PoolConfig};
-use hansa_types::{ClusterId, Genesis, Limits, MemberCard};
+use hansa_types::{ClusterId, Genesis, Limits, MemberCard, SignedTransaction};
 
 use crate::{genesis::network_key, handle::private_key, types::PrivateKey};
+
+const CHAIN_ID: u64 = 4_242;
 
 /// An organisation with all its keys.
 #[derive(Clone)]
@@ -40,6 +45,36 @@ impl Organisation {
     pub(super) fn signer(&self) -> PrivateKey {
         private_key(&self.network_secret).unwrap()
     }
+
+    /// A transaction of this organisation's account.
+    pub(super) fn transaction(&self, nonce: u64, to: Address, input: Vec<u8>) -> SignedTransaction {
+        let transaction = TxEip1559 {
+            chain_id: CHAIN_ID,
+            nonce,
+            gas_limit: 16_000_000,
+            to: TxKind::Call(to),
+            value: U256::ZERO,
+            input: input.into(),
+            ..Default::default()
+        };
+        let hash = secp256k1::Message::from_digest(transaction.signature_hash().0);
+        let signature = secp256k1::SECP256K1.sign_ecdsa_recoverable(&hash, &self.account_secret);
+        let (parity, bytes) = signature.serialize_compact();
+        let signature = Signature::from_bytes_and_parity(&bytes, i32::from(parity) == 1);
+        transaction.into_signed(signature).into()
+    }
+
+    /// Asks for the admission of another organisation: its first ballot, and this organisation's first transaction.
+    pub(super) fn proposes(&self, applicant: &Self) -> SignedTransaction {
+        let call = Governance::openJoinCall { card: card_from_types(&applicant.card) };
+        self.transaction(0, GOVERNANCE, call.abi_encode())
+    }
+
+    /// Votes for that admission.
+    pub(super) fn approves(&self, nonce: u64) -> SignedTransaction {
+        let call = Governance::voteCall { id: 1, support: true };
+        self.transaction(nonce, GOVERNANCE, call.abi_encode())
+    }
 }
 
 /// A loopback address that was free a moment ago.
@@ -50,7 +85,7 @@ pub(super) fn free_endpoint() -> String {
 /// A genesis file without a group key.
 pub(super) fn draft(founders: &[Organisation], epoch_blocks: u64) -> Genesis {
     Genesis {
-        chain_id: 4242,
+        chain_id: CHAIN_ID,
         timestamp: 1,
         limits: Limits { epoch_blocks, ..Limits::default() },
         founders: founders.iter().map(|founder| founder.card.clone()).collect(),

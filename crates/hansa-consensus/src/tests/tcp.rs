@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use hansa_kv::MemoryStore;
 use hansa_ledger::Ledger;
+use hansa_types::{Genesis, SignedTransaction};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use super::fixture::{Organisation, draft, free_endpoint, hash_at, ledger};
-use crate::{Ceremony, CeremonyConfig, Config, Engine, Seat, Timing};
+use crate::{Ceremony, CeremonyConfig, Config, Engine, FinalityCertificate, Seat, Timing};
+
+/// Far more than any step takes, so that a standstill ends the test.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn config(organisation: &Organisation, ledger: Ledger, folder: &TempDir) -> Config {
     Config {
@@ -25,20 +30,22 @@ fn config(organisation: &Organisation, ledger: Ledger, folder: &TempDir) -> Conf
 async fn reaches(engine: &Engine, height: u64) {
     let mut status = engine.status();
     let reached = status.wait_for(|status| status.height >= height);
-    tokio::time::timeout(Duration::from_secs(60), reached).await.expect("the chain stands still").unwrap();
+    tokio::time::timeout(PATIENCE, reached).await.expect("the chain stands still").unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn founders_make_a_key_and_agree_over_tcp() {
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(std::env::var("RUST_LOG").unwrap_or_default()).try_init();
-    let founders: Vec<_> = (1..=4).map(|i| Organisation::new(i, free_endpoint())).collect();
-    let folders: Vec<_> = founders.iter().map(|_| tempfile::tempdir().unwrap()).collect();
-    let draft = draft(&founders, 16);
-    let ceremonies: Vec<_> = founders
-        .iter()
-        .zip(&folders)
-        .map(|(founder, folder)| {
+/// A consortium on loopback: folders, ledgers and engines of its organisations.
+struct Consortium {
+    organisations: Vec<Organisation>,
+    folders: Vec<TempDir>,
+    ledgers: Vec<Ledger>,
+    engines: Vec<Engine>,
+}
+
+impl Consortium {
+    /// The genesis file that the founders make together.
+    async fn found(founders: &[Organisation], folders: &[TempDir]) -> Genesis {
+        let draft = draft(founders, 16);
+        let start = |(founder, folder): (&Organisation, &TempDir)| {
             Ceremony::start(CeremonyConfig {
                 secret_key: Zeroizing::new(founder.network_secret),
                 draft: draft.clone(),
@@ -46,42 +53,105 @@ async fn founders_make_a_key_and_agree_over_tcp() {
                 storage_key: Zeroizing::new([9; 32]),
                 listen: founder.card.consensus_endpoint.parse().unwrap(),
             })
+        };
+        let ceremonies: Vec<_> = founders.iter().zip(folders).map(|pair| start(pair).unwrap()).collect();
+        let mut files = Vec::new();
+        for ceremony in ceremonies {
+            files.push(tokio::task::spawn_blocking(|| ceremony.join()).await.unwrap().unwrap());
+        }
+        assert!(files.iter().all(|file| *file == files[0] && !file.group.is_empty()));
+        files.remove(0)
+    }
+
+    async fn start(founders: u8, others: u8) -> Self {
+        let organisations: Vec<_> =
+            (1..=founders + others).map(|i| Organisation::new(i, free_endpoint())).collect();
+        let folders: Vec<_> = organisations.iter().map(|_| tempfile::tempdir().unwrap()).collect();
+        let genesis = Self::found(&organisations[..usize::from(founders)], &folders).await;
+        let ledgers = organisations.iter().map(|_| ledger(MemoryStore::new(), &genesis)).collect();
+        let mut consortium = Self { organisations, folders, ledgers, engines: Vec::new() };
+        for index in 0..consortium.organisations.len() {
+            let engine = consortium.engine(index);
+            consortium.engines.push(engine);
+        }
+        consortium
+    }
+
+    fn engine(&self, index: usize) -> Engine {
+        Engine::start(config(&self.organisations[index], self.ledgers[index].clone(), &self.folders[index]))
             .unwrap()
-        })
-        .collect();
-    let mut files = Vec::new();
-    for ceremony in ceremonies {
-        files.push(tokio::task::spawn_blocking(|| ceremony.join()).await.unwrap().unwrap());
-    }
-    assert!(files.iter().all(|file| *file == files[0] && !file.group.is_empty()));
-
-    let genesis = files.remove(0);
-    let stores: Vec<_> = founders.iter().map(|_| MemoryStore::new()).collect();
-    let ledgers: Vec<_> = stores.iter().map(|store| ledger(store.clone(), &genesis)).collect();
-    let mut engines = Vec::new();
-    for ((founder, folder), ledger) in founders.iter().zip(&folders).zip(&ledgers) {
-        engines.push(Engine::start(config(founder, ledger.clone(), folder)).unwrap());
-    }
-    for engine in &engines {
-        reaches(engine, 40).await;
-        assert_eq!(engine.status().borrow().seat, Seat::Validator);
-    }
-    for height in 1..=40 {
-        assert!(ledgers.iter().all(|ledger| hash_at(ledger, height) == hash_at(&ledgers[0], height)));
     }
 
-    // One stops; the others go on; it returns and catches up.
-    let absent = engines.pop().unwrap();
-    absent.shutdown();
-    tokio::task::spawn_blocking(|| absent.join()).await.unwrap().unwrap();
-    let height = engines[0].status().borrow().height;
-    reaches(&engines[0], height + 20).await;
-    engines.push(Engine::start(config(&founders[3], ledgers[3].clone(), &folders[3])).unwrap());
-    reaches(&engines[3], height + 30).await;
-    assert_eq!(hash_at(&ledgers[3], height + 20), hash_at(&ledgers[0], height + 20));
+    /// Hands a transaction to one member's node and waits until all `nodes` have executed it.
+    async fn execute(&self, at: usize, transaction: SignedTransaction, nodes: &[usize]) {
+        let hash = *transaction.tx_hash();
+        self.ledgers[at].pool().add(transaction).unwrap();
+        for node in nodes {
+            let mut status = self.engines[*node].status();
+            let executed = status.wait_for(|_| self.ledgers[*node].receipt(hash).unwrap().is_some());
+            let executed = tokio::time::timeout(PATIENCE, executed).await;
+            executed.expect("the transaction was not executed").unwrap();
+            assert!(self.ledgers[*node].receipt(hash).unwrap().unwrap().receipt.status(), "it reverted");
+        }
+    }
 
-    for engine in engines {
+    async fn stop(engine: Engine) {
         engine.shutdown();
         tokio::task::spawn_blocking(|| engine.join()).await.unwrap().unwrap();
+    }
+
+    fn check_equal(&self, nodes: &[usize], height: u64) {
+        for height in 1..=height {
+            for node in nodes {
+                assert_eq!(hash_at(&self.ledgers[*node], height), hash_at(&self.ledgers[0], height));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn founders_agree_admit_a_member_and_do_without_one_over_tcp() {
+    let mut net = Consortium::start(4, 1).await;
+    for founder in &net.engines[..4] {
+        reaches(founder, 20).await;
+        assert_eq!(founder.status().borrow().seat, Seat::Validator);
+    }
+    net.check_equal(&[1, 2, 3], 20);
+
+    // The fifth has been knocking all the time with the right genesis file. Nobody answers before it is admitted.
+    let outsider = net.engines[4].status().borrow().clone();
+    assert_eq!((outsider.height, outsider.connected), (0, Vec::new()));
+    net.execute(0, net.organisations[0].proposes(&net.organisations[4]), &[0, 1, 2, 3]).await;
+    for (index, nonce) in [(0, 1), (1, 0), (2, 0)] {
+        net.execute(index, net.organisations[index].approves(nonce), &[0, 1, 2, 3]).await;
+    }
+    let height = net.ledgers[0].head().number();
+    reaches(&net.engines[4], height).await;
+    assert_eq!(net.engines[4].status().borrow().seat, Seat::Follower);
+    net.check_equal(&[4], height);
+    // What its users hand in reaches the validators, and everybody executes it.
+    let own = net.organisations[4].transaction(0, net.organisations[0].card.account, Vec::new());
+    net.execute(4, own, &[0, 1, 2, 3, 4]).await;
+
+    // A validator stops; the others go on; it returns and catches up.
+    Consortium::stop(net.engines.remove(3)).await;
+    let height = net.ledgers[0].head().number();
+    reaches(&net.engines[0], height + 10).await;
+    let returned = net.engine(3);
+    net.engines.insert(3, returned);
+    reaches(&net.engines[3], height + 20).await;
+    net.check_equal(&[1, 2, 3], height + 10);
+
+    let mut certificate = None;
+    for height in height..height + 10 {
+        certificate = certificate.or(net.engines[0].finalisation(height).await);
+    }
+    let certificate = certificate.expect("no height has a certificate");
+    let (genesis, block) = (net.ledgers[0].genesis(), net.ledgers[0].genesis_block().hash());
+    let verified = FinalityCertificate::verify(genesis, block, &certificate.encoded).unwrap();
+    assert_eq!(verified, Some(certificate.clone()));
+    assert_eq!(FinalityCertificate::verify(genesis, B256::ZERO, &certificate.encoded).unwrap(), None);
+    for engine in net.engines {
+        Consortium::stop(engine).await;
     }
 }

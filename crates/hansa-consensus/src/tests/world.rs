@@ -101,8 +101,11 @@ impl AddressableManager for LocalPeers {
 type Halves = Option<[Vec<PublicKey>; 2]>;
 
 /// Decides what a node, or one of two twins, may send to whom.
-type Forward =
-    &'static (dyn Fn(SplitOrigin, &Recipients<PublicKey>, &IoBuf) -> Option<Recipients<PublicKey>> + Send + Sync);
+type Forward = &'static (
+             dyn Fn(SplitOrigin, &Recipients<PublicKey>, &IoBuf) -> Option<Recipients<PublicKey>>
+                 + Send
+                 + Sync
+         );
 type SimSender = simulated::SplitSender<PublicKey, Context, Forward>;
 type SimReceiver = simulated::Receiver<PublicKey>;
 
