@@ -1,5 +1,5 @@
 //! A consortium of four founders, their transactions, and ledgers to put them in.
-#![allow(dead_code, reason = "shared with the example, which uses less of it")]
+#![allow(dead_code, unreachable_pub, reason = "shared with the example, which uses less of it")]
 
 use std::sync::Arc;
 
