@@ -48,7 +48,8 @@ fn measure(options: &Options) -> Result<[Figure; 2], BenchError> {
         let ingested = megabytes_per_second(options.bytes, start);
         let start = Instant::now();
         hash(&file)?;
-        for (figure, value) in figures.iter_mut().zip([ingested, megabytes_per_second(options.bytes, start)]) {
+        for (figure, value) in figures.iter_mut().zip([ingested, megabytes_per_second(options.bytes, start)])
+        {
             figure.push(value);
         }
         drop(store);

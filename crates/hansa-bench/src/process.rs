@@ -16,7 +16,8 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
 pub(crate) fn resident_bytes(pid: u32) -> u64 {
     let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return 0 };
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|l| l.split_whitespace().next()).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() * 1024
+    line.and_then(|l| l.split_whitespace().next()).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default()
+        * 1024
 }
 
 /// Bytes of all files below a folder, as the file system allots them.

@@ -47,9 +47,8 @@ pub(crate) fn batch<'a>(raw: impl Iterator<Item = &'a str>) -> String {
         if id > 0 {
             body.push(',');
         }
-        let request = format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_sendRawTransaction","params":["{raw}"]}}"#
-        );
+        let request =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_sendRawTransaction","params":["{raw}"]}}"#);
         body.push_str(&request);
     }
     body.push(']');

@@ -156,7 +156,8 @@ async fn serve(folder: &Path, bytes: usize) -> Result<(), BenchError> {
     // The client dials; its own address is not needed.
     let member = SwarmMember { key: client, endpoint: "/ip4/127.0.0.1/tcp/1".into() };
     let swarm = start(&keys, &swarm_key, vec![member], store).await?;
-    let endpoint = swarm.listen_addrs().await.map_err(storage)?.into_iter().next().ok_or(BenchError::Generator)?;
+    let endpoint =
+        swarm.listen_addrs().await.map_err(storage)?.into_iter().next().ok_or(BenchError::Generator)?;
     let introduction = Introduction { key: keys.network_key(), endpoint, swarm_key, root };
     println!("{}", serde_json::to_string(&introduction).map_err(storage)?);
     let mut rest = String::new();

@@ -43,10 +43,19 @@ impl Supply {
         let keys = read_keys(&std::fs::read_to_string(&member.account_key_file)?)?;
         let count = rpc.call("eth_getTransactionCount", json!([keys.account(), "pending"])).await?;
         let nonce = count.as_str().and_then(|hex| u64::from_str_radix(hex.trim_start_matches("0x"), 16).ok());
-        let mut wallet =
-            Wallet { keys, chain_id, store: data_store_of(dc), nonce: nonce.unwrap_or_default(), number: 1 << 32 };
+        let mut wallet = Wallet {
+            keys,
+            chain_id,
+            store: data_store_of(dc),
+            nonce: nonce.unwrap_or_default(),
+            number: 1 << 32,
+        };
         let (sender, receiver) = mpsc::channel(AHEAD);
-        std::thread::spawn(move || while let Some(signed) = wallet.protect() && sender.blocking_send(signed).is_ok() {});
+        std::thread::spawn(move || {
+            while let Some(signed) = wallet.protect()
+                && sender.blocking_send(signed).is_ok()
+            {}
+        });
         Ok(Self(receiver))
     }
 
@@ -62,7 +71,8 @@ impl Supply {
 
 fn read_keys(text: &str) -> Result<MemberKeys, BenchError> {
     let mut account = [0; 32];
-    hex::decode_to_slice(text.trim().trim_start_matches("0x"), &mut account).map_err(|_| BenchError::Generator)?;
+    hex::decode_to_slice(text.trim().trim_start_matches("0x"), &mut account)
+        .map_err(|_| BenchError::Generator)?;
     // Only the account signs here; the other two keys are never used.
     MemberKeys::from_secrets([1; 32], account, [1; 32]).map_err(|e| BenchError::Storage(e.to_string()))
 }
@@ -82,7 +92,8 @@ impl Wallet {
             validUntil: 0,
         };
         let signature = self.keys.sign_digest(signing_hash(&record, self.chain_id, self.store)).ok()?;
-        let call = abi::DataStore::putCall { r: record, signature: Bytes::copy_from_slice(&signature.as_bytes()) };
+        let call =
+            abi::DataStore::putCall { r: record, signature: Bytes::copy_from_slice(&signature.as_bytes()) };
         let transaction = TxEip1559 {
             chain_id: self.chain_id,
             nonce: self.nonce,
@@ -95,6 +106,9 @@ impl Wallet {
         let signed = self.keys.sign_transaction(transaction).ok()?;
         self.nonce += 1;
         self.number += 1;
-        Some(Signed { hash: signed.hash().to_string(), raw: format!("0x{}", hex::encode(signed.encoded_2718())) })
+        Some(Signed {
+            hash: signed.hash().to_string(),
+            raw: format!("0x{}", hex::encode(signed.encoded_2718())),
+        })
     }
 }

@@ -191,8 +191,7 @@ pub fn invite(genesis: &Genesis, swarm_key: &SwarmKey, member: &Member) -> Resul
     if member.status != MemberStatus::Active {
         return Err(NodeError::NotAMember(member.dc_id));
     }
-    let wrapped =
-        wrap_swarm_key(&member.card.encryption_key, swarm_key, genesis.chain_id, member.dc_id)?;
+    let wrapped = wrap_swarm_key(&member.card.encryption_key, swarm_key, genesis.chain_id, member.dc_id)?;
     Ok(Invitation { member: member.dc_id, genesis: genesis.clone(), sealed_swarm_key: Bytes::from(wrapped) })
 }
 

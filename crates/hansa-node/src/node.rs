@@ -56,7 +56,8 @@ pub async fn run(home: Home) -> Result<(), NodeError> {
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HANSA_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,commonware=warn,libp2p=warn"));
-    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let format =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // A second call in one process, in tests, keeps the first one's settings.
     let _ = format.try_init();
 }
@@ -136,10 +137,8 @@ impl Node {
             kv,
             store: blocks,
         })?;
-        let tasks = vec![
-            sharing.start_replication(),
-            tokio::spawn(follow_registry(ledger.clone(), swarm.clone())),
-        ];
+        let tasks =
+            vec![sharing.start_replication(), tokio::spawn(follow_registry(ledger.clone(), swarm.clone()))];
         let status = StatusReader {
             started,
             name: config.name.clone(),

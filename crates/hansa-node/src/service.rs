@@ -9,12 +9,15 @@ use futures::StreamExt as _;
 use hansa_contracts::{GOVERNANCE, abi, card_from_abi, card_from_types};
 use hansa_envelope::{EntryKind, Kind, SwarmKey};
 use hansa_gateway::{Content, Download, Entry, ProgressSink, Service};
-use hansa_sharing::{Chain as _, ChainError, LedgerChain, OpenMode, OpenedObject, Sharing, SharingError, Source, SourceEntry};
+use hansa_sharing::{
+    Chain as _, ChainError, LedgerChain, OpenMode, OpenedObject, Sharing, SharingError, Source, SourceEntry,
+};
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotState, Code, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind, ObjectSummary, Problem, PutMeta,
-        PutReceipt, Recorded, RepairReport, StoredBlock, Tally, VerifyReport, VerifyRequest,
+        Ballot, BallotState, Code, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind, ObjectSummary,
+        Problem, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, Tally, VerifyReport,
+        VerifyRequest,
     },
 };
 
@@ -53,9 +56,11 @@ impl NodeService {
 
     /// Calls the governance contract at the finalised head.
     async fn read<C: SolCall>(&self, call: C) -> Result<C::Return, Problem> {
-        let output = self.chain.call(GOVERNANCE, call.abi_encode().into()).await.map_err(governance_problem)?;
-        C::abi_decode_returns(&output)
-            .map_err(|e| Problem::new(Code::Internal, format!("the governance contract's answer cannot be read: {e}")))
+        let output =
+            self.chain.call(GOVERNANCE, call.abi_encode().into()).await.map_err(governance_problem)?;
+        C::abi_decode_returns(&output).map_err(|e| {
+            Problem::new(Code::Internal, format!("the governance contract's answer cannot be read: {e}"))
+        })
     }
 }
 
@@ -85,7 +90,9 @@ fn described(ballot: abi::Ballot) -> Result<Ballot, Problem> {
 
 /// Turns what the chain said about a ballot into a public problem.
 fn governance_problem(error: ChainError) -> Problem {
-    let ChainError::Reverted { data, explanation } = &error else { return SharingError::from(error).problem() };
+    let ChainError::Reverted { data, explanation } = &error else {
+        return SharingError::from(error).problem();
+    };
     let code = match data.get(..4) {
         Some(selector) if selector == abi::Governance::GovernanceBallotUnknown::SELECTOR.as_slice() => {
             Code::UnknownBallot
@@ -96,7 +103,9 @@ fn governance_problem(error: ChainError) -> Problem {
         Some(selector) if selector == abi::Governance::GovernanceAlreadyVoted::SELECTOR.as_slice() => {
             Code::AlreadyVoted
         }
-        Some(selector) if selector == abi::Governance::GovernanceNotMember::SELECTOR.as_slice() => Code::NotMember,
+        Some(selector) if selector == abi::Governance::GovernanceNotMember::SELECTOR.as_slice() => {
+            Code::NotMember
+        }
         _ => Code::TransactionFailed,
     };
     Problem::new(code, explanation.clone())
@@ -107,7 +116,11 @@ fn download(opened: OpenedObject) -> Download {
     let entries = manifest
         .entries
         .iter()
-        .map(|entry| Entry { path: entry.path.clone(), directory: entry.kind == EntryKind::Directory, size: Some(entry.size) })
+        .map(|entry| Entry {
+            path: entry.path.clone(),
+            directory: entry.kind == EntryKind::Directory,
+            size: Some(entry.size),
+        })
         .collect();
     Download {
         id: opened.object,
@@ -140,11 +153,15 @@ impl Service for NodeService {
         let call = abi::Governance::openJoinCall { card: card_from_types(&card) };
         let receipt = self.chain.submit(GOVERNANCE, call.abi_encode().into()).await.map_err(|error| {
             let problem = governance_problem(error);
-            if problem.code == Code::TransactionFailed { Problem::new(Code::BadCard, problem.message) } else { problem }
+            if problem.code == Code::TransactionFailed {
+                Problem::new(Code::BadCard, problem.message)
+            } else {
+                problem
+            }
         })?;
         let opened = receipt.logs.iter().find_map(|log| abi::Governance::BallotOpened::decode_log(log).ok());
-        let opened = opened
-            .ok_or_else(|| Problem::new(Code::Internal, "the governance contract opened no ballot"))?;
+        let opened =
+            opened.ok_or_else(|| Problem::new(Code::Internal, "the governance contract opened no ballot"))?;
         self.ballot(opened.id).await
     }
 
@@ -182,7 +199,12 @@ impl Service for NodeService {
         self.sharing.update(object, meta, Box::new(Upload(content)), progress).await.map_err(|e| e.problem())
     }
 
-    async fn open(&self, object: ObjectId, version: Option<Version>, ask_owner: bool) -> Result<Download, Problem> {
+    async fn open(
+        &self,
+        object: ObjectId,
+        version: Option<Version>,
+        ask_owner: bool,
+    ) -> Result<Download, Problem> {
         let how = if ask_owner { OpenMode::AskOwnerOnly } else { OpenMode::Ordinary };
         self.sharing.open(object, version, how).await.map(download).map_err(|e| e.problem())
     }
@@ -216,7 +238,11 @@ impl Service for NodeService {
         self.sharing.verify(object, request, progress).await.map_err(|e| e.problem())
     }
 
-    async fn repair(&self, object: Option<ObjectId>, progress: ProgressSink) -> Result<RepairReport, Problem> {
+    async fn repair(
+        &self,
+        object: Option<ObjectId>,
+        progress: ProgressSink,
+    ) -> Result<RepairReport, Problem> {
         self.sharing.repair(object, progress).await.map_err(|e| e.problem())
     }
 }

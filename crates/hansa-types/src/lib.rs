@@ -23,4 +23,7 @@ pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES, SignedT
 pub use genesis::{Genesis, GenesisError, Limits};
 pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};
 pub use member::{Member, MemberCard, MemberStatus, NetworkKey, Role};
-pub use rules::{BODY_BYTES_MAX, INITCODE_BYTES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX, intrinsic_gas, member_gas_quota};
+pub use rules::{
+    BODY_BYTES_MAX, INITCODE_BYTES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX, intrinsic_gas,
+    member_gas_quota,
+};

@@ -23,7 +23,10 @@ pub(crate) fn run(home: &Home, command: &Keys, output: Output) -> Result<(), Cli
         Keys::ExportAccount { output: file } => {
             hansa_node::export_account(home, file)?;
             output.result(&json!({ "file": file }), |_| {
-                format!("{} holds the account's secret key: whoever reads it acts as this member", file.display())
+                format!(
+                    "{} holds the account's secret key: whoever reads it acts as this member",
+                    file.display()
+                )
             });
             Ok(())
         }
@@ -65,13 +68,18 @@ pub(crate) fn join(home: &Home, file: &Path, output: Output) -> Result<(), CliEr
     })?;
     hansa_node::accept_invitation(home, &invitation)?;
     output.result(&json!({ "chainId": invitation.genesis.chain_id, "home": home.path() }), |_| {
-        format!("joined chain {}; start with `hansa --home {} node run`", invitation.genesis.chain_id, home.path().display())
+        format!(
+            "joined chain {}; start with `hansa --home {} node run`",
+            invitation.genesis.chain_id,
+            home.path().display()
+        )
     });
     Ok(())
 }
 
 pub(crate) fn found(options: &Found, output: Output) -> Result<(), CliError> {
-    let founders = options.cards.iter().map(|card| hansa_node::read_card(card)).collect::<Result<Vec<_>, _>>()?;
+    let founders =
+        options.cards.iter().map(|card| hansa_node::read_card(card)).collect::<Result<Vec<_>, _>>()?;
     let genesis = Genesis {
         chain_id: options.chain_id,
         timestamp: hansa_node::unix_seconds(),

@@ -17,7 +17,9 @@ pub(crate) async fn run(client: &Client, command: &Member, output: Output) -> Re
         Member::Join { card } => {
             let card = hansa_node::read_card(card)?;
             let ballot = client.open_join_ballot(&card).await?;
-            output.result(&ballot, |b| format!("ballot {} is open: {}\nvote with `hansa member vote {} yes`", b.id, line(b), b.id));
+            output.result(&ballot, |b| {
+                format!("ballot {} is open: {}\nvote with `hansa member vote {} yes`", b.id, line(b), b.id)
+            });
             Ok(())
         }
         Member::Vote { ballot, support } => {

@@ -182,7 +182,9 @@ pub(crate) async fn verify(client: &Client, options: &Verify, output: Output) ->
     });
     match report.faults.first() {
         None => Ok(()),
-        Some(first) => Err(CliError::Abnormal(format!("{} faults, the first: {}", report.faults.len(), fault(first)))),
+        Some(first) => {
+            Err(CliError::Abnormal(format!("{} faults, the first: {}", report.faults.len(), fault(first))))
+        }
     }
 }
 
@@ -211,7 +213,9 @@ pub(crate) async fn repair(client: &Client, options: &Repair, output: Output) ->
     });
     match report.remaining.first() {
         None => Ok(()),
-        Some(first) => Err(CliError::Abnormal(format!("{} faults remain: {}", report.remaining.len(), fault(first)))),
+        Some(first) => {
+            Err(CliError::Abnormal(format!("{} faults remain: {}", report.remaining.len(), fault(first))))
+        }
     }
 }
 

@@ -98,7 +98,11 @@ impl CliError {
 
 fn client_code(error: &ClientError) -> u8 {
     let Some(code) = error.code() else {
-        return if matches!(error, ClientError::Unreachable { .. }) { exit::UNREACHABLE } else { exit::FAILED };
+        return if matches!(error, ClientError::Unreachable { .. }) {
+            exit::UNREACHABLE
+        } else {
+            exit::FAILED
+        };
     };
     match code {
         Code::AccessRefused | Code::KeyRefused | Code::NotOwner | Code::NotMember => exit::REFUSED,

@@ -27,7 +27,9 @@ pub(crate) async fn run(client: &Client, options: &Status, output: Output) -> Re
 
 fn text(node: &NodeStatus, block: Option<&BlockSummary>) -> String {
     let who = match (node.dc_id, node.role) {
-        (Some(dc), Some(role)) => format!("{} – member {dc}, {}", node.name, format!("{role:?}").to_lowercase()),
+        (Some(dc), Some(role)) => {
+            format!("{} – member {dc}, {}", node.name, format!("{role:?}").to_lowercase())
+        }
         _ => format!("{} – not a member yet", node.name),
     };
     let finality = node.consensus.finality_ms.map_or("–".to_owned(), |ms| format!("{ms:.1} ms"));

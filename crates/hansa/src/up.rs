@@ -19,8 +19,22 @@ use crate::{cli::Up, output::Output, problem::CliError};
 
 /// The members' names, in the order of their dcIds.
 const NAMES: [&str; 16] = [
-    "luebeck", "gdansk", "riga", "visby", "bergen", "brugge", "tallinn", "hamburg", "stralsund", "turku",
-    "kampen", "novgorod", "london", "rostock", "wismar", "deventer",
+    "luebeck",
+    "gdansk",
+    "riga",
+    "visby",
+    "bergen",
+    "brugge",
+    "tallinn",
+    "hamburg",
+    "stralsund",
+    "turku",
+    "kampen",
+    "novgorod",
+    "london",
+    "rostock",
+    "wismar",
+    "deventer",
 ];
 
 /// What `network.json` says of a member.
@@ -60,7 +74,8 @@ pub(crate) async fn run(options: &Up, output: &Output) -> Result<(), CliError> {
     let (dir, temporary) = match &options.dir {
         Some(dir) => (absolute(dir)?, None),
         None => {
-            let folder = tempfile::Builder::new().prefix("hansa-up-").tempdir().map_err(CliError::folder("/tmp"))?;
+            let folder =
+                tempfile::Builder::new().prefix("hansa-up-").tempdir().map_err(CliError::folder("/tmp"))?;
             (folder.path().to_owned(), Some(folder))
         }
     };
@@ -105,7 +120,11 @@ async fn watch(nodes: &mut [Running], output: &Output) -> Result<(), CliError> {
         for (node, gone) in nodes.iter_mut().zip(&mut gone) {
             if let (false, Ok(Some(status))) = (*gone, node.child.try_wait()) {
                 *gone = true;
-                output.note(&format!("{}'s node ended ({status}); its log: {}", node.card.name, log(&node.home).display()));
+                output.note(&format!(
+                    "{}'s node ended ({status}); its log: {}",
+                    node.card.name,
+                    log(&node.home).display()
+                ));
             }
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -125,8 +144,11 @@ fn start_all(dir: &Path, members: usize, output: &Output) -> Result<Vec<Running>
 
 /// The founders of a network that `up` made earlier, in the order of their dcIds.
 fn existing(members_dir: &Path, dir: &Path) -> Result<Vec<Home>, CliError> {
-    let homes: Vec<Home> =
-        NAMES.iter().map(|name| Home::new(members_dir.join(name))).filter(|h| h.config_file().exists()).collect();
+    let homes: Vec<Home> = NAMES
+        .iter()
+        .map(|name| Home::new(members_dir.join(name)))
+        .filter(|h| h.config_file().exists())
+        .collect();
     if homes.len() < 4 {
         return Err(CliError::NotANetwork { dir: dir.to_owned() });
     }
