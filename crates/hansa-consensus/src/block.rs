@@ -174,3 +174,64 @@ impl ReshareBlock for ChainBlock {
         self.0.payload.as_ref().map(|payload| payload.0.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_consensus::Header;
+    use alloy_primitives::hex;
+    use commonware_consensus::Block as _;
+    use commonware_cryptography::Signer as _;
+
+    use super::*;
+    use crate::{handle::private_key, tests::fixture};
+
+    fn context() -> Context {
+        Context {
+            round: Round::new(Epoch::new(2), View::new(300)),
+            leader: private_key(&[7; 32]).unwrap().public_key(),
+            parent: (View::new(299), BlockDigest([5; 32])),
+        }
+    }
+
+    fn sample() -> ChainBlock {
+        let header = Header { number: 9, parent_hash: [5; 32].into(), ..Header::default() };
+        let data = consensus_data(&context(), Bytes::from_static(b"seed"), None);
+        ChainBlock::new(Block::new(header, Vec::new(), data)).unwrap()
+    }
+
+    #[test]
+    fn the_context_is_encoded_as_pinned() {
+        let leader = "ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c";
+        let expected = format!("02ac02{leader}ab02{}", "05".repeat(32));
+        assert_eq!(hex::encode(context().encode()), expected);
+    }
+
+    #[test]
+    fn blocks_round_trip_and_nothing_else_decodes() {
+        let rules = fixture::rules();
+        let block = sample();
+        let encoded = block.encode();
+        assert_eq!(encoded.len(), block.encode_size());
+        assert!(encoded.len() <= ChainBlock::max_encode_size(&rules));
+        let back = ChainBlock::decode_cfg(encoded.clone(), &rules).unwrap();
+        assert_eq!(back.digest(), block.digest());
+        assert_eq!(back.context(), context());
+        assert_eq!(back.parent(), BlockDigest([5; 32]));
+        assert!(back.payload().is_none());
+        for end in 0..encoded.len() {
+            assert!(ChainBlock::decode_cfg(encoded.slice(..end), &rules).is_err(), "{end}");
+        }
+        let garbled = ConsensusData { context: vec![1].into(), ..ConsensusData::default() };
+        let garbled = Block::new(Header { number: 9, ..Header::default() }, Vec::new(), garbled);
+        assert!(ChainBlock::decode_cfg(garbled.encoded().0.encode(), &rules).is_err());
+    }
+
+    #[test]
+    fn only_the_own_genesis_decodes_and_it_describes_the_first_epoch() {
+        let rules = fixture::rules();
+        let own = ChainBlock::decode_cfg(rules.genesis.encode(), &rules).unwrap();
+        assert!(matches!(own.payload(), Some(Payload::EpochInfo(info)) if info.players.len() == 4));
+        let other = Block::genesis(Header { timestamp: 77, ..Header::default() });
+        assert!(ChainBlock::decode_cfg(other.encoded().0.encode(), &rules).is_err());
+    }
+}

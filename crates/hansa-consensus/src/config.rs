@@ -63,7 +63,7 @@ impl Timing {
     /// Names the field that breaks it.
     pub(crate) fn check(&self) -> Result<(), ConsensusError> {
         let bad = |name, reason| Err(ConsensusError::Setting { name, reason });
-        if self.leader_timeout < self.heartbeat.saturating_mul(3) / 2 {
+        if self.leader_timeout.saturating_mul(2) < self.heartbeat.saturating_mul(3) {
             return bad("leader_timeout", "it must be at least one and a half times the heartbeat");
         }
         if self.view_timeout <= self.leader_timeout {

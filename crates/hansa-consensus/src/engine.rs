@@ -174,7 +174,7 @@ impl Site {
             page_cache: self.pages.clone(),
             leader_timeout: timing.leader_timeout,
             certification_timeout: timing.view_timeout,
-            timeout_retry: timing.leader_timeout / 2,
+            timeout_retry: timing.leader_timeout.checked_div(2).unwrap_or(timing.leader_timeout),
             fetch_timeout: NZDuration!(Duration::from_secs(2)),
             fetch_retry_delay: Duration::from_millis(100),
             view_retention: VIEWS_KEPT,

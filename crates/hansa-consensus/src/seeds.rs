@@ -111,3 +111,21 @@ pub(crate) fn prevrandao(seed: &[u8], parent: &Block) -> B256 {
     hash.copy_from_slice(parent.hash().as_slice());
     keccak256(input)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_consensus::Header;
+    use alloy_primitives::b256;
+
+    use super::*;
+
+    #[test]
+    fn randomness_follows_the_seed_or_else_the_parent() {
+        let parent = Block::genesis(Header { mix_hash: [1; 32].into(), ..Header::default() });
+        assert_eq!(prevrandao(b"seed", &parent), keccak256(b"seed"));
+        let both = [parent.header().mix_hash.as_slice(), parent.hash().as_slice()].concat();
+        assert_eq!(prevrandao(b"", &parent), keccak256(both));
+        let empty = b256!("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470");
+        assert_ne!(prevrandao(b"", &parent), empty);
+    }
+}

@@ -71,7 +71,7 @@ impl<E: Storage + Metrics + Clock> Blocks for Shelf<E> {
         let archive = Blocks::put(self.archive, digest, block).await?;
         let shelf = Self { archive, ..self };
         match block.block().number() {
-            number if number % SECTION_BLOCKS == 0 => {
+            number if number.is_multiple_of(SECTION_BLOCKS) => {
                 shelf.prune(Height::new(number.saturating_sub(MARGIN_BLOCKS))).await
             }
             _ => Ok(shelf),

@@ -2,17 +2,27 @@
 
 use std::{net::TcpListener, sync::Arc};
 
-use alloy_consensus::{SignableTransaction as _, TxEip1559};
+use alloy_consensus::{Header, SignableTransaction as _, TxEip1559};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use alloy_sol_types::SolCall as _;
-use commonware_cryptography::Signer as _;
+use commonware_codec::Encode as _;
+use commonware_cryptography::{
+    Signer as _,
+    bls12381::{dkg::feldman_desmedt::deal, primitives::group::Share},
+};
+use commonware_utils::{N3f1, TestRng, ordered::Map};
 use hansa_contracts::{GOVERNANCE, abi::Governance, card_from_types};
 use hansa_kv::{KvStore, MemoryStore};
 use hansa_ledger::Ledger;
 use hansa_pool::{Pool, PoolConfig};
-use hansa_types::{ClusterId, Genesis, Limits, MemberCard, SignedTransaction};
+use hansa_types::{Block, ClusterId, Genesis, Limits, MemberCard, SignedTransaction};
 
-use crate::{genesis::network_key, handle::private_key, types::PrivateKey};
+use crate::{
+    block::BlockRules,
+    genesis::{self, network_key},
+    handle::private_key,
+    types::{PrivateKey, PublicKey, SHARING_MODE, Variant},
+};
 
 const CHAIN_ID: u64 = 4_242;
 
@@ -103,4 +113,19 @@ pub(super) fn ledger(store: MemoryStore, genesis: &Genesis) -> Ledger {
 /// The hash of the final block at a height.
 pub(super) fn hash_at(ledger: &Ledger, height: u64) -> B256 {
     ledger.block(height).unwrap().unwrap().hash()
+}
+
+/// What a decoder of blocks has to know about a chain of four founders.
+pub(crate) fn rules() -> BlockRules {
+    let founders: Vec<_> = (1..=4).map(|i| Organisation::new(i, format!("127.0.0.1:{i}"))).collect();
+    let (genesis, _) = dealt(&founders, 16);
+    BlockRules { genesis: genesis::block(&genesis, Block::genesis(Header::default())).unwrap() }
+}
+
+/// A genesis file whose group key was dealt by the test itself, and the shares.
+pub(super) fn dealt(founders: &[Organisation], epoch_blocks: u64) -> (Genesis, Map<PublicKey, Share>) {
+    let draft = draft(founders, epoch_blocks);
+    let players = genesis::founders(&draft).unwrap();
+    let (output, shares) = deal::<Variant, _, N3f1>(TestRng::new(1), SHARING_MODE, players).unwrap();
+    (Genesis { group: output.encode().into(), ..draft }, shares)
 }

@@ -1,7 +1,7 @@
 //! Tests of whole networks: over TCP, and in the deterministic runtime.
 
 mod faults;
-mod fixture;
+pub(crate) mod fixture;
 mod resharing;
 mod tcp;
 mod world;

@@ -4,12 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use commonware_actor::Feedback;
-use commonware_codec::Encode as _;
 use commonware_consensus::types::Epoch;
-use commonware_cryptography::{
-    Signer as _,
-    bls12381::{dkg::feldman_desmedt::deal, primitives::group::Share},
-};
+use commonware_cryptography::{Signer as _, bls12381::primitives::group::Share};
 use commonware_glue::dkg::SecretStore as _;
 use commonware_p2p::{
     Address, AddressableManager, AddressableTrackedPeers, Manager as _, PeerSetSubscription, PeerSetUpdate,
@@ -21,7 +17,7 @@ use commonware_runtime::{
     deterministic::{self, Context},
 };
 use commonware_utils::{
-    N3f1, NZU32, NZUsize, TestRng,
+    NZU32, NZUsize,
     channel::mpsc,
     ordered::{Map, Set},
 };
@@ -31,15 +27,14 @@ use hansa_types::Genesis;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use super::fixture::{Organisation, draft, ledger};
+use super::fixture::{Organisation, dealt, ledger};
 use crate::{
     config::Timing,
     engine::{self, Node},
-    genesis,
     network::{Channels, QUOTAS},
     secrets::SealedSecrets,
     status::StatusBoard,
-    types::{PublicKey, SHARING_MODE, Variant},
+    types::PublicKey,
 };
 
 /// Peer sets as one simulated node tracks them; the simulated oracle keeps only one history for the whole network.
@@ -330,12 +325,4 @@ impl World {
         let head = self.nodes.values().next().unwrap().ledger.block(height).unwrap().unwrap();
         (height, head.hash(), head.header().state_root)
     }
-}
-
-/// A genesis file whose group key was dealt by the test itself.
-fn dealt(founders: &[Organisation], epoch_blocks: u64) -> (Genesis, Map<PublicKey, Share>) {
-    let draft = draft(founders, epoch_blocks);
-    let players = genesis::founders(&draft).unwrap();
-    let (output, shares) = deal::<Variant, _, N3f1>(TestRng::new(1), SHARING_MODE, players).unwrap();
-    (Genesis { group: output.encode().into(), ..draft }, shares)
 }
