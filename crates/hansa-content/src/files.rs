@@ -1,4 +1,4 @@
-//! One file for each large block, in 256 folders by the first byte of the digest. Knows no index and no CIDs.
+//! One file for each large block, in up to 256 folders by the first byte of the digest. Knows no index and no CIDs.
 //!
 //! A block is written beside, made durable, and renamed to its place; its name is durable only once its folder has been
 //! synchronised ([`Files::sync_folders`]). The page cache is bypassed where the file system allows it: blocks are written
@@ -47,15 +47,10 @@ impl Files {
         if files.incoming.exists() {
             fs::remove_dir_all(&files.incoming).map_err(ContentError::file("clear", &files.incoming))?;
         }
-        for dir in [&files.incoming, &files.quarantine] {
+        for dir in [&files.blocks, &files.incoming, &files.quarantine] {
             create_dir(dir)?;
         }
-        for first in 0..=u8::MAX {
-            create_dir(&files.folder(first))?;
-        }
-        for dir in [files.blocks.as_path(), dir] {
-            sync_dir(dir)?;
-        }
+        sync_dir(dir)?;
         Ok(files)
     }
 
@@ -79,7 +74,15 @@ impl Files {
             };
         write().map_err(ContentError::file("write", &beside))?;
         let path = self.path(key);
-        fs::rename(&beside, &path).map_err(ContentError::file("name", &path))
+        match fs::rename(&beside, &path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let [first, ..] = *key;
+                create_dir(&self.folder(first))?;
+                sync_dir(&self.blocks)?;
+                fs::rename(&beside, &path).map_err(ContentError::file("name", &path))
+            }
+            result => result.map_err(ContentError::file("name", &path)),
+        }
     }
 
     /// Makes the names of blocks with these first bytes durable.
@@ -136,7 +139,11 @@ impl Files {
     pub(crate) fn keys(&self, first: u8) -> Result<Vec<Key>, ContentError> {
         let folder = self.folder(first);
         let mut keys = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(ContentError::file("list", &folder))? {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(keys),
+            entries => entries.map_err(ContentError::file("list", &folder))?,
+        };
+        for entry in entries {
             let name = entry.map_err(ContentError::file("list", &folder))?.file_name();
             let mut key = Key::default();
             if hex::decode_to_slice(name.as_encoded_bytes(), &mut key).is_ok() {

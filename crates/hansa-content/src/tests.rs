@@ -115,6 +115,7 @@ fn a_collection_takes_what_neither_pin_nor_hold_keeps() {
     store.pin(outer.cid(), "again").unwrap();
     let hold = store.hold();
     store.put_held(std::slice::from_ref(&held), &hold).unwrap();
+    fs::create_dir_all(dir.path().join("blocks/ab")).unwrap();
     fs::write(dir.path().join("blocks/ab").join("ab".repeat(32)), b"left behind by a crash").unwrap();
 
     let collected = store.collect_garbage().unwrap();

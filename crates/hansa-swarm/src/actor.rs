@@ -257,6 +257,9 @@ impl Actor {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(peer = ?peer_id, %cause, "a connection was turned away");
             }
+            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
+                tracing::debug!(peer = ?peer_id, %error, "a member could not be reached");
+            }
             _ => {}
         }
     }
