@@ -50,11 +50,17 @@ impl Chain {
         self.tree.get(hash).cloned()
     }
 
-    /// Adds an executed block, unless its branch has been dropped meanwhile.
-    pub(crate) fn insert(&mut self, executed: Arc<ExecutedBlock>) {
-        if self.executed(&executed.block.header().parent_hash).is_some() {
-            self.tree.insert(executed.block.hash(), executed);
+    /// Adds an executed block, unless its branch has been dropped meanwhile, and returns the execution that counts. Two
+    /// threads may have executed the same block; the first one's state is kept, because children may stand on it already.
+    pub(crate) fn insert(&mut self, executed: Arc<ExecutedBlock>) -> Arc<ExecutedBlock> {
+        let hash = executed.block.hash();
+        if let Some(first) = self.executed(&hash) {
+            return first;
         }
+        if self.executed(&executed.block.header().parent_hash).is_some() {
+            self.tree.insert(hash, Arc::clone(&executed));
+        }
+        executed
     }
 
     /// Makes a child of the head the head, and drops every branch that does not descend from it.

@@ -55,7 +55,10 @@ impl Ledger {
         }
         let executed = match self.executed(&block.hash()) {
             Some(executed) => executed,
-            None => self.execute(block)?,
+            None => {
+                let executed = self.execute(block)?;
+                shared.chain.write().insert(executed)
+            }
         };
         let registry_changed = members::changed_in(&executed.receipts);
         let members = if registry_changed {

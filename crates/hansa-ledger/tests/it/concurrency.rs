@@ -57,3 +57,29 @@ fn readers_never_see_half_a_block() {
     });
     read(&ledger);
 }
+
+#[test]
+fn a_block_that_several_threads_verify_and_finalise_has_one_state() {
+    let (author, other) = (ledger(), ledger());
+    for round in 0..40 {
+        let first = propose(&author, &author.head(), vec![put(1, 2 * round, 2 * round + 1)]);
+        author.finalise(&first).unwrap();
+        let second = propose(&author, &first, vec![put(1, 2 * round + 1, 2 * round + 2)]);
+        author.finalise(&second).unwrap();
+        // Children must stand on the one state of the block that is finalised, whoever executed it first.
+        let barrier = std::sync::Barrier::new(4);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    other.verify(&first).unwrap();
+                    other.verify(&second).unwrap();
+                });
+            }
+            barrier.wait();
+            other.finalise(&first).unwrap();
+        });
+        other.finalise(&second).unwrap();
+        assert_eq!(other.head().hash(), author.head().hash());
+    }
+}
