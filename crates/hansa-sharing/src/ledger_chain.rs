@@ -90,10 +90,13 @@ impl LedgerChain {
     fn send(&self, to: Address, input: Bytes, gas_limit: u64) -> Result<B256, ChainError> {
         let account = self.keys.account();
         let pool = self.ledger.pool();
+        // In this order: the ledger moves its head before the pool lets go of what the block included, so a transaction that
+        // the pool no longer counts is counted by the head that is read afterwards.
+        let pending_nonce = pool.next_nonce(account).unwrap_or(0);
         let final_nonce = self.ledger.account(BlockRef::Head, account).map_err(unavailable)?.nonce;
         let transaction = TxEip1559 {
             chain_id: self.ledger.chain_id(),
-            nonce: pool.next_nonce(account).unwrap_or(0).max(final_nonce),
+            nonce: pending_nonce.max(final_nonce),
             gas_limit,
             to: TxKind::Call(to),
             input,
