@@ -85,7 +85,7 @@ pub enum SharingError {
         source: SwarmFault,
     },
     /// What was fetched or stored is not what the chain recorded.
-    #[error("the content of {object} does not match the chain: {what}; run `hansa verify {object} --repair`")]
+    #[error("the content of {object} does not match the chain: {what}; run `hansa repair {object}`")]
     Damaged {
         /// The object.
         object: ObjectId,

@@ -46,7 +46,7 @@ codes! {
     Malformed = 1000, "The request cannot be read", "Compare the request with the documentation of this endpoint.";
     /// No token, or not this node's.
     Unauthenticated = 1001, "The node's token is missing or wrong",
-        "Send `Authorization: Bearer TOKEN` with the token from the file `token` in the node's data folder.";
+        "Send `Authorization: Bearer TOKEN` with the token from the file `rest.token` in the home folder.";
     /// No such path.
     NoSuchEndpoint = 1002, "There is no such endpoint", "The interface's paths begin with /v1/.";
     /// The path exists, not with this method.
@@ -81,7 +81,7 @@ codes! {
     ContentUnavailable = 2007, "The object's content cannot be fetched",
         "Try again; `hansa verify ID` says which replicas are missing.";
     /// Content that does not match the chain.
-    ContentDamaged = 2008, "The object's content does not match the chain", "Repair it with `hansa verify ID --repair`.";
+    ContentDamaged = 2008, "The object's content does not match the chain", "Repair it with `hansa repair ID` on the node that keeps it.";
     /// The object's validity has ended.
     Expired = 2009, "The object is no longer valid", "Ask the owner for a newer version.";
     /// The version was encrypted under a key this member never received or no longer receives.
