@@ -10,6 +10,8 @@ use tempfile::TempDir;
 
 use crate::*;
 
+mod crash;
+
 struct Fixture {
     store: BlockStore,
     dir: TempDir,
