@@ -19,7 +19,7 @@ use crate::{
     BenchError,
     network::Network,
     process,
-    report::{self, Figure, percentile},
+    report::{self, Figure, Series, percentile},
     rpc::{Heads, Rpc, batch},
     wallet::{Signed, Supply},
 };
@@ -86,13 +86,39 @@ struct Bench {
     flight: Arc<Flight>,
 }
 
-/// One run at full load.
-struct Full {
-    per_second: f64,
+/// Parts of a run that are reported by themselves, so that a decline shows.
+const SLICES: u32 = 10;
+
+/// A part of a run at full load.
+struct Slice {
+    seconds: f64,
     latencies_ms: Vec<f64>,
-    generator_share: f64,
+    nodes_cpu: f64,
+    own_cpu: f64,
     resident_mb: f64,
-    disk_per_tx: f64,
+    disk: u64,
+}
+
+impl Slice {
+    fn per_second(&self) -> f64 {
+        self.latencies_ms.len() as f64 / self.seconds
+    }
+
+    fn disk_per_tx(&self) -> f64 {
+        self.disk as f64 / (self.latencies_ms.len() as f64).max(1.0)
+    }
+
+    /// The run that consists of these parts; memory is what it was at the end.
+    fn join(slices: &[Self]) -> Self {
+        Self {
+            seconds: slices.iter().map(|slice| slice.seconds).sum(),
+            latencies_ms: slices.iter().flat_map(|slice| slice.latencies_ms.iter().copied()).collect(),
+            nodes_cpu: slices.iter().map(|slice| slice.nodes_cpu).sum(),
+            own_cpu: slices.iter().map(|slice| slice.own_cpu).sum(),
+            resident_mb: slices.last().map(|slice| slice.resident_mb).unwrap_or_default(),
+            disk: slices.iter().map(|slice| slice.disk).sum(),
+        }
+    }
 }
 
 pub(crate) async fn run(options: &Options, json: bool) -> Result<(), BenchError> {
@@ -110,25 +136,45 @@ pub(crate) async fn run(options: &Options, json: bool) -> Result<(), BenchError>
         Figure::new("node_rss_mb", "MB"),
         Figure::new("disk_bytes_per_tx", "B"),
     ];
+    let mut series = Vec::new();
     for _ in 0..options.runs {
         let light = bench.light().await?;
-        let full = bench.full(options).await?;
+        let slices = bench.full(options).await?;
+        let full = Slice::join(&slices);
         let values = [
-            full.per_second,
+            full.per_second(),
             percentile(&full.latencies_ms, 50.0),
             percentile(&full.latencies_ms, 99.0),
             percentile(&light, 50.0),
             percentile(&light, 99.0),
-            full.generator_share,
+            full.own_cpu / (full.own_cpu + full.nodes_cpu),
             full.resident_mb,
-            full.disk_per_tx,
+            full.disk_per_tx(),
         ];
+        series.extend(slices);
         for (figure, value) in figures.iter_mut().zip(values) {
             figure.push(value);
         }
     }
-    report::print(&figures, json);
+    report::print(&figures, &course(&series), json);
     Ok(())
+}
+
+/// How the load went on over time: a row for each part of each run.
+fn course(series: &[Slice]) -> Series {
+    let mut course =
+        Series::new(&["seconds", "tx_per_s", "p50_ms", "p99_ms", "node_rss_mb", "disk_bytes_per_tx"]);
+    for slice in series {
+        course.push(vec![
+            slice.seconds,
+            slice.per_second(),
+            percentile(&slice.latencies_ms, 50.0),
+            percentile(&slice.latencies_ms, 99.0),
+            slice.resident_mb,
+            slice.disk_per_tx(),
+        ]);
+    }
+    course
 }
 
 impl Bench {
@@ -163,7 +209,7 @@ impl Bench {
     }
 
     /// Full load for the given time, after a warm-up.
-    async fn full(&mut self, options: &Options) -> Result<Full, BenchError> {
+    async fn full(&mut self, options: &Options) -> Result<Vec<Slice>, BenchError> {
         let warm = Instant::now() + Duration::from_secs(options.seconds / 5 + 1);
         let end = warm + Duration::from_secs(options.seconds);
         let (flight, network) = (self.flight.clone(), &self.network);
@@ -173,22 +219,20 @@ impl Bench {
         let measure = async {
             tokio::time::sleep_until(warm.into()).await;
             flight.latencies_ms.lock().clear();
-            let before = Costs::read(network);
-            tokio::time::sleep_until(end.into()).await;
-            let latencies_ms = std::mem::take(&mut *flight.latencies_ms.lock());
-            Ok::<_, BenchError>((latencies_ms, before, Costs::read(network)))
+            let mut before = Costs::read(network);
+            let mut slices = Vec::new();
+            for part in 1..=SLICES {
+                tokio::time::sleep_until((warm + (end - warm) * part / SLICES).into()).await;
+                let latencies_ms = std::mem::take(&mut *flight.latencies_ms.lock());
+                let after = Costs::read(network);
+                slices.push(after.since(&before, latencies_ms, network.resident_bytes()));
+                before = after;
+            }
+            Ok::<_, BenchError>(slices)
         };
-        let (_, (latencies_ms, before, after)) = tokio::try_join!(load, measure)?;
+        let (_, slices) = tokio::try_join!(load, measure)?;
         self.flight.room(1).await;
-        let count = latencies_ms.len() as f64;
-        let (nodes, own) = (after.nodes_cpu - before.nodes_cpu, after.own_cpu - before.own_cpu);
-        Ok(Full {
-            per_second: count / (after.at - before.at).as_secs_f64(),
-            latencies_ms,
-            generator_share: own / (own + nodes),
-            resident_mb: self.network.resident_bytes() as f64 / 1e6,
-            disk_per_tx: after.disk.saturating_sub(before.disk) as f64 / count.max(1.0),
-        })
+        Ok(slices)
     }
 
     /// A burst all at once: does agreement go on while the pool is full?
@@ -232,7 +276,7 @@ impl Bench {
         for (figure, value) in figures.iter_mut().zip(values) {
             figure.push(value);
         }
-        report::print(&figures, json);
+        report::print(&figures, &Series::default(), json);
         Ok(())
     }
 }
@@ -252,6 +296,18 @@ impl Costs {
             nodes_cpu: network.cpu_seconds(),
             own_cpu: process::cpu_seconds(std::process::id()),
             disk: network.disk_bytes(),
+        }
+    }
+
+    /// What was spent between two moments, and the latencies measured meanwhile.
+    fn since(&self, before: &Self, latencies_ms: Vec<f64>, resident_bytes: u64) -> Slice {
+        Slice {
+            seconds: (self.at - before.at).as_secs_f64(),
+            latencies_ms,
+            nodes_cpu: self.nodes_cpu - before.nodes_cpu,
+            own_cpu: self.own_cpu - before.own_cpu,
+            resident_mb: resident_bytes as f64 / 1e6,
+            disk: self.disk.saturating_sub(before.disk),
         }
     }
 }

@@ -14,7 +14,7 @@ use hansa_kv::{FjallOptions, FjallStore};
 
 use crate::{
     BenchError,
-    report::{self, Figure},
+    report::{self, Figure, Series},
 };
 
 /// What to measure.
@@ -32,7 +32,7 @@ pub(crate) async fn run(options: &Options, json: bool) -> Result<(), BenchError>
     let options = options.clone();
     let measured = tokio::task::spawn_blocking(move || measure(&options)).await;
     let figures = measured.map_err(|_| BenchError::Generator)??;
-    report::print(&figures, json);
+    report::print(&figures, &Series::default(), json);
     Ok(())
 }
 

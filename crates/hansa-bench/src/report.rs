@@ -33,6 +33,25 @@ impl Figure {
     }
 }
 
+/// Figures over time: a row for each stretch of it.
+#[derive(Default)]
+pub(crate) struct Series {
+    names: Vec<&'static str>,
+    rows: Vec<Vec<f64>>,
+}
+
+impl Series {
+    /// No rows yet under these column names.
+    pub(crate) fn new(names: &[&'static str]) -> Self {
+        Self { names: names.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row with a value for each column.
+    pub(crate) fn push(&mut self, row: Vec<f64>) {
+        self.rows.push(row);
+    }
+}
+
 /// The value below which `percent` of the values lie (nearest rank); 0 without values.
 pub(crate) fn percentile(values: &[f64], percent: f64) -> f64 {
     let mut sorted = values.to_vec();
@@ -41,8 +60,9 @@ pub(crate) fn percentile(values: &[f64], percent: f64) -> f64 {
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
-/// Prints the figures: a table, or with `json` one line with each median under its name and all runs under `runs`.
-pub(crate) fn print(figures: &[Figure], json: bool) {
+/// Prints the figures: a table, or with `json` one line with each median under its name, all runs under `runs`, and what
+/// happened over time, if that was measured, under `series`.
+pub(crate) fn print(figures: &[Figure], series: &Series, json: bool) {
     if json {
         let mut line = Map::new();
         let mut runs = Map::new();
@@ -51,6 +71,12 @@ pub(crate) fn print(figures: &[Figure], json: bool) {
             runs.insert(figure.name.into(), figure.runs.iter().map(|v| rounded(*v)).collect());
         }
         line.insert("runs".into(), Value::Object(runs));
+        if !series.rows.is_empty() {
+            let named = |row: &Vec<f64>| -> Map<String, Value> {
+                series.names.iter().zip(row).map(|(name, value)| ((*name).into(), rounded(*value))).collect()
+            };
+            line.insert("series".into(), series.rows.iter().map(named).collect());
+        }
         println!("{}", Value::Object(line));
         return;
     }
@@ -59,6 +85,13 @@ pub(crate) fn print(figures: &[Figure], json: bool) {
         let (low, high) = figure.spread();
         let name = format!("{} [{}]", figure.name, figure.unit);
         println!("{name:<28} {:>12.2} {low:>12.2} {high:>12.2}", figure.median());
+    }
+    if !series.rows.is_empty() {
+        println!();
+        println!("{}", series.names.iter().map(|name| format!("{name:>18}")).collect::<String>());
+    }
+    for row in &series.rows {
+        println!("{}", row.iter().map(|value| format!("{value:>18.2}")).collect::<String>());
     }
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     BenchError,
     ingest::{ingest, megabytes_per_second, open_store, storage, write_random},
-    report::{self, Figure},
+    report::{self, Figure, Series},
 };
 
 /// What to measure.
@@ -85,7 +85,7 @@ async fn fetch(options: &Options, json: bool) -> Result<(), BenchError> {
         swarm.shutdown().await;
         drop(server);
     }
-    report::print(&figures, json);
+    report::print(&figures, &Series::default(), json);
     Ok(())
 }
 
