@@ -13,6 +13,9 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Most CIDs in a report, so that it fits a message.
 pub(crate) const REPORTED_CIDS_MAX: usize = 500;
 
+/// Most roots in a question about holdings, so that it fits a message.
+pub(crate) const ROOTS_MAX: usize = 500;
+
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,10 +31,10 @@ pub(crate) enum Request {
         /// The finalised height at which the asking node saw it.
         height: u64,
     },
-    /// Do you hold all of what is below this root?
+    /// Do you hold all of what is below each of these roots?
     Holds {
-        /// The root block.
-        root: Cid,
+        /// At most 500 root blocks.
+        roots: Vec<Cid>,
     },
     /// Read all of what is below this root from your disk and compare it with its digests.
     Check {
@@ -56,10 +59,10 @@ pub(crate) enum Answer {
         /// A [`hansa_contracts::RefusalReason`].
         reason: u8,
     },
-    /// Whether everything is held.
+    /// Whether everything below each root is held.
     Holds {
-        /// It is.
-        whole: bool,
+        /// In the order of the question.
+        whole: Vec<bool>,
     },
     /// What a check found.
     Checked {
@@ -120,7 +123,9 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_report_fits() {
+    fn the_longest_messages_fit() {
+        let roots = vec![root_cid(alloy_primitives::B256::ZERO); ROOTS_MAX];
+        assert!(encode(&Request::Holds { roots }).len() <= MESSAGE_BYTES_MAX);
         let cids = vec![root_cid(alloy_primitives::B256::ZERO); REPORTED_CIDS_MAX];
         let report =
             Answer::Checked { blocks: u64::MAX, bytes: u64::MAX, damaged: cids.clone(), missing: cids };

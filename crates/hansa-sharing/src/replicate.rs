@@ -2,8 +2,8 @@
 //!
 //! One task follows finalised `VersionRecorded` events, and fetches and pins every version that is allocated here. What
 //! is left to do and how far the chain was read are durable, so that a restart goes on where it stopped; a change of
-//! membership has everything read again. A root that nobody serves (a record made without the swarm) costs little: first
-//! attempts go before repeated ones, and those wait longer each time.
+//! membership has everything read again. A root that nobody serves (a record made without the swarm) costs little: owners
+//! are asked first, for hundreds of roots at once, and what an owner does not hold itself waits longer each time.
 
 use std::{
     cmp::Reverse,
@@ -22,8 +22,9 @@ use hansa_types::{DcId, Member, MemberStatus, ObjectId, Version};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    EventFilter, Sharing, SharingError, SwarmFault, allocate,
+    EventFilter, Sharing, SharingError, allocate,
     keyring::SPACE,
+    message::ROOTS_MAX,
     sharing::{Holding, Inner},
 };
 
@@ -124,12 +125,16 @@ pub(crate) async fn run(sharing: Sharing) {
 /// What is to be fetched, in memory. It may forget: everything is on the disk until it is done.
 #[derive(Default)]
 struct Queue {
-    /// Never tried; the newest last, and taken first.
+    /// Their owners have not been asked; the newest last, and taken first.
     fresh: VecDeque<Task>,
+    /// Their owners hold them, or did not answer.
+    ready: VecDeque<Task>,
     /// Tried before, by the time of the next attempt.
     later: BinaryHeap<Reverse<(Instant, u32, Task)>>,
     /// Waiting or running.
     known: HashSet<Task>,
+    /// Whether there is more on the disk than here.
+    is_partial: bool,
 }
 
 impl Queue {
@@ -141,12 +146,44 @@ impl Queue {
         if self.fresh.len() > WAITING_MAX
             && let Some(oldest) = self.fresh.pop_front()
         {
-            self.known.remove(&oldest);
+            self.forget(&oldest);
+        }
+    }
+
+    fn forget(&mut self, task: &Task) {
+        self.known.remove(task);
+        self.is_partial = true;
+    }
+
+    /// The newest task whose owner was not asked yet, and others of the same owner.
+    fn unasked(&mut self) -> Option<Survey> {
+        let owner = self.fresh.back()?.object.0;
+        let mut tasks = Vec::new();
+        let mut others = VecDeque::with_capacity(self.fresh.len());
+        while let Some(task) = self.fresh.pop_back() {
+            if task.object.0 == owner && tasks.len() < ROOTS_MAX {
+                tasks.push(task);
+            } else {
+                others.push_front(task);
+            }
+        }
+        self.fresh = others;
+        Some(Survey { owner, tasks })
+    }
+
+    /// Takes in what an owner said. What it does not hold (its own record, or its own word) must not take a place for as long
+    /// as the swarm goes on looking; it is looked for among the repeated attempts.
+    fn surveyed(&mut self, now: Instant, survey: Survey, holdings: &[Holding]) {
+        for (task, holding) in survey.tasks.into_iter().zip(holdings) {
+            match holding {
+                Holding::Whole | Holding::Unknown => self.ready.push_back(task),
+                Holding::Partly => self.failed(now, task, 0),
+            }
         }
     }
 
     fn next(&mut self, now: Instant, retrying: usize) -> Option<(Task, u32)> {
-        if let Some(task) = self.fresh.pop_back() {
+        if let Some(task) = self.ready.pop_front() {
             return Some((task, 0));
         }
         let Reverse((at, ..)) = self.later.peek()?;
@@ -158,7 +195,7 @@ impl Queue {
 
     fn failed(&mut self, now: Instant, task: Task, tries: u32) {
         if self.later.len() >= WAITING_MAX {
-            self.known.remove(&task);
+            self.forget(&task);
             return;
         }
         let pause = BACKOFF_MIN.saturating_mul(1_u32.checked_shl(tries).unwrap_or(u32::MAX)).min(BACKOFF_MAX);
@@ -172,25 +209,41 @@ impl Queue {
     }
 }
 
+/// Tasks of one owner, who is asked which of them it holds.
+struct Survey {
+    owner: u32,
+    tasks: Vec<Task>,
+}
+
 type Fetch = BoxFuture<'static, (Task, u32, Result<(), SharingError>)>;
+type Surveyed = BoxFuture<'static, (Survey, Vec<Holding>)>;
 
 async fn follow(inner: &std::sync::Arc<Inner>) -> Result<(), SharingError> {
     let me = inner.contracts.me().await?.dc_id;
     let mut queue = Queue::default();
     refill(inner, &mut queue)?;
     let mut fetches = FuturesUnordered::<Fetch>::new();
+    let mut surveys = FuturesUnordered::<Surveyed>::new();
     let mut retrying = 0_usize;
     loop {
+        // One at a time, so that those of a busy owner gather meanwhile.
+        if surveys.is_empty()
+            && queue.ready.len() < ROOTS_MAX
+            && let Some(survey) = queue.unasked()
+        {
+            surveys.push(Box::pin(ask_owner(std::sync::Arc::clone(inner), me, survey)));
+        }
         while fetches.len() < FETCHES_MAX
             && let Some((task, tries)) = queue.next(Instant::now(), retrying)
         {
             retrying = retrying.saturating_add(usize::from(tries > 0));
             let inner = std::sync::Arc::clone(inner);
-            fetches.push(Box::pin(async move { (task, tries, fetch(&inner, me, task, tries).await) }));
+            fetches.push(Box::pin(async move { (task, tries, fetch(&inner, task).await) }));
         }
         let next = scanned(inner)?.0;
         tokio::select! {
             head = inner.contracts.chain.reached(next) => scan(inner, me, next, head?.number, &mut queue).await?,
+            Some((survey, holdings)) = surveys.next() => queue.surveyed(Instant::now(), survey, &holdings),
             Some((task, tries, outcome)) = fetches.next() => {
                 retrying = retrying.saturating_sub(usize::from(tries > 0));
                 match outcome {
@@ -200,7 +253,7 @@ async fn follow(inner: &std::sync::Arc<Inner>) -> Result<(), SharingError> {
                         queue.failed(Instant::now(), task, tries);
                     }
                 }
-                if queue.fresh.is_empty() && queue.known.len() < WAITING_MAX / 2 {
+                if queue.is_partial && queue.fresh.is_empty() && queue.known.len() < WAITING_MAX / 2 {
                     refill(inner, &mut queue)?;
                 }
             }
@@ -209,13 +262,26 @@ async fn follow(inner: &std::sync::Arc<Inner>) -> Result<(), SharingError> {
     }
 }
 
+/// Asks the owner of some versions which of them it holds.
+async fn ask_owner(inner: std::sync::Arc<Inner>, me: DcId, survey: Survey) -> (Survey, Vec<Holding>) {
+    let count = survey.tasks.len();
+    if survey.owner == me.value() {
+        return (survey, vec![Holding::Partly; count]);
+    }
+    let owner = match DcId::new(survey.owner) {
+        Some(owner) => inner.contracts.member(owner).await.ok(),
+        None => None,
+    };
+    let Some(owner) = owner else { return (survey, vec![Holding::Unknown; count]) };
+    let roots = survey.tasks.iter().map(|task| root_cid(task.root)).collect();
+    let holdings = inner.peer_holdings(&owner, roots).await;
+    (survey, holdings)
+}
+
 /// Fetches, pins and notes one version.
-async fn fetch(inner: &Inner, me: DcId, task: Task, tries: u32) -> Result<(), SharingError> {
+async fn fetch(inner: &Inner, task: Task) -> Result<(), SharingError> {
     let Some(object) = task.object() else { return done(inner, task) };
     let root = root_cid(task.root);
-    if tries == 0 && !worth_trying(inner, me, object, root).await? {
-        return Err(SharingError::Unavailable { object, source: SwarmFault::NotFound(root) });
-    }
     // Pinned first: nothing that has arrived is collected before the rest is here.
     inner.store.pin(&root, &label(object, Version(task.version)))?;
     let (_, hold) = inner.fetch(object, root).await?;
@@ -223,16 +289,6 @@ async fn fetch(inner: &Inner, me: DcId, task: Task, tries: u32) -> Result<(), Sh
     drop(hold);
     tracing::info!(%object, version = task.version, %root, "keeping a replica");
     done(inner, task)
-}
-
-/// Whether a first attempt has a chance. A record whose content its owner does not hold (its own, or by its own word) must
-/// not keep a place for as long as the swarm goes on looking; it is looked for among the repeated attempts.
-async fn worth_trying(inner: &Inner, me: DcId, object: ObjectId, root: Cid) -> Result<bool, SharingError> {
-    if object.owner == me {
-        return Ok(false);
-    }
-    let Ok(owner) = inner.contracts.member(object.owner).await else { return Ok(true) };
-    Ok(inner.peer_holding(&owner, root).await != Holding::Partly)
 }
 
 fn done(inner: &Inner, task: Task) -> Result<(), SharingError> {
@@ -244,15 +300,19 @@ fn done(inner: &Inner, task: Task) -> Result<(), SharingError> {
 /// Takes what is pending on the disk into memory, as far as there is room.
 fn refill(inner: &Inner, queue: &mut Queue) -> Result<(), SharingError> {
     let mut range = KeyRange::prefix(&[PENDING]);
-    while queue.known.len() < WAITING_MAX {
+    queue.is_partial = false;
+    loop {
+        if queue.known.len() >= WAITING_MAX {
+            queue.is_partial = true;
+            return Ok(());
+        }
         let page = inner.kv.scan(SPACE, range.clone(), Order::Descending, 1024)?;
         page.iter().filter_map(|(key, root)| Task::read(key, root)).for_each(|task| queue.add(task));
         match page.last() {
             Some((last, _)) if page.len() == 1024 => range = KeyRange::between(&[PENDING], last),
-            _ => break,
+            _ => return Ok(()),
         }
     }
-    Ok(())
 }
 
 /// The next height to read, and the membership with which the heights before were read.
@@ -322,25 +382,48 @@ mod tests {
         assert_eq!(Task::read(&key[..9], &[3; 32]), None);
     }
 
+    /// Lets the owner of all fresh tasks, which is one, say that it holds some of them.
+    fn survey(queue: &mut Queue, now: Instant, holds: impl Fn(u64) -> bool) {
+        let survey = queue.unasked().unwrap();
+        let holding = |task: &Task| if holds(task.object.1) { Holding::Whole } else { Holding::Partly };
+        let holdings: Vec<_> = survey.tasks.iter().map(holding).collect();
+        queue.surveyed(now, survey, &holdings);
+    }
+
     #[test]
-    fn fresh_versions_go_first_and_failures_wait_longer_each_time() {
+    fn owners_are_asked_first_and_failures_wait_longer_each_time() {
         let start = Instant::now();
         let after = |pauses| start + BACKOFF_MIN * pauses;
         let mut queue = Queue::default();
         queue.add(task(1));
         queue.add(task(2));
         queue.add(task(2));
-        assert_eq!(queue.next(start, 0), Some((task(2), 0)));
-        queue.failed(start, task(2), 0);
+        assert_eq!(queue.next(start, 0), None, "the owner was not asked");
+        survey(&mut queue, start, |number| number == 1);
+        assert!(queue.unasked().is_none());
         assert_eq!(queue.next(start, 0), Some((task(1), 0)));
         assert_eq!(queue.next(start, 0), None);
         queue.add(task(3));
+        survey(&mut queue, after(1), |_| true);
         assert_eq!(queue.next(after(1), 0), Some((task(3), 0)), "before the repeated one");
         assert_eq!(queue.next(after(1), RETRIES_MAX), None);
         assert_eq!(queue.next(after(1), 0), Some((task(2), 1)));
         queue.failed(after(1), task(2), 1);
         assert_eq!(queue.next(after(2), 0), None);
         assert_eq!(queue.next(after(3), 0), Some((task(2), 2)));
+    }
+
+    #[test]
+    fn a_question_names_the_newest_of_one_owner_and_keeps_the_order_of_the_others() {
+        let mut queue = Queue::default();
+        let of = |owner, number| Task { object: (owner, number), ..task(number) };
+        (1..=ROOTS_MAX as u64 + 1).for_each(|number| queue.add(of(1, number)));
+        queue.add(of(2, 1));
+        queue.add(of(1, 9_999));
+        let first = queue.unasked().unwrap();
+        assert_eq!((first.owner, first.tasks.len(), first.tasks[0]), (1, ROOTS_MAX, of(1, 9_999)));
+        assert_eq!(Vec::from(queue.fresh.clone()), vec![of(1, 1), of(1, 2), of(2, 1)]);
+        assert_eq!(queue.unasked().unwrap().owner, 2);
     }
 
     #[test]
@@ -351,7 +434,7 @@ mod tests {
         (1..=flood).for_each(|number| queue.add(task(number)));
         assert_eq!((queue.fresh.len(), queue.known.len()), (WAITING_MAX, WAITING_MAX));
         queue.add(task(flood + 1));
-        assert_eq!(queue.next(now, 0), Some((task(flood + 1), 0)));
+        assert_eq!(queue.unasked().unwrap().tasks[0], task(flood + 1));
         (1..=flood).for_each(|number| queue.failed(now, task(number), 0));
         assert_eq!(queue.later.len(), WAITING_MAX);
     }

@@ -69,7 +69,7 @@ impl Responder {
             Some(Request::Key { object, version, opening, height }) => {
                 self.key(peer, KeyRequest { object, version, opening, height }).await
             }
-            Some(Request::Holds { root }) => self.holds(root).await,
+            Some(Request::Holds { roots }) => self.holds(roots).await,
             Some(Request::Check { root }) => self.check(root).await,
             None => Ok(Answer::Failed { why: "the request cannot be read".to_owned() }),
         };
@@ -158,10 +158,10 @@ impl Responder {
         Ok(Answer::Refused { reason: reason.code() })
     }
 
-    async fn holds(&self, root: Cid) -> Result<Answer, SharingError> {
+    async fn holds(&self, roots: Vec<Cid>) -> Result<Answer, SharingError> {
         let kv = Arc::clone(&self.kv);
-        let whole = Inner::blocking(move || replicate::holds(&*kv, root)).await?;
-        Ok(Answer::Holds { whole })
+        let look_up = move || roots.into_iter().map(|root| replicate::holds(&*kv, root)).collect();
+        Ok(Answer::Holds { whole: Inner::blocking(look_up).await? })
     }
 
     async fn check(&self, root: Cid) -> Result<Answer, SharingError> {

@@ -147,12 +147,19 @@ impl Inner {
 
     /// What a member's node says it holds of what is below `root`.
     pub(crate) async fn peer_holding(&self, member: &Member, root: Cid) -> Holding {
-        let asked = self.swarm.ask(member.card.network_key, encode(&Request::Holds { root }));
+        self.peer_holdings(member, vec![root]).await.first().copied().unwrap_or(Holding::Unknown)
+    }
+
+    /// What a member's node says it holds of what is below each of at most 500 roots, in their order.
+    pub(crate) async fn peer_holdings(&self, member: &Member, roots: Vec<Cid>) -> Vec<Holding> {
+        let count = roots.len();
+        let asked = self.swarm.ask(member.card.network_key, encode(&Request::Holds { roots }));
         let answer = tokio::time::timeout(Duration::from_secs(HOLDS_SECONDS_MAX), asked).await;
         match answer.ok().and_then(Result::ok).as_deref().and_then(decode) {
-            Some(Answer::Holds { whole: true }) => Holding::Whole,
-            Some(Answer::Holds { whole: false }) => Holding::Partly,
-            _ => Holding::Unknown,
+            Some(Answer::Holds { whole }) if whole.len() == count => {
+                whole.into_iter().map(|whole| if whole { Holding::Whole } else { Holding::Partly }).collect()
+            }
+            _ => vec![Holding::Unknown; count],
         }
     }
 

@@ -210,8 +210,8 @@ async fn garbage_and_strangers_get_an_answer_and_no_more() {
         assert!(matches!(answer, Some(Answer::Failed { .. })));
     }
     let root = hansa_envelope::root_cid(alloy_primitives::B256::repeat_byte(7));
-    let holds = decode(&a.answer(b, encode(&Request::Holds { root })).await);
-    assert_eq!(holds, Some(Answer::Holds { whole: false }));
+    let holds = decode(&a.answer(b, encode(&Request::Holds { roots: vec![root] })).await);
+    assert_eq!(holds, Some(Answer::Holds { whole: vec![false] }));
     let checked = decode(&a.answer(b, encode(&Request::Check { root })).await);
     assert!(matches!(checked, Some(Answer::Checked { blocks: 0, .. })));
 }
