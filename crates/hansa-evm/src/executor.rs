@@ -19,7 +19,7 @@ use hansa_types::{SignedTransaction, member_gas_quota};
 
 use crate::{
     AccountState, HISTORY_STORAGE_ADDRESS, SYSTEM_ADDRESS, StateChanges, StateError, StateView,
-    block_state::BlockState, call::CallOutcome, code_cache::CodeCache,
+    block_state::BlockState, call::CallOutcome, code_cache::CodeCache, crypto,
 };
 
 /// Gas of a system call; far more than the history contract or the genesis initialisation needs.
@@ -136,6 +136,7 @@ pub struct Executor {
 impl Executor {
     /// For the chain with this id.
     pub fn new(chain_id: u64) -> Self {
+        crypto::install();
         Self { chain_id, codes: CodeCache::new() }
     }
 

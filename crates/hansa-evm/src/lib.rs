@@ -17,6 +17,7 @@ mod block_state;
 mod call;
 mod changes;
 mod code_cache;
+mod crypto;
 mod executor;
 mod rules;
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::Address;
-use rayon::prelude::*;
 
 use hansa_evm::ExecutionError;
 use hansa_types::{BODY_BYTES_MAX, Block, TRANSACTION_BYTES_MAX};
@@ -14,9 +13,6 @@ use crate::{
     header,
     propose::{Registered, parent_state},
 };
-
-/// Signatures that one thread recovers at least, so that small blocks are not split.
-const RECOVERIES_PER_THREAD_MIN: usize = 8;
 
 impl Ledger {
     /// Checks that a block may follow its parent: header, senders, every transaction and all roots. A block that
@@ -50,7 +46,8 @@ impl Ledger {
         let fail = |fault| invalid(block, fault);
         header::check(block.header(), parent.block.header(), parent_hash).map_err(fail)?;
         check_sizes(block).map_err(fail)?;
-        let senders = self.recover_senders(block).map_err(fail)?;
+        let signers = self.pool().signers(block.transactions());
+        let senders = signers.map_err(|index| fail(BlockFault::Signature(index)))?;
         self.check_senders(block, &parent, &senders)?;
         let mut executor = self
             .shared()
@@ -70,18 +67,6 @@ impl Ledger {
         let results = execute::conclude(executor, &parent.state, &executed)?;
         check_results(block, &results).map_err(fail)?;
         Ok(execute::assemble(block.clone(), results, &senders, executed))
-    }
-
-    fn recover_senders(&self, block: &Block) -> Result<Vec<Address>, BlockFault> {
-        block
-            .transactions()
-            .par_iter()
-            .with_min_len(RECOVERIES_PER_THREAD_MIN)
-            .enumerate()
-            .map(|(index, transaction)| {
-                self.pool().recover(transaction).map_err(|_| BlockFault::Signature(index))
-            })
-            .collect()
     }
 
     fn check_senders(

@@ -104,7 +104,13 @@ impl Node {
     ) -> Result<Self, NodeError> {
         let started = Instant::now();
         let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
-        let ledger = Ledger::open(open_store(home, "ledger", hansa_ledger::spaces())?, &genesis, pool)?;
+        let options = FjallOptions {
+            incompressible: hansa_ledger::incompressible(),
+            large_values: hansa_ledger::large_values().to_vec(),
+            ..FjallOptions::default()
+        };
+        let ledger =
+            Ledger::open(open_store(home, "ledger", hansa_ledger::spaces(), options)?, &genesis, pool)?;
         let engine = Engine::start(ConsensusConfig {
             secret_key: Zeroizing::new(*keys.network_secret()),
             ledger: ledger.clone(),
@@ -115,7 +121,7 @@ impl Node {
             timing: timing(config),
         })?;
         let spaces = hansa_content::SPACES.into_iter().chain(hansa_sharing::spaces());
-        let kv = open_store(home, "objects", spaces)?;
+        let kv = open_store(home, "objects", spaces, FjallOptions::default())?;
         let blocks = BlockStore::open(kv.clone(), &home.data().join("blocks"))?;
         let chain = Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
         let responder = Responder::new(chain.clone(), keys.clone(), kv.clone(), blocks.clone())?;
@@ -193,9 +199,10 @@ fn open_store(
     home: &Home,
     name: &str,
     spaces: impl IntoIterator<Item = Space>,
+    options: FjallOptions,
 ) -> Result<Arc<dyn KvStore>, NodeError> {
     let spaces: Vec<Space> = spaces.into_iter().collect();
-    Ok(Arc::new(FjallStore::open(&home.data().join(name), &spaces, FjallOptions::default())?))
+    Ok(Arc::new(FjallStore::open(home.data().join(name), &spaces, options)?))
 }
 
 fn timing(config: &NodeConfig) -> Timing {

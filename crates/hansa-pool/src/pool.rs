@@ -21,8 +21,10 @@ use crate::{
     queues::Queues,
 };
 
-/// Recovered senders remembered beyond a transaction's stay in the pool.
-const SENDERS_REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
+/// Senders remembered of transactions that came in blocks and were never in the pool.
+const SENDERS_REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
+/// Fewer recoveries than this are not worth another thread.
+const RECOVERIES_PER_THREAD_MIN: usize = 8;
 
 /// Admitted transactions that a slow subscriber may fall behind.
 const SUBSCRIBER_LAG_MAX: usize = 16_384;
@@ -112,8 +114,11 @@ impl Pool {
         transactions: Vec<SignedTransaction>,
         origin: Origin,
     ) -> Vec<Result<B256, PoolError>> {
-        let prepared: Vec<_> =
-            transactions.into_par_iter().with_min_len(8).map(|tx| self.prepare(tx, origin)).collect();
+        let prepared: Vec<_> = transactions
+            .into_par_iter()
+            .with_min_len(RECOVERIES_PER_THREAD_MIN)
+            .map(|tx| self.prepare(tx, origin))
+            .collect();
         let results: Vec<_> =
             prepared.into_iter().map(|prepared| prepared.and_then(|tx| self.insert(tx))).collect();
         if results.iter().any(Result::is_ok) {
@@ -140,7 +145,7 @@ impl Pool {
         if self.contains(&hash) {
             return Err(PoolError::AlreadyKnown);
         }
-        let sender = self.recover(&transaction)?;
+        let sender = transaction.recover_signer().map_err(|_| PoolError::Signature)?;
         Ok(PooledTransaction {
             hash,
             sender,
@@ -193,24 +198,36 @@ impl Pool {
         self.0.admitted.send_modify(|generation| *generation = generation.wrapping_add(1));
     }
 
-    /// The signer, recovered at most once per transaction while it is remembered. For verifying blocks; refuses
+    /// The signers of a block's transactions, in parallel and in their order; those of pending ones are known. Refuses
     /// malleable signatures.
     ///
     /// # Errors
-    /// [`PoolError::Signature`].
-    pub fn recover(&self, transaction: &SignedTransaction) -> Result<Address, PoolError> {
-        let hash = transaction.tx_hash();
-        if let Some(sender) = self.sender_of(hash) {
-            return Ok(sender);
-        }
-        let sender = transaction.recover_signer().map_err(|_| PoolError::Signature)?;
-        self.0.senders.lock().put(*hash, sender);
-        Ok(sender)
+    /// The index of a transaction whose signature is invalid.
+    pub fn signers(&self, transactions: &[SignedTransaction]) -> Result<Vec<Address>, usize> {
+        let mut signers: Vec<Option<Address>> = {
+            let queues = self.queues();
+            transactions.iter().map(|tx| queues.find(tx.tx_hash()).map(|known| known.sender)).collect()
+        };
+        let unknown = signers.par_iter_mut().zip(transactions).enumerate();
+        unknown.with_min_len(RECOVERIES_PER_THREAD_MIN).try_for_each(|(index, (signer, transaction))| {
+            if signer.is_none() {
+                *signer = Some(self.recover(transaction).ok_or(index)?);
+            }
+            Ok::<_, usize>(())
+        })?;
+        Ok(signers.into_iter().flatten().collect())
     }
 
-    /// The signer of a transaction whose signature was checked here lately.
-    pub fn sender_of(&self, hash: &B256) -> Option<Address> {
-        self.0.senders.lock().get(hash).copied()
+    /// The signer of a transaction that is not pending, recovered once while it is remembered.
+    fn recover(&self, transaction: &SignedTransaction) -> Option<Address> {
+        let hash = transaction.tx_hash();
+        let remembered = self.0.senders.lock().get(hash).copied();
+        if remembered.is_some() {
+            return remembered;
+        }
+        let sender = transaction.recover_signer().ok()?;
+        self.0.senders.lock().put(*hash, sender);
+        Some(sender)
     }
 
     /// A pending transaction.

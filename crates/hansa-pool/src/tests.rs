@@ -282,7 +282,23 @@ fn admission_wakes_and_is_told_once() {
     assert!(new.try_recv().is_err());
     assert!(pool.add(transfer(1, 0)).is_err());
     assert!(!watch.has_changed().unwrap());
-    assert_eq!(pool.sender_of(results[0].as_ref().unwrap()), Some(address(1)));
+}
+
+#[test]
+fn the_signers_of_a_block_are_found_whether_pending_or_not() {
+    let (pool, _) = pool_with(PoolConfig::new(CHAIN_ID, 200_000_000));
+    let pending: Vec<_> = (0..20).map(|nonce| transfer(1, nonce)).collect();
+    assert!(pool.add_many(pending.clone(), Origin::Peer).iter().all(Result::is_ok));
+    let mut block = pending;
+    block.extend((0..20).map(|nonce| transfer(2, nonce)));
+    let expected = [vec![address(1); 20], vec![address(2); 20]].concat();
+    for _ in 0..2 {
+        assert_eq!(pool.signers(&block), Ok(expected.clone()));
+    }
+    let transaction = block[30].as_eip1559().unwrap().tx().clone();
+    let meaningless = Signature::new(U256::ZERO, U256::ZERO, false);
+    block[30] = transaction.into_signed(meaningless).into();
+    assert_eq!(pool.signers(&block), Err(30));
 }
 
 /// 50,000 pending transactions are admitted, walked and released in time linear in what is touched: a slip into
