@@ -24,6 +24,11 @@ use crate::{
     wallet::{Signed, Supply},
 };
 
+/// Validators, each with a node and an account of its own.
+pub(crate) const MEMBERS: usize = 4;
+/// How many transactions a second are signed ahead for.
+const TX_PER_S_EXPECTED: usize = 4_000;
+
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
@@ -122,7 +127,7 @@ impl Slice {
 }
 
 pub(crate) async fn run(options: &Options, json: bool) -> Result<(), BenchError> {
-    let mut bench = Bench::start().await?;
+    let mut bench = Bench::start(options).await?;
     if let Some(count) = options.burst {
         return bench.burst(count, options, json).await;
     }
@@ -138,6 +143,7 @@ pub(crate) async fn run(options: &Options, json: bool) -> Result<(), BenchError>
     ];
     let mut series = Vec::new();
     for _ in 0..options.runs {
+        bench.stock().await?;
         let light = bench.light().await?;
         let slices = bench.full(options).await?;
         let full = Slice::join(&slices);
@@ -178,12 +184,14 @@ fn course(series: &[Slice]) -> Series {
 }
 
 impl Bench {
-    async fn start() -> Result<Self, BenchError> {
+    async fn start(options: &Options) -> Result<Self, BenchError> {
         let network = Network::start()?;
+        let wanted = options.burst.unwrap_or(TX_PER_S_EXPECTED * (options.seconds as usize * 6 / 5 + 2));
         let mut supplies = Vec::new();
         for member in &network.members {
             let rpc = Rpc::new(&member.rpc);
-            supplies.push((rpc.clone(), Supply::open(member, network.chain_id, &rpc).await?));
+            supplies
+                .push((rpc.clone(), Supply::open(member, network.chain_id, &rpc, wanted / MEMBERS).await?));
         }
         let flight = Arc::new(Flight::default());
         if let Some(member) = network.members.last() {
@@ -191,6 +199,11 @@ impl Bench {
             tokio::spawn(observe(heads, Rpc::new(&member.rpc), flight.clone()));
         }
         Ok(Self { network, supplies, flight })
+    }
+
+    /// Signs what the next measurement needs.
+    async fn stock(&mut self) -> Result<(), BenchError> {
+        try_join_all(self.supplies.iter_mut().map(|(_, supply)| supply.stock())).await.map(drop)
     }
 
     /// Twenty transactions a second for ten seconds, one at a time, round the members. Returns latencies in ms.
@@ -238,6 +251,7 @@ impl Bench {
     /// A burst all at once: does agreement go on while the pool is full?
     async fn burst(&mut self, count: usize, options: &Options, json: bool) -> Result<(), BenchError> {
         let share = count / self.supplies.len();
+        self.stock().await?;
         let mut prepared = Vec::new();
         for (rpc, supply) in &mut self.supplies {
             prepared.push((rpc.clone(), supply.take(share).await?));

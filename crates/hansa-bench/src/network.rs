@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::BenchError;
+use crate::{BenchError, chain::MEMBERS};
 
 /// A member of the network under measurement.
 #[derive(Clone, Debug, Deserialize)]
@@ -70,7 +70,7 @@ impl Network {
 
 fn spawn(hansa: &Path, dir: &Path) -> Result<Child, BenchError> {
     let child = Command::new(hansa)
-        .args(["--json", "up", "--members", "4", "--dir"])
+        .args(["--json", "up", "--members", &MEMBERS.to_string(), "--dir"])
         .arg(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,4 +1,7 @@
-//! Signs protect transactions ahead of time, in a thread for each member, so that signing does not pace the load.
+//! Signs protect transactions ahead of time, in a thread for each member, so that signing neither paces the load nor takes
+//! processor time from the nodes while they are measured. A load longer than the stock has the rest signed meanwhile.
+
+use std::time::Duration;
 
 use alloy_consensus::TxEip1559;
 use alloy_eips::eip2718::Encodable2718 as _;
@@ -12,8 +15,10 @@ use tokio::sync::mpsc;
 
 use crate::{BenchError, network::Member, rpc::Rpc};
 
-/// Transactions signed ahead for each member.
-const AHEAD: usize = 20_000;
+/// Most transactions signed ahead for each member; they take 1.3 kB each.
+const AHEAD_MAX: usize = 100_000;
+/// Transactions signed at a time once the stock is used up.
+const ORDER: usize = 500;
 /// Gas for one protect transaction; unused gas costs nothing.
 const GAS: u64 = 250_000;
 
@@ -26,7 +31,14 @@ pub(crate) struct Signed {
 }
 
 /// One member's signed transactions, in the order of their nonces.
-pub(crate) struct Supply(mpsc::Receiver<Signed>);
+pub(crate) struct Supply {
+    orders: mpsc::UnboundedSender<usize>,
+    signed: mpsc::UnboundedReceiver<Signed>,
+    /// Signed or ordered, and not yet taken.
+    ordered: usize,
+    /// How many to have before a measurement.
+    ahead: usize,
+}
 
 struct Wallet {
     keys: MemberKeys,
@@ -37,8 +49,13 @@ struct Wallet {
 }
 
 impl Supply {
-    /// Starts signing for a member whose development key `hansa up` wrote.
-    pub(crate) async fn open(member: &Member, chain_id: u64, rpc: &Rpc) -> Result<Self, BenchError> {
+    /// Starts signing for a member whose development key `hansa up` wrote, about `wanted` transactions ahead.
+    pub(crate) async fn open(
+        member: &Member,
+        chain_id: u64,
+        rpc: &Rpc,
+        wanted: usize,
+    ) -> Result<Self, BenchError> {
         let dc = DcId::new(member.dc_id).ok_or(BenchError::Generator)?;
         let keys = read_keys(&std::fs::read_to_string(&member.account_key_file)?)?;
         let count = rpc.call("eth_getTransactionCount", json!([keys.account(), "pending"])).await?;
@@ -50,21 +67,41 @@ impl Supply {
             nonce: nonce.unwrap_or_default(),
             number: 1 << 32,
         };
-        let (sender, receiver) = mpsc::channel(AHEAD);
+        let (orders, mut ordered) = mpsc::unbounded_channel();
+        let (sender, signed) = mpsc::unbounded_channel();
         std::thread::spawn(move || {
-            while let Some(signed) = wallet.protect()
-                && sender.blocking_send(signed).is_ok()
-            {}
+            while let Some(count) = ordered.blocking_recv() {
+                let signed = (0..count).map_while(|_| wallet.protect());
+                signed.for_each(|signed| drop(sender.send(signed)));
+            }
         });
-        Ok(Self(receiver))
+        Ok(Self { orders, signed, ordered: 0, ahead: wanted.min(AHEAD_MAX) })
+    }
+
+    fn order(&mut self, count: usize) -> Result<(), BenchError> {
+        self.ordered += count;
+        self.orders.send(count).map_err(|_| BenchError::Generator)
+    }
+
+    /// Waits until as many are signed as a measurement needs.
+    pub(crate) async fn stock(&mut self) -> Result<(), BenchError> {
+        self.order(self.ahead.saturating_sub(self.ordered))?;
+        while self.signed.len() < self.ordered {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// The next `count` transactions.
     pub(crate) async fn take(&mut self, count: usize) -> Result<Vec<Signed>, BenchError> {
+        if self.ordered < count {
+            self.order(count.max(ORDER))?;
+        }
         let mut signed = Vec::with_capacity(count);
         while signed.len() < count {
-            signed.push(self.0.recv().await.ok_or(BenchError::Generator)?);
+            signed.push(self.signed.recv().await.ok_or(BenchError::Generator)?);
         }
+        self.ordered -= count;
         Ok(signed)
     }
 }
