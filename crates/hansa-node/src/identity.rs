@@ -1,8 +1,10 @@
 //! Makes and reads a member's home folder: keys, card, configuration, invitation.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use alloy_primitives::Bytes;
@@ -61,8 +63,8 @@ pub fn create_home(home: &Home, new: &NewHome) -> Result<MemberCard, NodeError> 
         return Err(NodeError::HomeExists { path: home.path().to_owned() });
     }
     let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
-    let free = FreePorts::reserve([new.consensus_port, new.swarm_port, new.rest_port, new.rpc_port])?;
-    let [consensus, swarm, rest, rpc] = free.0;
+    let [consensus, swarm, rest, rpc] =
+        free_ports([new.consensus_port, new.swarm_port, new.rest_port, new.rpc_port])?;
     let config = NodeConfig {
         name: new.name.clone(),
         consensus_listen: SocketAddr::new(new.host, consensus),
@@ -103,21 +105,39 @@ fn random_text() -> Zeroizing<String> {
     Zeroizing::new(format!("{}\n", alloy_primitives::hex::encode(bytes.as_slice())))
 }
 
-/// Ports that were free a moment ago. All listeners are open together, so that no port is handed out twice.
-struct FreePorts<const N: usize>([u16; N]);
+/// Where free ports are looked for: below those that the system gives to outgoing connections (Linux: from 32768), one of
+/// which could otherwise take a node's port before the node listens.
+const PORTS: std::ops::Range<u16> = 10_000..32_768;
+/// Ports handed out by this process, whose nodes may not listen yet.
+static HANDED_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
-impl<const N: usize> FreePorts<N> {
-    fn reserve(wanted: [u16; N]) -> Result<Self, NodeError> {
-        let mut listeners = Vec::new();
-        let mut ports = wanted;
-        for port in ports.iter_mut().filter(|port| **port == 0) {
-            let failed = |source| NodeError::Listen { address: "a free port of 127.0.0.1".into(), source };
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-            *port = listener.local_addr().map_err(failed)?.port();
-            listeners.push(listener);
-        }
-        Ok(Self(ports))
+/// The ports wanted, with one that is free in the place of each 0.
+fn free_ports<const N: usize>(wanted: [u16; N]) -> Result<[u16; N], NodeError> {
+    let mut ports = wanted;
+    for port in ports.iter_mut().filter(|port| **port == 0) {
+        *port = free_port()?;
     }
+    Ok(ports)
+}
+
+fn free_port() -> Result<u16, NodeError> {
+    let mut handed_out = HANDED_OUT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = None;
+    for _ in 0..1_000 {
+        let port = rand::random_range(PORTS);
+        if handed_out.contains(&port) {
+            continue;
+        }
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => {
+                handed_out.insert(port);
+                return Ok(port);
+            }
+            Err(source) => last = Some(source),
+        }
+    }
+    let source = last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into());
+    Err(NodeError::Listen { address: "a free port of 127.0.0.1".into(), source })
 }
 
 /// Opens the home's key store.
