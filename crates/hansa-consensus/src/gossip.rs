@@ -4,7 +4,11 @@
 //! all members are connected to all of them. What is not in a block after a while is sent again, which heals losses. A
 //! message is `rlp([transaction…])`, each transaction its EIP-2718 envelope.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
 use alloy_primitives::{B256, Bytes};
@@ -26,7 +30,8 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 const BATCH_BYTES: usize = 128 * 1024;
 /// At least this long between batches, so that single transactions do not use up the quota.
 const PACE: Duration = Duration::from_millis(5);
-/// What is still pending after this long is sent again.
+/// What is still pending after this long is sent again, and then after twice as long each time: behind a long queue it is
+/// pending because of the queue, not because it was lost.
 const RESEND: Duration = Duration::from_secs(2);
 /// Transactions sent again at a time.
 const RESEND_MAX: usize = 4096;
@@ -48,13 +53,13 @@ where
     /// Runs until the pool closes.
     pub(crate) async fn run(mut self, clock: impl Clock) {
         let mut arrivals = self.pool.subscribe_new();
-        let mut stale = HashSet::new();
+        let mut overdue = Overdue::default();
         let mut tick = Box::pin(clock.sleep(RESEND));
         loop {
             let first = select! {
                 () = &mut tick => {
                     tick = Box::pin(clock.sleep(RESEND));
-                    stale = self.resend(stale, &clock).await;
+                    self.resend(&mut overdue, &clock).await;
                     self.note_connections();
                     continue;
                 },
@@ -72,17 +77,15 @@ where
         }
     }
 
-    /// Sends what was already pending at the last call, and returns what is pending at this one.
-    async fn resend(&mut self, stale: HashSet<B256>, clock: &impl Clock) -> HashSet<B256> {
+    /// Sends again what has been pending for too long.
+    async fn resend(&mut self, overdue: &mut Overdue, clock: &impl Clock) {
         let pending = self.pool.pending(RESEND_MAX);
-        let own = pending.into_iter().filter(|transaction| transaction.origin == Origin::Local);
-        let own: Vec<_> = own.collect();
-        let late: Vec<_> = own.iter().filter(|tx| stale.contains(&tx.hash)).cloned().collect();
+        let own = pending.into_iter().filter(|transaction| transaction.origin == Origin::Local).collect();
+        let late = overdue.of(clock.current(), own);
         if !late.is_empty() {
             self.send_all(&late);
             clock.sleep(PACE).await;
         }
-        own.iter().map(|transaction| transaction.hash).collect()
     }
 
     fn send_all(&mut self, transactions: &[Arc<PooledTransaction>]) {
@@ -122,6 +125,27 @@ where
             connected.sort();
             self.board.connected(connected);
         }
+    }
+}
+
+/// When each of the oldest own transactions is to be sent again, and how long to wait after that.
+#[derive(Default)]
+struct Overdue(HashMap<B256, (SystemTime, Duration)>);
+
+impl Overdue {
+    /// Those of the pending transactions that are to be sent again now. Forgets those that are pending no more.
+    fn of(&mut self, now: SystemTime, pending: Vec<Arc<PooledTransaction>>) -> Vec<Arc<PooledTransaction>> {
+        let former = std::mem::take(&mut self.0);
+        let after = |pause| now.checked_add(pause).unwrap_or(now);
+        let is_due = |transaction: &Arc<PooledTransaction>| {
+            let (due, pause) = former.get(&transaction.hash).copied().unwrap_or((after(RESEND), RESEND));
+            let is_due = due <= now;
+            let pause = if is_due { pause.saturating_mul(2) } else { pause };
+            let due = if is_due { after(pause) } else { due };
+            self.0.insert(transaction.hash, (due, pause));
+            is_due
+        };
+        pending.into_iter().filter(is_due).collect()
     }
 }
 
@@ -169,7 +193,44 @@ fn decode(mut message: &[u8]) -> Option<Vec<SignedTransaction>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use alloy_consensus::{SignableTransaction as _, TxEip1559};
+    use alloy_primitives::{Address, Signature, U256};
+
     use super::*;
+
+    fn pooled(nonce: u64) -> Arc<PooledTransaction> {
+        let signature = Signature::new(U256::from(1), U256::from(1), false);
+        let transaction: SignedTransaction =
+            TxEip1559 { nonce, ..TxEip1559::default() }.into_signed(signature).into();
+        Arc::new(PooledTransaction {
+            hash: *transaction.tx_hash(),
+            sender: Address::ZERO,
+            transaction,
+            bytes: 100,
+            origin: Origin::Local,
+            admitted_at: 0,
+        })
+    }
+
+    #[test]
+    fn what_stays_pending_is_sent_again_ever_less_often() {
+        let mut overdue = Overdue::default();
+        let (old, new) = (pooled(0), pooled(1));
+        let sent: Vec<u64> = (0..32)
+            .step_by(2)
+            .filter(|second| {
+                let now = UNIX_EPOCH + Duration::from_secs(*second);
+                !overdue.of(now, vec![old.clone()]).is_empty()
+            })
+            .collect();
+        assert_eq!(sent, [2, 6, 14, 30]);
+        let now = UNIX_EPOCH + Duration::from_secs(40);
+        assert!(overdue.of(now, vec![new.clone()]).is_empty());
+        assert_eq!(overdue.0.len(), 1, "what is pending no more is forgotten");
+        assert_eq!(overdue.of(now + RESEND, vec![old, new]).len(), 1);
+    }
 
     #[test]
     fn malformed_messages_are_refused_whole() {
