@@ -276,6 +276,7 @@ impl Bench {
             Figure::new("burst_final_s", "s"),
             Figure::new("burst_tx_per_s", "1/s"),
             Figure::new("block_gap_p50_ms", "ms"),
+            Figure::new("block_gap_p99_ms", "ms"),
             Figure::new("block_gap_max_ms", "ms"),
             Figure::new("node_rss_mb", "MB"),
         ];
@@ -284,6 +285,7 @@ impl Bench {
             seconds,
             (share * self.supplies.len()) as f64 / seconds,
             percentile(&gaps, 50.0),
+            percentile(&gaps, 99.0),
             percentile(&gaps, 100.0),
             self.network.resident_bytes() as f64 / 1e6,
         ];

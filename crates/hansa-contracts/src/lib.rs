@@ -21,4 +21,4 @@ pub use genesis::{
 pub use member::{
     MemberConversionError, card_from_abi, card_from_types, member_from_abi, members_from_return,
 };
-pub use typed::{Signable, signing_hash};
+pub use typed::{Signable, signed_by_call, signing_hash};

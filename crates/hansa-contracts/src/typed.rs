@@ -4,10 +4,10 @@
 
 use std::borrow::Cow;
 
-use alloy_primitives::{Address, B256, U256};
-use alloy_sol_types::{Eip712Domain, SolStruct};
+use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_sol_types::{Eip712Domain, SolCall, SolStruct};
 
-use crate::abi;
+use crate::{SHARING, abi};
 
 /// A message that a contract of the suite accepts with a signature.
 ///
@@ -35,13 +35,42 @@ pub fn signing_hash<M: Signable>(message: &M, chain_id: u64, contract: Address) 
     message.eip712_signing_hash(&domain)
 }
 
+/// What the contract that is called with `input` will check: the digest and the signature over it. `None` for calls that
+/// carry no member's signature, and for what is no call of the suite.
+pub fn signed_by_call(to: Address, input: &[u8], chain_id: u64) -> Option<(B256, Bytes)> {
+    fn of<M: Signable>(message: &M, signature: Bytes, chain_id: u64, contract: Address) -> (B256, Bytes) {
+        (signing_hash(message, chain_id, contract), signature)
+    }
+    let (selector, _) = input.split_first_chunk::<4>()?;
+    macro_rules! call {
+        ($contract:ident, $call:ident, $message:ident) => {
+            if *selector == abi::$contract::$call::SELECTOR {
+                let call = abi::$contract::$call::abi_decode(input).ok()?;
+                return Some(of(&call.$message, call.signature, chain_id, to));
+            }
+        };
+    }
+    if to == SHARING {
+        call!(Sharing, shareCall, g);
+        call!(Sharing, revokeCall, r);
+        call!(Sharing, setVisibilityCall, c);
+        call!(Sharing, openCall, o);
+        call!(Sharing, recordReleaseCall, k);
+        call!(Sharing, recordRefusalCall, r);
+    }
+    call!(DataStore, putCall, r);
+    call!(DataStore, updateCall, r);
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{B256, Bytes, U256, b256};
+    use alloy_sol_types::SolCall;
     use hansa_types::DcId;
 
-    use super::{Signable, signing_hash};
-    use crate::{SHARING, abi, data_store_of};
+    use super::{Signable, signed_by_call, signing_hash};
+    use crate::{REGISTRY, SHARING, abi, data_store_of};
 
     const CHAIN_ID: u64 = 7700;
 
@@ -103,5 +132,20 @@ mod tests {
             b256!("0cf16d17d685a901afa0c0df261d8f725fe6e4667d8ffb783508da2bfbdfb26f"),
         ];
         assert_eq!(computed.as_slice(), pinned.as_slice());
+    }
+
+    #[test]
+    fn the_signature_in_a_call_is_found() {
+        let store = data_store_of(DcId::new(1).unwrap());
+        let signature = Bytes::from_static(&[7; 65]);
+        let put = abi::DataStore::putCall { r: record(), signature: signature.clone() }.abi_encode();
+        let digest = signing_hash(&record(), CHAIN_ID, store);
+        assert_eq!(signed_by_call(store, &put, CHAIN_ID), Some((digest, signature.clone())));
+        let opening = abi::Opening { owner: 1, number: 42, version: 1, dcId: 2, nonce: 1 };
+        let open = abi::Sharing::openCall { o: opening.clone(), signature: signature.clone() }.abi_encode();
+        assert_eq!(signed_by_call(SHARING, &open, CHAIN_ID), Some((in_sharing(opening), signature)));
+        assert_eq!(signed_by_call(REGISTRY, &open, CHAIN_ID), None);
+        assert_eq!(signed_by_call(store, &put[..put.len() / 2], CHAIN_ID), None);
+        assert_eq!(signed_by_call(store, &put[..3], CHAIN_ID), None);
     }
 }

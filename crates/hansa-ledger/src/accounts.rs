@@ -2,11 +2,13 @@
 
 use std::sync::Weak;
 
+use alloy_consensus::Transaction;
 use alloy_primitives::Address;
 
-use hansa_contracts::{REGISTRY, registry_slot_of};
-use hansa_evm::{StateError, StateView};
+use hansa_contracts::{REGISTRY, registry_slot_of, signed_by_call};
+use hansa_evm::{StateError, StateView, recover_ahead};
 use hansa_pool::{SenderPolicy, SenderState};
+use hansa_types::SignedTransaction;
 
 use crate::{ledger::Shared, propose::parent_state};
 
@@ -35,5 +37,12 @@ impl SenderPolicy for HeadAccounts {
         let shared = self.0.upgrade().ok_or(())?;
         let head = std::sync::Arc::clone(&shared.chain.read().head);
         sender_state(&parent_state(&head), address).map_err(|_| ())
+    }
+
+    fn prepare(&self, transaction: &SignedTransaction) {
+        let Some((to, chain_id)) = transaction.to().zip(transaction.chain_id()) else { return };
+        if let Some((digest, signature)) = signed_by_call(to, transaction.input(), chain_id) {
+            recover_ahead(digest, &signature);
+        }
     }
 }

@@ -7,7 +7,7 @@ use hansa_content::BlockStore;
 use hansa_envelope::MemberKeys;
 use hansa_gateway::{Network, RestLimits, RestServer, RpcLimits, RpcServer, Token};
 use hansa_kv::{FjallOptions, FjallStore, KvStore, Space};
-use hansa_ledger::Ledger;
+use hansa_ledger::{Ledger, LedgerConfig};
 use hansa_pool::{Pool, PoolConfig};
 use hansa_sharing::{LedgerChain, Parts, Responder, Sharing};
 use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmKey, SwarmMember};
@@ -109,8 +109,8 @@ impl Node {
             large_values: hansa_ledger::large_values().to_vec(),
             ..FjallOptions::default()
         };
-        let ledger =
-            Ledger::open(open_store(home, "ledger", hansa_ledger::spaces(), options)?, &genesis, pool)?;
+        let store = open_store(home, "ledger", hansa_ledger::spaces(), options)?;
+        let ledger = Ledger::open_with(store, &genesis, pool, ledger_config(&keys))?;
         let engine = Engine::start(ConsensusConfig {
             secret_key: Zeroizing::new(*keys.network_secret()),
             ledger: ledger.clone(),
@@ -203,6 +203,16 @@ fn open_store(
 ) -> Result<Arc<dyn KvStore>, NodeError> {
     let spaces: Vec<Space> = spaces.into_iter().collect();
     Ok(Arc::new(FjallStore::open(home.data().join(name), &spaces, options)?))
+}
+
+/// Every member makes the same nodes of the trie in the same blocks; each writes them out at a time of its own, so that never
+/// all of them are busy with it at once.
+fn ledger_config(keys: &MemberKeys) -> LedgerConfig {
+    let mut config = LedgerConfig::default();
+    let [share, ..] = keys.network_key().0.0;
+    let most = config.state.unwritten_nodes_max;
+    config.state.unwritten_nodes_max = most / 2 + most / 2 * usize::from(share) / 256;
+    config
 }
 
 fn timing(config: &NodeConfig) -> Timing {

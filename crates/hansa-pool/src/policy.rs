@@ -4,6 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{Address, U256};
 
+use hansa_types::SignedTransaction;
+
 /// A registered account at the finalised head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderState {
@@ -18,6 +20,12 @@ pub trait SenderPolicy: Send + Sync + 'static {
     /// The account at the finalised head; `Ok(None)` when it is not registered, an error when nobody can tell.
     #[expect(clippy::result_unit_err, reason = "the pool's answer is the same whatever the cause")]
     fn sender(&self, address: Address) -> Result<Option<SenderState>, ()>;
+
+    /// Told of each admitted transaction before it can be proposed here: what its execution will need can be done now, on
+    /// any number of threads.
+    fn prepare(&self, transaction: &SignedTransaction) {
+        let _ = transaction;
+    }
 }
 
 /// Tells the time.

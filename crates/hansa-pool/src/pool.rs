@@ -119,19 +119,23 @@ impl Pool {
             .with_min_len(RECOVERIES_PER_THREAD_MIN)
             .map(|tx| self.prepare(tx, origin))
             .collect();
-        let results: Vec<_> =
-            prepared.into_iter().map(|prepared| prepared.and_then(|tx| self.insert(tx))).collect();
-        if results.iter().any(Result::is_ok) {
-            self.wake();
-        }
+        let mut admitted = Vec::with_capacity(prepared.len());
+        let mut insert = |transaction| {
+            let pooled = self.insert(transaction)?;
+            let hash = pooled.hash;
+            admitted.push(pooled);
+            Ok(hash)
+        };
+        let results: Vec<_> = prepared.into_iter().map(|prepared| prepared.and_then(&mut insert)).collect();
+        self.announce(&admitted);
         results
     }
 
     fn admit(&self, transaction: SignedTransaction, origin: Origin) -> Result<B256, PoolError> {
         let prepared = self.prepare(transaction, origin)?;
-        let hash = self.insert(prepared)?;
-        self.wake();
-        Ok(hash)
+        let pooled = self.insert(prepared)?;
+        self.announce(std::slice::from_ref(&pooled));
+        Ok(pooled.hash)
     }
 
     /// Everything that does not depend on what else is pending.
@@ -156,9 +160,8 @@ impl Pool {
         })
     }
 
-    fn insert(&self, prepared: PooledTransaction) -> Result<B256, PoolError> {
+    fn insert(&self, prepared: PooledTransaction) -> Result<Arc<PooledTransaction>, PoolError> {
         self.check_state(&prepared)?;
-        let hash = prepared.hash;
         let pooled = Arc::new(prepared);
         {
             let mut queues = self.queues();
@@ -166,8 +169,8 @@ impl Pool {
             queues.insert(pooled.clone(), &self.0.config)?;
         }
         // Nobody listening is no error.
-        let _ = self.0.new.send(pooled);
-        Ok(hash)
+        let _ = self.0.new.send(Arc::clone(&pooled));
+        Ok(pooled)
     }
 
     fn check_state(&self, prepared: &PooledTransaction) -> Result<(), PoolError> {
@@ -194,7 +197,16 @@ impl Pool {
         self.0.clock.seconds().saturating_sub(self.0.config.lifetime_seconds)
     }
 
-    fn wake(&self) {
+    /// Prepares admitted transactions for their execution and wakes the proposer.
+    fn announce(&self, admitted: &[Arc<PooledTransaction>]) {
+        let Some(policy) = self.0.policy.get().filter(|_| !admitted.is_empty()) else { return };
+        match admitted {
+            [one] => policy.prepare(&one.transaction),
+            many => many
+                .par_iter()
+                .with_min_len(RECOVERIES_PER_THREAD_MIN)
+                .for_each(|pooled| policy.prepare(&pooled.transaction)),
+        }
         self.0.admitted.send_modify(|generation| *generation = generation.wrapping_add(1));
     }
 
