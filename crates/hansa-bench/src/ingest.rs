@@ -60,7 +60,7 @@ fn measure(options: &Options) -> Result<[Figure; 2], BenchError> {
 
 /// A block store of its own in this folder.
 pub(crate) fn open_store(folder: &Path) -> Result<BlockStore, BenchError> {
-    let kv = FjallStore::open(&folder.join("kv"), &SPACES, FjallOptions::default()).map_err(storage)?;
+    let kv = FjallStore::open(folder.join("kv"), &SPACES, FjallOptions::default()).map_err(storage)?;
     BlockStore::open(Arc::new(kv), &folder.join("blocks")).map_err(storage)
 }
 

@@ -17,9 +17,8 @@ use commonware_consensus::{
     types::{Epoch, ViewDelta},
 };
 use commonware_cryptography::{
-    Digested, Digestible as _, Sha256, Signer as _,
-    bls12381::dkg::feldman_desmedt::Reveal,
-    certificate::{ConstantProvider, Verifier as _},
+    Digested, Digestible as _, Sha256, Signer as _, bls12381::dkg::feldman_desmedt::Reveal,
+    certificate::ConstantProvider,
 };
 use commonware_glue::dkg::{SecretStore, fence::Fence, orchestrator, reshare, state_sync::Plan};
 use commonware_macros::select;
@@ -239,7 +238,8 @@ where
         channels.backfill,
     );
 
-    let certificates = site.archive("finalisations", Scheme::certificate_codec_config_unbounded());
+    // The codec of threshold certificates needs no configuration: they are of one length.
+    let certificates = site.archive("finalisations", ());
     let certificates = prunable::Archive::init(context.child("finalisations"), certificates)
         .await
         .map_err(|error| ConsensusError::Stopped(format!("the archive of certificates: {error}")))?;

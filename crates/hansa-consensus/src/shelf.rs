@@ -50,7 +50,7 @@ impl<E: Storage + Metrics + Clock> Shelf<E> {
         Self { archive, ledger, rules }
     }
 
-    fn from_ledger(&self, id: &Identifier<'_, BlockDigest>) -> Result<Option<Arc<ChainBlock>>, ShelfError> {
+    fn in_ledger(&self, id: &Identifier<'_, BlockDigest>) -> Result<Option<Arc<ChainBlock>>, ShelfError> {
         let block: Option<Block> = match id {
             Identifier::Index(number) => self.ledger.block(*number)?,
             Identifier::Key(digest) => self.ledger.block_by_hash(B256::from(**digest))?,
@@ -95,7 +95,7 @@ impl<E: Storage + Metrics + Clock> Blocks for Shelf<E> {
         };
         match known {
             Some(block) => Ok(Some(block)),
-            None => self.from_ledger(&id),
+            None => self.in_ledger(&id),
         }
     }
 

@@ -182,8 +182,7 @@ fn read_direct(mut file: File, size: usize) -> io::Result<Option<Bytes>> {
     // One more sector, so that a longer file shows.
     let sectors = aligned(&mut buffer, size.saturating_add(1));
     let mut length = 0usize;
-    loop {
-        let Some(rest) = sectors.get_mut(length..).filter(|rest| !rest.is_empty()) else { break };
+    while let Some(rest) = sectors.get_mut(length..).filter(|rest| !rest.is_empty()) {
         match file.read(rest) {
             Ok(0) => break,
             Ok(count) => length = length.saturating_add(count),

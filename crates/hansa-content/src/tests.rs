@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hansa_kv::{FjallOptions, FjallStore, KvStore, MemoryStore};
+use hansa_kv::{FjallOptions, FjallStore, MemoryStore};
 use proptest::prelude::*;
 use tempfile::TempDir;
 

@@ -38,6 +38,8 @@ const WAITING_MAX: usize = 8192;
 const BLOCKS_MAX: u64 = 200;
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The longest pause after the chain could not be followed.
+const INTERRUPTION_MAX: Duration = Duration::from_secs(5);
 
 const HELD: u8 = b'h';
 const PENDING: u8 = b'p';
@@ -116,7 +118,7 @@ pub(crate) async fn run(sharing: Sharing) {
         pause = if started.elapsed() > BACKOFF_MAX {
             BACKOFF_MIN
         } else {
-            pause.saturating_mul(2).min(BACKOFF_MAX / 12)
+            pause.saturating_mul(2).min(INTERRUPTION_MAX)
         };
         tokio::time::sleep(pause).await;
     }

@@ -176,7 +176,7 @@ async fn replicas_stand_in_for_an_owner_that_is_gone() {
     assert_eq!(fetched.blocks, 13);
 
     owner.swarm.shutdown().await;
-    assert!(matches!(owner.swarm.fetch(root).await, Ok(_)), "its own store still answers");
+    assert!(owner.swarm.fetch(root).await.is_ok(), "its own store still answers");
     reader.sees(&[replica]).await;
     reader.swarm.fetch_dag(root, silent()).await.unwrap();
     assert!(reader.is_whole(&root));

@@ -344,7 +344,7 @@ impl Step<'_> {
 
 /// Sorts by key; of several changes of a key the last counts.
 fn sort<V>(changes: &mut Vec<Change<V>>) {
-    changes.sort_by(|a, b| a.key.cmp(&b.key));
+    changes.sort_by_key(|change| change.key);
     changes.dedup_by(|later, earlier| {
         let is_same = later.key == earlier.key;
         if is_same {

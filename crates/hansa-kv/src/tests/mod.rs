@@ -21,7 +21,9 @@ fn on_every_store(check: fn(&dyn KvStore)) {
     check(&FjallStore::open(dir.path(), &SPACES, options).unwrap());
 }
 
-fn batch(changes: &[(Space, &[u8], Option<&[u8]>)]) -> Batch {
+type Written<'a> = (Space, &'a [u8], Option<&'a [u8]>);
+
+fn batch(changes: &[Written<'_>]) -> Batch {
     let mut batch = Batch::new();
     for &(space, key, value) in changes {
         match value {

@@ -23,7 +23,7 @@ async fn block_file(node: &Node, object: ObjectId) -> String {
     blocks.into_iter().find(|block| block.file.is_some() && block.bytes > 100_000).unwrap().cid
 }
 
-fn keeper<'a>(net: &'a Consortium, object: ObjectId) -> &'a Node {
+fn keeper(net: &Consortium, object: ObjectId) -> &Node {
     let allocated = allocate(object, &net.ledger.members());
     net.node(allocated[1].value())
 }

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     fn block(bytes: Vec<u8>) -> Block {
-        Block::new(if bytes.len() % 2 == 0 { RAW } else { DAG_PB }, bytes.into()).unwrap()
+        Block::new(if bytes.len().is_multiple_of(2) { RAW } else { DAG_PB }, bytes.into()).unwrap()
     }
 
     fn join(pieces: Vec<Bytes>) -> Bytes {
