@@ -94,7 +94,8 @@ impl Supply {
 
     /// The next `count` transactions.
     pub(crate) async fn take(&mut self, count: usize) -> Result<Vec<Signed>, BenchError> {
-        if self.ordered < count {
+        // Ordered before it is needed, so that a load beyond the stock does not wait for each signature.
+        if self.ordered < count + ORDER {
             self.order(count.max(ORDER))?;
         }
         let mut signed = Vec::with_capacity(count);

@@ -33,6 +33,8 @@ const PACE: Duration = Duration::from_millis(5);
 /// What is still pending after this long is sent again, and then after twice as long each time: behind a long queue it is
 /// pending because of the queue, not because it was lost.
 const RESEND: Duration = Duration::from_secs(2);
+/// The longest pause, after which a validator that has restarted with an empty pool hears of it.
+const RESEND_PAUSE_MAX: Duration = Duration::from_secs(8);
 /// Transactions sent again at a time.
 const RESEND_MAX: usize = 4096;
 
@@ -140,7 +142,7 @@ impl Overdue {
         let is_due = |transaction: &Arc<PooledTransaction>| {
             let (due, pause) = former.get(&transaction.hash).copied().unwrap_or((after(RESEND), RESEND));
             let is_due = due <= now;
-            let pause = if is_due { pause.saturating_mul(2) } else { pause };
+            let pause = if is_due { pause.saturating_mul(2).min(RESEND_PAUSE_MAX) } else { pause };
             let due = if is_due { after(pause) } else { due };
             self.0.insert(transaction.hash, (due, pause));
             is_due
@@ -225,7 +227,7 @@ mod tests {
                 !overdue.of(now, vec![old.clone()]).is_empty()
             })
             .collect();
-        assert_eq!(sent, [2, 6, 14, 30]);
+        assert_eq!(sent, [2, 6, 14, 22, 30]);
         let now = UNIX_EPOCH + Duration::from_secs(40);
         assert!(overdue.of(now, vec![new.clone()]).is_empty());
         assert_eq!(overdue.0.len(), 1, "what is pending no more is forgotten");

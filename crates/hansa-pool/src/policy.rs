@@ -21,8 +21,7 @@ pub trait SenderPolicy: Send + Sync + 'static {
     #[expect(clippy::result_unit_err, reason = "the pool's answer is the same whatever the cause")]
     fn sender(&self, address: Address) -> Result<Option<SenderState>, ()>;
 
-    /// Told of each admitted transaction before it can be proposed here: what its execution will need can be done now, on
-    /// any number of threads.
+    /// Told of each transaction once it is admitted, on any number of threads: what its execution will need can be done now.
     fn prepare(&self, transaction: &SignedTransaction) {
         let _ = transaction;
     }

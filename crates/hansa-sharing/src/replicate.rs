@@ -135,6 +135,8 @@ struct Queue {
     later: BinaryHeap<Reverse<(Instant, u32, Task)>>,
     /// Waiting or running.
     known: HashSet<Task>,
+    /// Owners that are being asked: each by itself, so that one that does not answer holds up nobody else's replicas.
+    asking: HashSet<u32>,
     /// Whether there is more on the disk than here.
     is_partial: bool,
 }
@@ -157,9 +159,10 @@ impl Queue {
         self.is_partial = true;
     }
 
-    /// The newest task whose owner was not asked yet, and others of the same owner.
+    /// The newest task whose owner is not being asked, and others of the same owner.
     fn unasked(&mut self) -> Option<Survey> {
-        let owner = self.fresh.back()?.object.0;
+        let owner = self.fresh.iter().rev().map(|task| task.object.0).find(|o| !self.asking.contains(o))?;
+        self.asking.insert(owner);
         let mut tasks = Vec::new();
         let mut others = VecDeque::with_capacity(self.fresh.len());
         while let Some(task) = self.fresh.pop_back() {
@@ -176,6 +179,7 @@ impl Queue {
     /// Takes in what an owner said. What it does not hold (its own record, or its own word) must not take a place for as long
     /// as the swarm goes on looking; it is looked for among the repeated attempts.
     fn surveyed(&mut self, now: Instant, survey: Survey, holdings: &[Holding]) {
+        self.asking.remove(&survey.owner);
         for (task, holding) in survey.tasks.into_iter().zip(holdings) {
             match holding {
                 Holding::Whole | Holding::Unknown => self.ready.push_back(task),
@@ -228,9 +232,7 @@ async fn follow(inner: &std::sync::Arc<Inner>) -> Result<(), SharingError> {
     let mut surveys = FuturesUnordered::<Surveyed>::new();
     let mut retrying = 0_usize;
     loop {
-        // One at a time, so that those of a busy owner gather meanwhile.
-        if surveys.is_empty()
-            && queue.ready.len() < ROOTS_MAX
+        while queue.ready.len() < ROOTS_MAX
             && let Some(survey) = queue.unasked()
         {
             surveys.push(Box::pin(ask_owner(std::sync::Arc::clone(inner), me, survey)));
@@ -425,7 +427,10 @@ mod tests {
         let first = queue.unasked().unwrap();
         assert_eq!((first.owner, first.tasks.len(), first.tasks[0]), (1, ROOTS_MAX, of(1, 9_999)));
         assert_eq!(Vec::from(queue.fresh.clone()), vec![of(1, 1), of(1, 2), of(2, 1)]);
-        assert_eq!(queue.unasked().unwrap().owner, 2);
+        assert_eq!(queue.unasked().unwrap().owner, 2, "the first is being asked");
+        assert!(queue.unasked().is_none());
+        queue.surveyed(Instant::now(), first, &[Holding::Whole; ROOTS_MAX]);
+        assert_eq!(queue.unasked().unwrap().tasks, [of(1, 2), of(1, 1)]);
     }
 
     #[test]
