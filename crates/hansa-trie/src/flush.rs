@@ -6,7 +6,7 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use hansa_kv::Batch;
 
-use crate::cache::Caches;
+use crate::cache::{Caches, Place};
 use crate::node::{Branch, Child, Children, Leaf, TrieValue};
 use crate::{NODES, page};
 
@@ -29,7 +29,7 @@ impl Flush<'_> {
             Child::Leaf(leaf) => {
                 let leaf = self.leaf(leaf);
                 self.put(page::key(owner, &B256::ZERO, 0), page::of_leaf(&leaf));
-                V::cache(self.caches).keep(leaf.reference.root_hash(), &Child::Leaf(leaf));
+                V::cache(self.caches).keep(Place::new(owner, &B256::ZERO, 0), &Child::Leaf(leaf));
                 Child::stored(root.root_hash())
             }
         }
@@ -47,7 +47,8 @@ impl Flush<'_> {
             let settled =
                 if branch.children.are_settled() { Arc::clone(branch) } else { self.settled(owner, branch) };
             self.put(page::key(owner, &branch.path, branch.start), page::of_branch(&settled));
-            V::cache(self.caches).keep(branch.reference.root_hash(), &Child::Branch(settled));
+            let place = Place::new(owner, &branch.path, branch.start);
+            V::cache(self.caches).keep(place, &Child::Branch(settled));
         }
         Child::Stored(branch.reference)
     }

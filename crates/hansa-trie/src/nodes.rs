@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use hansa_kv::KvSnapshot;
 
-use crate::cache::Caches;
+use crate::cache::{Caches, Place};
 use crate::error::TrieError;
 use crate::key::{nibble, shared_nibbles};
 use crate::node::{Child, Forge, NodeRef, TrieValue};
@@ -30,7 +30,8 @@ impl Base {
         reference: &NodeRef,
     ) -> Result<Child<V>, TrieError> {
         let hash = reference.root_hash();
-        if let Some(node) = V::cache(&self.caches).node(&hash, path, start) {
+        let place = Place::new(owner, path, start);
+        if let Some(node) = V::cache(&self.caches).node(place, &hash, path, start) {
             return Ok(node);
         }
         let damaged = TrieError::Damaged { node: hash, depth: start };
@@ -40,7 +41,7 @@ impl Base {
         let path = crate::key::truncated(path, start);
         match page::decode::<V>(&stored, &path, start, &mut Forge::default()) {
             Some(node) if node.root_hash() == hash => {
-                V::cache(&self.caches).keep(hash, &node);
+                V::cache(&self.caches).keep(place, &node);
                 Ok(node)
             }
             _ => Err(damaged),

@@ -1,7 +1,11 @@
 //! The finalised state, and how a view becomes it.
+//!
+//! Every block's record is written with the block; nodes are written out behind it, on a thread of their own: the walk over
+//! tens of thousands of them would hold up the block in which it falls due.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use alloy_primitives::B256;
 use hansa_kv::{Batch, KeyRange, KvStore, Order};
@@ -28,8 +32,9 @@ const CHECKPOINT: &[u8] = b"checkpoint";
 pub struct TrieConfig {
     /// Cached nodes, in bytes.
     pub cache_bytes_max: usize,
-    /// How many changed nodes (of about 700 bytes) are gathered before they are written. More means fewer writes, a longer
-    /// pause when they come, and a longer start after a crash (some 3 µs for each).
+    /// How many changed nodes (of about 700 bytes) are gathered before they are written. More means fewer writes, more memory
+    /// and a longer start after a crash (some 3 µs for each). While they are being written, as many again are gathered; who
+    /// is faster than the disk then waits.
     pub unwritten_nodes_max: usize,
     /// After how many blocks nodes are written however few have changed.
     pub unwritten_blocks_max: u64,
@@ -37,7 +42,7 @@ pub struct TrieConfig {
 
 impl Default for TrieConfig {
     fn default() -> Self {
-        Self { cache_bytes_max: 64 * 1024 * 1024, unwritten_nodes_max: 32_768, unwritten_blocks_max: 4_096 }
+        Self { cache_bytes_max: 512 * 1024 * 1024, unwritten_nodes_max: 65_536, unwritten_blocks_max: 4_096 }
     }
 }
 
@@ -50,6 +55,19 @@ struct Shared {
     config: TrieConfig,
     head: RwLock<StateView>,
     unwritten: Mutex<Unwritten>,
+    writer: Mutex<Option<Writer>>,
+}
+
+/// The thread that writes nodes out.
+type Writer = JoinHandle<Result<(), TrieError>>;
+
+impl Drop for Shared {
+    /// Whoever opens the store next finds nobody writing to it.
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.get_mut().take() {
+            let _ = writer.join();
+        }
+    }
 }
 
 /// What has been finalised since nodes were last written.
@@ -69,11 +87,7 @@ impl Unwritten {
 
 /// A view whose data is in a batch, to become the head when the batch has been written.
 #[must_use = "the view becomes the head only with `StateStore::adopt`"]
-pub struct StagedState {
-    view: StateView,
-    /// The root as stored, if the nodes are in the batch.
-    written: Option<Child<AccountLeaf>>,
-}
+pub struct StagedState(StateView);
 
 impl StateStore {
     /// Opens the state in `store`; an empty one if there is none. One [`StateStore`] to a store.
@@ -99,6 +113,7 @@ impl StateStore {
             config,
             head: RwLock::new(head),
             unwritten: Mutex::new(unwritten),
+            writer: Mutex::default(),
         })))
     }
 
@@ -111,89 +126,90 @@ impl StateStore {
     /// else belongs to the block, and then calls [`Self::adopt`]; if it cannot, it drops the result. One block at a time.
     ///
     /// # Errors
-    /// [`TrieError::NotChild`] unless `view` is a child of the head; [`TrieError::Store`].
+    /// [`TrieError::NotChild`] unless `view` is a child of the head; [`TrieError::Store`], also when nodes of earlier blocks
+    /// could not be written.
     pub fn stage(&self, view: &StateView, batch: &mut Batch) -> Result<StagedState, TrieError> {
-        let base = {
-            let finality = self.0.common.finality.read();
-            if !view.0.lineage.is_child_of(&finality.head) {
-                return Err(TrieError::NotChild);
-            }
-            Arc::clone(&finality.base)
-        };
+        if !view.0.lineage.is_child_of(&self.0.common.finality.read().head) {
+            return Err(TrieError::NotChild);
+        }
+        let is_behind = self.0.unwritten.lock().traces.made > self.0.config.unwritten_nodes_max;
+        self.await_writer(is_behind)?;
         for (hash, code) in &view.0.made.code {
             batch.put(CODE, hash.as_slice(), code.as_ref());
         }
-        let unwritten = self.0.unwritten.lock();
-        let is_due = unwritten.traces.made + view.0.made.traces.made >= self.0.config.unwritten_nodes_max
-            || view.0.version - base.version >= self.0.config.unwritten_blocks_max;
-        let written = if is_due {
-            Some(self.write_nodes(view, &base, &unwritten, batch)?)
-        } else {
-            batch.put(RECORDS, record_key(view.0.version), view.0.made.record.as_slice());
-            None
-        };
-        Ok(StagedState { view: view.clone(), written })
+        batch.put(RECORDS, record_key(view.0.version), view.0.made.record.as_slice());
+        Ok(StagedState(view.clone()))
     }
 
-    /// Makes a staged view the head, after its batch has been written.
-    pub fn adopt(&self, staged: StagedState) {
-        let StagedState { view, written } = staged;
-        let mut unwritten = self.0.unwritten.lock();
-        let mut finality = self.0.common.finality.write();
+    /// Makes a staged view the head, after its batch has been written. Nodes that are due are written out from here on.
+    pub fn adopt(&self, StagedState(view): StagedState) {
         let lineage = Arc::clone(&view.0.lineage);
-        let head = match written {
-            None => {
-                unwritten.add(&view.0.made);
-                view
-            }
-            Some(root) => {
-                *unwritten = Unwritten::default();
-                let base = Base {
-                    snapshot: self.0.common.store.snapshot(),
-                    version: view.0.version,
-                    caches: Arc::clone(&self.0.common.caches),
-                };
-                finality.base = Arc::new(base);
-                let (common, base) = (Arc::clone(&self.0.common), Arc::clone(&finality.base));
-                StateView::of_stored(common, base, Arc::clone(&lineage), root)
-            }
-        };
         lineage.finalise();
-        finality.head = lineage;
-        *self.0.head.write() = head;
+        let stored = {
+            let mut finality = self.0.common.finality.write();
+            finality.head = lineage;
+            finality.base.version
+        };
+        *self.0.head.write() = view.clone();
+        let mut unwritten = self.0.unwritten.lock();
+        unwritten.add(&view.0.made);
+        let is_due = unwritten.traces.made >= self.0.config.unwritten_nodes_max
+            || view.0.version - stored >= self.0.config.unwritten_blocks_max;
+        let mut writer = self.0.writer.lock();
+        if is_due && writer.is_none() {
+            let unwritten = std::mem::take(&mut *unwritten);
+            *writer = Some(std::thread::spawn(move || write_out(&view, &unwritten)));
+        }
     }
 
-    /// Puts the nodes of `view` that are not stored into `batch`, and that the records up to it are done with.
-    fn write_nodes(
-        &self,
-        view: &StateView,
-        base: &Base,
-        unwritten: &Unwritten,
-        batch: &mut Batch,
-    ) -> Result<Child<AccountLeaf>, TrieError> {
-        let made = &view.0.made;
-        let mut vacated = HashSet::new();
-        vacated.extend(unwritten.traces.vacated.iter().chain(&made.traces.vacated).cloned());
-        for owner in unwritten.wiped.iter().chain(&made.wiped) {
-            let pages = base.snapshot.scan(
-                NODES,
-                KeyRange::prefix(&page::storage_prefix(owner)),
-                Order::Ascending,
-                usize::MAX,
-            )?;
-            vacated.extend(pages.into_iter().map(|(key, _)| key));
+    /// Takes leave of the writer if it is done, or waits until it is.
+    fn await_writer(&self, wait: bool) -> Result<(), TrieError> {
+        let mut writer = self.0.writer.lock();
+        match writer.take_if(|writer| wait || writer.is_finished()) {
+            Some(writer) => writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => Ok(()),
         }
-        let mut flush = Flush { stored: base.version, caches: &self.0.common.caches, batch, vacated };
-        let root = flush.tree(None, &view.0.root);
-        flush.finish();
-        for version in base.version + 1..view.0.version {
-            batch.remove(RECORDS, record_key(version));
-        }
-        let mut checkpoint = record_key(view.0.version).to_vec();
-        checkpoint.extend_from_slice(view.0.root_hash.as_slice());
-        batch.put(RECORDS, CHECKPOINT, checkpoint);
-        Ok(root)
     }
+
+    /// Waits until no nodes are being written out.
+    #[cfg(test)]
+    pub(crate) fn settle(&self) {
+        self.await_writer(true).unwrap();
+    }
+
+    /// The state whose nodes are in the store.
+    #[cfg(test)]
+    pub(crate) fn stored(&self) -> StateView {
+        let common = Arc::clone(&self.0.common);
+        let (_, root) = checkpoint(common.store.as_ref()).unwrap();
+        let base = Arc::clone(&common.finality.read().base);
+        StateView::of_stored(common, base, Lineage::root(), Child::stored(root))
+    }
+}
+
+/// Writes the nodes of a final view that are not stored, in one batch with the news that the records up to it are done with.
+fn write_out(view: &StateView, unwritten: &Unwritten) -> Result<(), TrieError> {
+    let common = &view.0.common;
+    let base = Arc::clone(&common.finality.read().base);
+    let mut vacated: HashSet<_> = unwritten.traces.vacated.iter().cloned().collect();
+    for owner in &unwritten.wiped {
+        let range = KeyRange::prefix(&page::storage_prefix(owner));
+        let pages = base.snapshot.scan(NODES, range, Order::Ascending, usize::MAX)?;
+        vacated.extend(pages.into_iter().map(|(key, _)| key));
+    }
+    let mut batch = Batch::new();
+    let mut flush = Flush { stored: base.version, caches: &common.caches, batch: &mut batch, vacated };
+    flush.tree(None, &view.0.root);
+    flush.finish();
+    for version in base.version + 1..=view.0.version {
+        batch.remove(RECORDS, record_key(version));
+    }
+    let checkpoint = [&record_key(view.0.version)[..], view.0.root_hash.as_slice()].concat();
+    batch.put(RECORDS, CHECKPOINT, checkpoint);
+    common.store.write_buffered(batch)?;
+    let (snapshot, version) = (common.store.snapshot(), view.0.version);
+    common.finality.write().base = Arc::new(Base { snapshot, version, caches: Arc::clone(&common.caches) });
+    Ok(())
 }
 
 /// Version and root of the stored nodes.

@@ -39,14 +39,14 @@ fn finalise(state: &StateStore, store: &dyn KvStore, view: &StateView) {
     store.write(batch).unwrap();
     state.adopt(staged);
     assert_eq!(state.head().root(), view.root());
-    check_pages(&state.head(), store);
 }
 
-/// Just after nodes were written, the store must hold them and no others.
-fn check_pages(head: &StateView, store: &dyn KvStore) {
-    let Child::Stored(_) = head.0.root else { return };
+/// The store must hold the nodes of the state that was last written, and no others.
+fn check_pages(state: &StateStore, store: &dyn KvStore) {
+    state.settle();
     let mut reached = HashSet::new();
-    reach(head, None, &head.0.root, (&B256::ZERO, 0), &mut reached);
+    let stored = state.stored();
+    reach(&stored, None, &stored.0.root, (&B256::ZERO, 0), &mut reached);
     for (key, _) in store.scan(NODES, KeyRange::all(), Order::Ascending, usize::MAX).unwrap() {
         assert!(reached.remove(&key), "a page was left behind");
     }
@@ -147,6 +147,9 @@ fn run(
             finalise(&state, store.as_ref(), &nodes[winner].view);
             head = nodes[winner].model.clone();
             nodes = descendants(&nodes, winner);
+            if random.random_bool(0.3) {
+                check_pages(&state, store.as_ref());
+            }
         }
         if let Some(reader) = readers.choose(random) {
             check_reads(reader, random);
