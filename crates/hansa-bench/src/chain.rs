@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// Runs
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// Transactions outstanding at full load
+    /// Transactions outstanding at full load, in equal shares for the members
     #[arg(long, default_value_t = 4_000)]
     outstanding: usize,
     /// Transactions in one JSON-RPC batch
@@ -49,34 +49,56 @@ pub(crate) struct Options {
     burst: Option<usize>,
 }
 
-/// Transactions handed over and not yet seen final: hash → when they were handed over.
+/// Transactions handed over and not yet seen final.
 #[derive(Default)]
 struct Flight {
-    pending: Mutex<HashMap<String, Instant>>,
+    pending: Mutex<Pending>,
     latencies_ms: Mutex<Vec<f64>>,
     heads: Mutex<Vec<Instant>>,
     landed: Notify,
 }
 
+/// By hash: when it was handed over, and by which member; and how many there are of each member.
+#[derive(Default)]
+struct Pending {
+    sent: HashMap<String, (Instant, usize)>,
+    of_member: [usize; MEMBERS],
+}
+
 impl Flight {
-    fn hand_over(&self, signed: &[Signed]) {
+    fn hand_over(&self, member: usize, signed: &[Signed]) {
         let now = Instant::now();
-        self.pending.lock().extend(signed.iter().map(|s| (s.hash.clone(), now)));
+        let mut pending = self.pending.lock();
+        pending.of_member[member] += signed.len();
+        pending.sent.extend(signed.iter().map(|s| (s.hash.clone(), (now, member))));
     }
 
     fn land(&self, hashes: &[&str], at: Instant) {
         let mut pending = self.pending.lock();
-        let sent: Vec<Instant> = hashes.iter().filter_map(|hash| pending.remove(*hash)).collect();
+        let sent: Vec<_> = hashes.iter().filter_map(|hash| pending.sent.remove(*hash)).collect();
+        for (_, member) in &sent {
+            pending.of_member[*member] -= 1;
+        }
         drop(pending);
-        self.latencies_ms.lock().extend(sent.into_iter().map(|sent| (at - sent).as_secs_f64() * 1e3));
+        self.latencies_ms.lock().extend(sent.into_iter().map(|(sent, _)| (at - sent).as_secs_f64() * 1e3));
         self.landed.notify_waiters();
     }
 
-    /// Waits until fewer than `limit` transactions are outstanding.
-    async fn room(&self, limit: usize) {
+    /// Waits until fewer than `limit` transactions of a member are outstanding. To each its share: the network serves the
+    /// senders in turn, so of a common number most would soon be those of one member, in a long queue of its own.
+    async fn room(&self, member: usize, limit: usize) {
+        self.wait(|pending| pending.of_member[member] < limit).await;
+    }
+
+    /// Waits until nothing is outstanding.
+    async fn rest(&self) {
+        self.wait(|pending| pending.sent.is_empty()).await;
+    }
+
+    async fn wait(&self, is_so: impl Fn(&Pending) -> bool) {
         loop {
             let landed = self.landed.notified();
-            if self.pending.lock().len() < limit {
+            if is_so(&self.pending.lock()) {
                 return;
             }
             landed.await;
@@ -214,10 +236,10 @@ impl Bench {
             ticks.tick().await;
             let member = turn % self.supplies.len();
             if let Some((rpc, supply)) = self.supplies.get_mut(member) {
-                send(rpc, &supply.take(1).await?, &self.flight).await?;
+                send(member, rpc, &supply.take(1).await?, &self.flight).await?;
             }
         }
-        self.flight.room(1).await;
+        self.flight.rest().await;
         Ok(std::mem::take(&mut *self.flight.latencies_ms.lock()))
     }
 
@@ -227,7 +249,10 @@ impl Bench {
         let end = warm + Duration::from_secs(options.seconds);
         let (flight, network) = (self.flight.clone(), &self.network);
         let load = try_join_all(
-            self.supplies.iter_mut().map(|(rpc, supply)| drive(rpc, supply, &flight, options, end)),
+            self.supplies
+                .iter_mut()
+                .enumerate()
+                .map(|(member, (rpc, supply))| drive(member, rpc, supply, &flight, options, end)),
         );
         let measure = async {
             tokio::time::sleep_until(warm.into()).await;
@@ -244,7 +269,7 @@ impl Bench {
             Ok::<_, BenchError>(slices)
         };
         let (_, slices) = tokio::try_join!(load, measure)?;
-        self.flight.room(1).await;
+        self.flight.rest().await;
         Ok(slices)
     }
 
@@ -258,15 +283,15 @@ impl Bench {
         }
         self.flight.heads.lock().clear();
         let start = Instant::now();
-        try_join_all(prepared.iter().map(|(rpc, signed)| async {
+        try_join_all(prepared.iter().enumerate().map(async |(member, (rpc, signed))| {
             for part in signed.chunks(options.batch) {
-                send(rpc, part, &self.flight).await?;
+                send(member, rpc, part, &self.flight).await?;
             }
             Ok::<_, BenchError>(())
         }))
         .await?;
         let submitted = start.elapsed().as_secs_f64();
-        self.flight.room(1).await;
+        self.flight.rest().await;
         let seconds = start.elapsed().as_secs_f64();
         let heads = self.flight.heads.lock().clone();
         let gaps: Vec<f64> =
@@ -330,6 +355,7 @@ impl Costs {
 
 /// Keeps one node supplied until `end`, never more than its share outstanding in all.
 async fn drive(
+    member: usize,
     rpc: &Rpc,
     supply: &mut Supply,
     flight: &Flight,
@@ -337,15 +363,15 @@ async fn drive(
     end: Instant,
 ) -> Result<(), BenchError> {
     while Instant::now() < end {
-        flight.room(options.outstanding).await;
-        send(rpc, &supply.take(options.batch).await?, flight).await?;
+        flight.room(member, options.outstanding.div_ceil(MEMBERS)).await;
+        send(member, rpc, &supply.take(options.batch).await?, flight).await?;
     }
     Ok(())
 }
 
-async fn send(rpc: &Rpc, signed: &[Signed], flight: &Flight) -> Result<(), BenchError> {
+async fn send(member: usize, rpc: &Rpc, signed: &[Signed], flight: &Flight) -> Result<(), BenchError> {
     let body = batch(signed.iter().map(|s| s.raw.as_str()));
-    flight.hand_over(signed);
+    flight.hand_over(member, signed);
     match rpc.submit(body).await? {
         (0, _) => Ok(()),
         (count, reason) => Err(BenchError::Refused { count, reason: reason.unwrap_or_default() }),

@@ -26,7 +26,7 @@ mod view;
 
 pub use call::{CALL_GAS_MAX, CallOutcome, CallRequest, Estimate};
 pub use changes::{AccountChange, SlotChange, StateChanges};
-pub use crypto::recover_ahead;
+pub use crypto::{question, recover_ahead};
 pub use executor::{
     BlockEnvironment, BlockExecutor, ExecutedTransaction, ExecutionError, Executor, InvalidReason,
 };

@@ -1,16 +1,19 @@
 //! Who may send: the registry's storage, read without running its code.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use alloy_consensus::Transaction;
 use alloy_primitives::Address;
 
 use hansa_contracts::{REGISTRY, registry_slot_of, signed_by_call};
-use hansa_evm::{StateError, StateView, recover_ahead};
-use hansa_pool::{SenderPolicy, SenderState};
-use hansa_types::SignedTransaction;
+use hansa_evm::{StateError, StateView, question, recover_ahead};
+use hansa_pool::{PooledTransaction, SenderPolicy, SenderState};
+use rayon::prelude::*;
 
 use crate::{ledger::Shared, propose::parent_state};
+
+/// Decoding fewer calls than this is not worth another thread.
+const DECODINGS_PER_THREAD_MIN: usize = 16;
 
 /// Whether an account belongs to an active member.
 pub(crate) fn is_registered(state: &impl StateView, account: Address) -> Result<bool, StateError> {
@@ -35,14 +38,17 @@ pub(crate) struct HeadAccounts(pub(crate) Weak<Shared>);
 impl SenderPolicy for HeadAccounts {
     fn sender(&self, address: Address) -> Result<Option<SenderState>, ()> {
         let shared = self.0.upgrade().ok_or(())?;
-        let head = std::sync::Arc::clone(&shared.chain.read().head);
+        let head = Arc::clone(&shared.chain.read().head);
         sender_state(&parent_state(&head), address).map_err(|_| ())
     }
 
-    fn prepare(&self, transaction: &SignedTransaction) {
-        let Some((to, chain_id)) = transaction.to().zip(transaction.chain_id()) else { return };
-        if let Some((digest, signature)) = signed_by_call(to, transaction.input(), chain_id) {
-            recover_ahead(digest, &signature);
-        }
+    /// Records are signed, as a rule, by the account that sends them.
+    fn prepare(&self, admitted: &[Arc<PooledTransaction>]) {
+        let signed = admitted.par_iter().with_min_len(DECODINGS_PER_THREAD_MIN).filter_map(|pooled| {
+            let (to, chain_id) = pooled.transaction.to().zip(pooled.transaction.chain_id())?;
+            let (digest, signature) = signed_by_call(to, pooled.transaction.input(), chain_id)?;
+            Some((question(digest, &signature)?, Some(pooled.sender)))
+        });
+        recover_ahead(&signed.collect::<Vec<_>>());
     }
 }

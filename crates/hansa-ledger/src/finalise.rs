@@ -91,6 +91,8 @@ impl Ledger {
         senders.extend(former.iter().map(|member| member.card.account));
         senders.sort_unstable();
         senders.dedup();
+        // Who is in this block is likely to be in the next ones.
+        senders.iter().copied().for_each(hansa_ecdsa::expect);
         let state = parent_state(executed);
         let mut accounts = Vec::with_capacity(senders.len());
         for sender in senders {

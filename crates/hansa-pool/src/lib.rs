@@ -20,6 +20,7 @@ mod error;
 mod policy;
 mod pool;
 mod queues;
+mod senders;
 #[cfg(test)]
 mod tests;
 mod transaction;

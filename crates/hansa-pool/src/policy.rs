@@ -1,10 +1,11 @@
 //! What the pool asks of its surroundings: who may send, and what time it is.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{Address, U256};
 
-use hansa_types::SignedTransaction;
+use crate::PooledTransaction;
 
 /// A registered account at the finalised head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +22,9 @@ pub trait SenderPolicy: Send + Sync + 'static {
     #[expect(clippy::result_unit_err, reason = "the pool's answer is the same whatever the cause")]
     fn sender(&self, address: Address) -> Result<Option<SenderState>, ()>;
 
-    /// Told of each transaction once it is admitted, on any number of threads: what its execution will need can be done now.
-    fn prepare(&self, transaction: &SignedTransaction) {
-        let _ = transaction;
+    /// Told of transactions once they are admitted, on any thread: what their execution will need can be done now.
+    fn prepare(&self, admitted: &[Arc<PooledTransaction>]) {
+        let _ = admitted;
     }
 }
 

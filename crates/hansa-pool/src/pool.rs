@@ -2,29 +2,21 @@
 
 use std::{
     collections::VecDeque,
-    num::NonZeroUsize,
     sync::{Arc, OnceLock},
 };
 
-use alloy_consensus::{Transaction, transaction::SignerRecoverable};
+use alloy_consensus::Transaction;
 use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::{Address, B256};
-use lru::LruCache;
 use parking_lot::{Mutex, MutexGuard};
-use rayon::prelude::*;
 use tokio::sync::{broadcast, watch};
 
 use hansa_types::SignedTransaction;
 
 use crate::{
     Best, Clock, Origin, PoolConfig, PoolError, PooledTransaction, SenderPolicy, SystemClock, admission,
-    queues::Queues,
+    queues::Queues, senders::Senders,
 };
-
-/// Senders remembered of transactions that came in blocks and were never in the pool.
-const SENDERS_REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
-/// Fewer recoveries than this are not worth another thread.
-const RECOVERIES_PER_THREAD_MIN: usize = 8;
 
 /// Admitted transactions that a slow subscriber may fall behind.
 const SUBSCRIBER_LAG_MAX: usize = 16_384;
@@ -38,7 +30,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     policy: OnceLock<Arc<dyn SenderPolicy>>,
     queues: Mutex<Queues>,
-    senders: Mutex<LruCache<B256, Address>>,
+    senders: Senders,
     admitted: watch::Sender<u64>,
     new: broadcast::Sender<Arc<PooledTransaction>>,
 }
@@ -67,7 +59,7 @@ impl Pool {
             clock,
             policy: OnceLock::new(),
             queues: Mutex::default(),
-            senders: Mutex::new(LruCache::new(SENDERS_REMEMBERED)),
+            senders: Senders::default(),
             admitted: watch::Sender::new(0),
             new: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
         }))
@@ -114,11 +106,7 @@ impl Pool {
         transactions: Vec<SignedTransaction>,
         origin: Origin,
     ) -> Vec<Result<B256, PoolError>> {
-        let prepared: Vec<_> = transactions
-            .into_par_iter()
-            .with_min_len(RECOVERIES_PER_THREAD_MIN)
-            .map(|tx| self.prepare(tx, origin))
-            .collect();
+        let prepared = self.prepare(transactions, origin);
         let mut admitted = Vec::with_capacity(prepared.len());
         let mut insert = |transaction| {
             let pooled = self.insert(transaction)?;
@@ -132,32 +120,33 @@ impl Pool {
     }
 
     fn admit(&self, transaction: SignedTransaction, origin: Origin) -> Result<B256, PoolError> {
-        let prepared = self.prepare(transaction, origin)?;
-        let pooled = self.insert(prepared)?;
-        self.announce(std::slice::from_ref(&pooled));
-        Ok(pooled.hash)
+        self.add_many(vec![transaction], origin).pop().unwrap_or(Err(PoolError::NotReady))
     }
 
     /// Everything that does not depend on what else is pending.
     fn prepare(
         &self,
-        transaction: SignedTransaction,
+        transactions: Vec<SignedTransaction>,
         origin: Origin,
-    ) -> Result<PooledTransaction, PoolError> {
-        let bytes = admission::check(&transaction, &self.0.config)?;
-        let hash = *transaction.tx_hash();
-        if self.contains(&hash) {
-            return Err(PoolError::AlreadyKnown);
-        }
-        let sender = transaction.recover_signer().map_err(|_| PoolError::Signature)?;
-        Ok(PooledTransaction {
-            hash,
-            sender,
-            transaction,
-            bytes,
-            origin,
-            admitted_at: self.0.clock.seconds(),
-        })
+    ) -> Vec<Result<PooledTransaction, PoolError>> {
+        let checked: Vec<Result<usize, PoolError>> = transactions.iter().map(|tx| self.check(tx)).collect();
+        let sound =
+            transactions.iter().zip(&checked).filter_map(|(tx, checked)| checked.is_ok().then_some(tx));
+        let mut senders = self.0.senders.recover(&sound.collect::<Vec<_>>()).into_iter();
+        let admitted_at = self.0.clock.seconds();
+        let prepared = |(transaction, checked): (SignedTransaction, Result<usize, PoolError>)| {
+            let bytes = checked?;
+            let sender = senders.next().flatten().ok_or(PoolError::Signature)?;
+            let hash = *transaction.tx_hash();
+            Ok(PooledTransaction { hash, sender, transaction, bytes, origin, admitted_at })
+        };
+        transactions.into_iter().zip(checked).map(prepared).collect()
+    }
+
+    /// The checks that come before the costly one; returns the encoded length.
+    fn check(&self, transaction: &SignedTransaction) -> Result<usize, PoolError> {
+        let bytes = admission::check(transaction, &self.0.config)?;
+        if self.contains(transaction.tx_hash()) { Err(PoolError::AlreadyKnown) } else { Ok(bytes) }
     }
 
     fn insert(&self, prepared: PooledTransaction) -> Result<Arc<PooledTransaction>, PoolError> {
@@ -168,6 +157,7 @@ impl Pool {
             queues.expire(self.oldest_allowed());
             queues.insert(pooled.clone(), &self.0.config)?;
         }
+        self.0.senders.learn(&pooled);
         // Nobody listening is no error.
         let _ = self.0.new.send(Arc::clone(&pooled));
         Ok(pooled)
@@ -200,13 +190,7 @@ impl Pool {
     /// Prepares admitted transactions for their execution and wakes the proposer.
     fn announce(&self, admitted: &[Arc<PooledTransaction>]) {
         let Some(policy) = self.0.policy.get().filter(|_| !admitted.is_empty()) else { return };
-        match admitted {
-            [one] => policy.prepare(&one.transaction),
-            many => many
-                .par_iter()
-                .with_min_len(RECOVERIES_PER_THREAD_MIN)
-                .for_each(|pooled| policy.prepare(&pooled.transaction)),
-        }
+        policy.prepare(admitted);
         self.0.admitted.send_modify(|generation| *generation = generation.wrapping_add(1));
     }
 
@@ -220,26 +204,13 @@ impl Pool {
             let queues = self.queues();
             transactions.iter().map(|tx| queues.find(tx.tx_hash()).map(|known| known.sender)).collect()
         };
-        let unknown = signers.par_iter_mut().zip(transactions).enumerate();
-        unknown.with_min_len(RECOVERIES_PER_THREAD_MIN).try_for_each(|(index, (signer, transaction))| {
-            if signer.is_none() {
-                *signer = Some(self.recover(transaction).ok_or(index)?);
-            }
-            Ok::<_, usize>(())
-        })?;
-        Ok(signers.into_iter().flatten().collect())
-    }
-
-    /// The signer of a transaction that is not pending, recovered once while it is remembered.
-    fn recover(&self, transaction: &SignedTransaction) -> Option<Address> {
-        let hash = transaction.tx_hash();
-        let remembered = self.0.senders.lock().get(hash).copied();
-        if remembered.is_some() {
-            return remembered;
+        let is_unknown = |(tx, signer): (_, &Option<Address>)| signer.is_none().then_some(tx);
+        let unknown: Vec<_> = transactions.iter().zip(&signers).filter_map(is_unknown).collect();
+        let found = self.0.senders.remember(&unknown);
+        for (signer, found) in signers.iter_mut().filter(|signer| signer.is_none()).zip(found) {
+            *signer = found;
         }
-        let sender = transaction.recover_signer().ok()?;
-        self.0.senders.lock().put(*hash, sender);
-        Some(sender)
+        signers.into_iter().enumerate().map(|(index, signer)| signer.ok_or(index)).collect()
     }
 
     /// A pending transaction.

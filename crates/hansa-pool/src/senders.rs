@@ -1,0 +1,93 @@
+//! Who sent a transaction: recovered from its signature, many at a time.
+
+use std::num::NonZeroUsize;
+
+use alloy_consensus::{Transaction, crypto::SECP256K1N_HALF};
+use alloy_primitives::{Address, B256};
+use hansa_ecdsa::{Question, recover_many};
+use lru::LruCache;
+use parking_lot::Mutex;
+use rayon::prelude::*;
+
+use hansa_types::SignedTransaction;
+
+use crate::PooledTransaction;
+
+/// Senders remembered of transactions that came in blocks and were never in the pool.
+const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
+/// Contracts of which is known who calls them.
+const CONTRACTS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
+/// Hashing fewer transactions than this is not worth another thread.
+const HASHES_PER_THREAD_MIN: usize = 32;
+
+pub(crate) struct Senders {
+    remembered: Mutex<LruCache<B256, Address>>,
+    /// Who last sent to a contract, and as a rule will send to it next.
+    callers: Mutex<LruCache<Address, Address>>,
+}
+
+impl Default for Senders {
+    fn default() -> Self {
+        let callers = LruCache::new(CONTRACTS_MAX);
+        Self { remembered: Mutex::new(LruCache::new(REMEMBERED_MAX)), callers: Mutex::new(callers) }
+    }
+}
+
+impl Senders {
+    /// Recovers senders in parallel; `None` where the signature is invalid or malleable (EIP-2).
+    pub(crate) fn recover(&self, transactions: &[&SignedTransaction]) -> Vec<Option<Address>> {
+        let likely: Vec<Option<Address>> = {
+            let mut callers = self.callers.lock();
+            let likely = |to: Option<Address>| callers.get(&to?).copied();
+            transactions.iter().map(|transaction| (**transaction).to()).map(likely).collect()
+        };
+        let questions: Vec<Option<(Question, Option<Address>)>> = transactions
+            .par_iter()
+            .with_min_len(HASHES_PER_THREAD_MIN)
+            .zip(likely)
+            .map(|(transaction, likely)| Some((question(transaction)?, likely)))
+            .collect();
+        let asked: Vec<_> = questions.iter().flatten().copied().collect();
+        let mut answers = recover_many(&asked).into_iter();
+        questions.iter().map(|question| question.as_ref().and_then(|_| answers.next().flatten())).collect()
+    }
+
+    /// The same, of transactions that are asked for again and again.
+    pub(crate) fn remember(&self, transactions: &[&SignedTransaction]) -> Vec<Option<Address>> {
+        let mut senders: Vec<Option<Address>> = {
+            let mut remembered = self.remembered.lock();
+            transactions.iter().map(|transaction| remembered.get(transaction.tx_hash()).copied()).collect()
+        };
+        let pairs = transactions.iter().copied().zip(&senders);
+        let new: Vec<_> = pairs.filter(|(_, sender)| sender.is_none()).map(|(new, _)| new).collect();
+        let recovered = self.recover(&new);
+        let mut remembered = self.remembered.lock();
+        let missing = senders.iter_mut().filter(|sender| sender.is_none());
+        for ((transaction, found), sender) in new.iter().zip(recovered).zip(missing) {
+            *sender = found;
+            if let Some(found) = found {
+                remembered.put(*transaction.tx_hash(), found);
+            }
+        }
+        senders
+    }
+
+    /// Learns from an admitted transaction who sends to what.
+    pub(crate) fn learn(&self, admitted: &PooledTransaction) {
+        if let Some(to) = admitted.transaction.to() {
+            self.callers.lock().put(to, admitted.sender);
+        }
+    }
+}
+
+fn question(transaction: &SignedTransaction) -> Option<Question> {
+    let signature = transaction.signature();
+    if signature.s() > SECP256K1N_HALF {
+        return None;
+    }
+    let mut r_s = [0; 64];
+    let (r, s) = r_s.split_at_mut(32);
+    r.copy_from_slice(&signature.r().to_be_bytes::<32>());
+    s.copy_from_slice(&signature.s().to_be_bytes::<32>());
+    Some(Question { digest: transaction.signature_hash(), r_s, is_odd: signature.v() })
+}
