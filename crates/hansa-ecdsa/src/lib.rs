@@ -29,7 +29,7 @@ use crate::verify::Check;
 
 /// Keys remembered, 64 bytes each.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
-/// Keys whose multiples are kept, half a megabyte each.
+/// Keys whose multiples are kept, a quarter of a megabyte each.
 const MULTIPLES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 /// How often a signer must have been announced before its multiples are computed, which takes some milliseconds.
 const EXPECTATIONS_MIN: u32 = 32;

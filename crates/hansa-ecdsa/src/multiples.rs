@@ -3,16 +3,17 @@
 use std::sync::LazyLock;
 
 use ark_ec::{AffineRepr, CurveGroup};
-use ark_ff::{BigInt, PrimeField};
+use ark_ff::{AdditiveGroup, BigInt, PrimeField};
 use ark_secp256k1::{Affine, Fq, Fr, Projective};
 use secp256k1::PublicKey;
 
-/// Bytes of a scalar.
+/// Digits of a scalar, to the base 256.
 pub(crate) const ROWS: usize = 32;
-/// What a byte can be but zero.
-const DIGITS: usize = 255;
+/// The largest digit; the smallest is one more than its negative.
+const DIGIT_MAX: i16 = 128;
 
-/// `digit · 256^row · P` for a point `P`.
+/// `digit · 256^row · P` for a point `P`, for the positive digits. A negative digit's multiple is that of the positive one,
+/// mirrored; so half the memory will do, which matters more than the arithmetic: it has to stay in the processor's cache.
 pub(crate) struct Multiples(Vec<Affine>);
 
 /// Those of the curve's generator.
@@ -26,30 +27,43 @@ impl Multiples {
     }
 
     fn of(point: Affine) -> Self {
-        let mut all = Vec::with_capacity(ROWS * DIGITS);
+        let mut all = Vec::with_capacity(ROWS * DIGIT_MAX as usize);
         let mut unit = point.into_group();
         for _ in 0..ROWS {
             let mut multiple = unit;
-            for _ in 0..DIGITS {
+            for _ in 1..DIGIT_MAX {
                 all.push(multiple);
                 multiple += &unit;
             }
-            unit = multiple;
+            all.push(multiple);
+            unit = multiple.double();
         }
         Self(Projective::normalize_batch(&all))
     }
 
     /// `None` is zero.
-    pub(crate) fn at(&self, row: usize, digit: u8) -> Option<&Affine> {
-        self.0.get(row * DIGITS + usize::from(digit).checked_sub(1)?)
+    pub(crate) fn at(&self, row: usize, digit: i16) -> Option<Affine> {
+        let at = usize::from(digit.unsigned_abs()).checked_sub(1)?;
+        let multiple = self.0.get(row * DIGIT_MAX as usize + at)?;
+        Some(if digit < 0 { -*multiple } else { *multiple })
     }
 }
 
-/// A scalar's bytes, least significant first.
-pub(crate) fn digits(scalar: Fr) -> [u8; ROWS] {
+/// A scalar as digits from -127 to 128, least significant first.
+pub(crate) fn digits(scalar: Fr) -> [i16; ROWS] {
+    // The smaller of the scalar and its negative leaves the last digit's highest bit free for what is carried.
+    let is_negative = scalar.into_bigint() > Fr::MODULUS_MINUS_ONE_DIV_TWO;
+    let magnitude = if is_negative { -scalar } else { scalar };
+    let bytes = magnitude.into_bigint().0.map(u64::to_le_bytes);
+    let mut carried = 0;
     let mut digits = [0; ROWS];
-    for (bytes, limb) in digits.chunks_exact_mut(8).zip(scalar.into_bigint().0) {
-        bytes.copy_from_slice(&limb.to_le_bytes());
+    for (digit, byte) in digits.iter_mut().zip(bytes.as_flattened()) {
+        let value = i16::from(*byte) + carried;
+        carried = i16::from(value > DIGIT_MAX);
+        *digit = value - 256 * carried;
+        if is_negative {
+            *digit = -*digit;
+        }
     }
     digits
 }

@@ -40,12 +40,12 @@ impl Sums {
     }
 
     /// Adds to each sum what is given for it.
-    pub(crate) fn add<'a>(&mut self, addends: impl Iterator<Item = Option<&'a Affine>>) {
+    pub(crate) fn add(&mut self, addends: impl Iterator<Item = Option<Affine>>) {
         let mut product = Fq::ONE;
         for (at, addend) in addends.take(self.sums.len()).enumerate() {
             let Some(addend) = addend else { continue };
             match self.sums[at] {
-                Sum::Zero => self.sums[at] = Sum::Point(*addend),
+                Sum::Zero => self.sums[at] = Sum::Point(addend),
                 Sum::Lost => {}
                 Sum::Point(sum) => {
                     let difference = addend.x - sum.x;
@@ -53,7 +53,7 @@ impl Sums {
                         self.sums[at] = Sum::Lost;
                         continue;
                     }
-                    self.pending.push(Pending { at, addend: *addend, difference, before: product });
+                    self.pending.push(Pending { at, addend, difference, before: product });
                     product *= difference;
                 }
             }
@@ -87,7 +87,7 @@ impl Sums {
             (sum, _) => sum,
         });
         self.sums = folded.collect();
-        self.add(addends.iter().map(Option::as_ref));
+        self.add(addends.into_iter());
         self
     }
 

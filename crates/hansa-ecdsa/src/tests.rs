@@ -1,9 +1,12 @@
 //! Every answer must be the library's, whatever was expected.
 
 use alloy_primitives::{U256, address, b256, hex, keccak256, uint};
+use ark_ff::PrimeField;
+use ark_secp256k1::Fr;
 use secp256k1::SecretKey;
 
 use super::*;
+use crate::multiples::{digits, integer};
 
 /// The order of the curve.
 const ORDER: U256 = uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
@@ -72,6 +75,26 @@ fn what_is_expected_is_checked_and_never_recovered() {
     let negated: Vec<_> = questions.iter().copied().map(negated).collect();
     let checks: Vec<_> = negated.iter().map(check).collect();
     assert!(verify::all(&checks).into_iter().all(|is_so| is_so), "both halves of s are signatures");
+}
+
+#[test]
+fn digits_add_up_to_their_scalar() {
+    let order_minus = |number: u64| -Fr::from(number);
+    let mut scalars: Vec<Fr> = (0..600).flat_map(|number| [Fr::from(number), order_minus(number)]).collect();
+    scalars.push(Fr::from_bigint(Fr::MODULUS_MINUS_ONE_DIV_TWO).unwrap());
+    scalars.push(scalars[scalars.len() - 1] + Fr::from(1));
+    scalars
+        .extend((0..64_u32).map(|seed| Fr::from_bigint(integer(&keccak256(seed.to_be_bytes()).0)).unwrap()));
+    scalars.extend(
+        [0x80, 0x81, 0xff, 0x7f].map(|byte| Fr::from_bigint(integer(&[byte; 32])).unwrap_or_default()),
+    );
+    for scalar in scalars {
+        let sum = digits(scalar).into_iter().rev().fold(Fr::from(0), |sum, digit| {
+            assert!((-128..=128).contains(&digit));
+            sum * Fr::from(256) + Fr::from(digit)
+        });
+        assert_eq!(sum, scalar);
+    }
 }
 
 #[test]

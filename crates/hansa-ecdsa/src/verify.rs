@@ -24,8 +24,8 @@ pub(crate) struct Check<'a> {
 /// A check with its numbers.
 struct Claim<'a> {
     at: usize,
-    of_generator: [u8; ROWS],
-    of_key: [u8; ROWS],
+    of_generator: [i16; ROWS],
+    of_key: [i16; ROWS],
     multiples: &'a Multiples,
     abscissa: Fq,
     is_odd: bool,
