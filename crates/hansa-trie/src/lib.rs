@@ -7,8 +7,8 @@
 //!
 //! The trie is the only copy of the state. Nodes are kept by path, the leaves inside their branches; every node that is
 //! read is checked against the hash by which its parent names it. Changed nodes are not written with every block: a short
-//! record of the block's changes is, and the nodes once some thousands have gathered, each in its last form. Opening reads
-//! the records again and compares the root. Older states than the head cannot be opened.
+//! record of the block's changes is, and the nodes behind it once some ten thousand have gathered, each in its last form.
+//! Opening reads the records again and compares the root. Older states than the head cannot be opened.
 //!
 //! Readers and commits: a view carries a snapshot of the store as it was when the nodes were last written, and every node
 //! changed since in memory, so readers take no lock and see one state for as long as they keep the view.
