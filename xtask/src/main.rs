@@ -5,6 +5,7 @@
 
 mod bench;
 mod contracts;
+mod fuzz;
 mod shell;
 mod story;
 mod suite;
@@ -22,6 +23,7 @@ cargo xtask COMMAND
   up --story [PATH…]                      tell the whole story on the given files (default: examples/)
   test [rust|contracts|story|rpc|tidy]…   run the tests (default: all of them)
   bench chain|ingest|transfer [--json]    measure; see docs/performance.md
+  fuzz [TARGET]… [--seconds N]            throw bytes at the decoders (default: all of them, 60 s each)
   codegen [--check]                       rebuild api/ from contracts/
   lint                                    rustfmt, clippy, forge fmt, cargo deny
   tidy                                    house rules: rows, file sizes, headers
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Some((&"up", rest)) => up(rest),
         Some((&"test", rest)) => suite::run(rest),
         Some((&"bench", rest)) => bench::run(rest),
+        Some((&"fuzz", rest)) => fuzz::run(rest),
         Some((&"codegen", rest)) => contracts::codegen(rest.contains(&"--check")),
         Some((&"lint", _)) => suite::lint(),
         Some((&"tidy", _)) => tidy::run(),

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::{BenchError, network::Member, rpc::Rpc};
 
 /// Most transactions signed ahead for each member; they take 1.3 kB each.
-const AHEAD_MAX: usize = 100_000;
+const AHEAD_MAX: usize = 400_000;
 /// Transactions signed at a time once the stock is used up.
 const ORDER: usize = 500;
 /// Gas for one protect transaction; unused gas costs nothing.

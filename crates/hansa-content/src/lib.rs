@@ -40,3 +40,12 @@ pub use import::{CHUNK_BYTES, Imported, Importer, LINKS_PER_NODE, import};
 pub use pins::{Collected, Pin};
 pub use store::{BlockStore, INLINE_BYTES_MAX, SPACES};
 pub use writer::BlockWriter;
+
+/// Decoders that are not public, for the fuzz targets alone.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    /// A node of a file.
+    pub fn file_node(block: &crate::Block) {
+        let _ = crate::dag::FileNode::decode(block.cid(), block.bytes().clone());
+    }
+}

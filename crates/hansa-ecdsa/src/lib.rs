@@ -31,8 +31,9 @@ use crate::verify::Check;
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
 /// Keys whose multiples are kept, a quarter of a megabyte each.
 const MULTIPLES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
-/// How often a signer must have been announced before its multiples are computed, which takes some milliseconds.
-const EXPECTATIONS_MIN: u32 = 32;
+/// How many signatures of a signer must have been counted before its multiples are computed, which takes as long as some
+/// hundred recoveries.
+const SIGNATURES_MIN: u32 = 64;
 /// So many signatures are checked together on one thread: inversions are shared, but the work of a batch is spread.
 const CHUNK: usize = 64;
 /// Fewer than this share too little, and are for the library.
@@ -54,15 +55,16 @@ pub struct Question {
 static SIGNERS: LazyLock<Mutex<Signers>> = LazyLock::new(|| {
     Mutex::new(Signers { keys: LruCache::new(KEYS_MAX), multiples: LruCache::new(MULTIPLES_MAX) })
 });
+
 struct Signers {
     keys: LruCache<Address, Met>,
     multiples: LruCache<Address, Arc<Multiples>>,
 }
 
-/// A key that has signed, and how often it was announced to sign again.
+/// A key that has signed, and how often since its multiples were last wanted.
 struct Met {
     key: PublicKey,
-    expectations: u32,
+    signatures: u32,
 }
 
 /// Recovers a signer; `None` where no key can have made the signature.
@@ -71,7 +73,7 @@ pub fn recover(question: &Question) -> Option<Address> {
     let signature = RecoverableSignature::from_compact(&question.r_s, id).ok()?;
     let key = SECP256K1.recover_ecdsa(&Message::from_digest(question.digest.0), &signature).ok()?;
     let signer = Address::from_raw_public_key(key.serialize_uncompressed().get(1..)?);
-    SIGNERS.lock().keys.get_or_insert(signer, || Met { key, expectations: 0 });
+    SIGNERS.lock().keys.get_or_insert(signer, || Met { key, signatures: 0 });
     Some(signer)
 }
 
@@ -107,14 +109,18 @@ fn checked(questions: &[(Question, Option<Address>)]) -> Vec<Option<Address>> {
     questions.iter().zip(is_so).map(answer).collect()
 }
 
-/// Tells that more signatures of this account will come. Whoever may tell decides for whom the process spends memory and
-/// time: accounts that may send transactions, not any that sign something.
-pub fn expect(signer: Address) {
+/// Tells that an account has made so many signatures, so that more of it are likely. Whoever tells decides for whom the
+/// process spends memory and time: accounts that may send transactions, not any that sign something.
+pub fn expect(signer: Address, signatures: u32) {
     let mut signers = SIGNERS.lock();
+    if signers.multiples.contains(&signer) {
+        return;
+    }
     let Some(met) = signers.keys.get_mut(&signer) else { return };
-    met.expectations = met.expectations.saturating_add(1);
-    let (is_due, key) = (met.expectations % EXPECTATIONS_MIN == 0, met.key);
-    if is_due && !signers.multiples.contains(&signer) {
+    met.signatures = met.signatures.saturating_add(signatures);
+    if met.signatures >= SIGNATURES_MIN {
+        met.signatures = 0;
+        let key = met.key;
         drop(signers);
         let multiples = Arc::new(Multiples::of_key(&key));
         SIGNERS.lock().multiples.put(signer, multiples);

@@ -24,7 +24,8 @@ fn question(seed: u64, digest: B256) -> Question {
 /// An account whose multiples are at hand.
 fn expected(seed: u64) -> Address {
     let signer = recover(&question(seed, B256::ZERO)).unwrap();
-    (0..EXPECTATIONS_MIN).for_each(|_| expect(signer));
+    expect(signer, SIGNATURES_MIN - 1);
+    expect(signer, 1);
     assert!(SIGNERS.lock().multiples.contains(&signer));
     signer
 }
@@ -57,7 +58,8 @@ fn go_ethereums_vector_is_recovered() {
     };
     let signer = address!("a94f5374fce5edbc8e2a8697c15331677e6ebf0b");
     assert_eq!(recover(&question), Some(signer));
-    (0..EXPECTATIONS_MIN).for_each(|_| expect(signer));
+    expect(signer, SIGNATURES_MIN - 1);
+    expect(signer, 1);
     let checks = [Some(Check { question: &question, multiples: &multiples(signer) }), None];
     assert_eq!(verify::all(&checks), [true, false]);
 }
@@ -179,6 +181,6 @@ fn answers_keep_their_order_whoever_is_expected() {
 #[test]
 fn nobody_unknown_is_expected() {
     let stranger = Address::repeat_byte(0x77);
-    (0..2 * EXPECTATIONS_MIN).for_each(|_| expect(stranger));
+    expect(stranger, u32::MAX);
     assert!(!SIGNERS.lock().multiples.contains(&stranger));
 }

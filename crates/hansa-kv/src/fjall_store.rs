@@ -92,6 +92,8 @@ impl FjallStore {
             .cache_size(options.cache_bytes_max)
             .max_journaling_size(options.journal_bytes_max.max(64 * MIB))
             .worker_threads(options.workers.max(1))
+            // Most of what is written often is hashes and ciphertext.
+            .journal_compression(CompressionType::None)
             .max_cached_files(Some(256))
             .open()
             .map_err(failed)?;

@@ -7,7 +7,8 @@ use alloy_primitives::Address;
 
 use hansa_contracts::{REGISTRY, registry_slot_of, signed_by_call};
 use hansa_evm::{StateError, StateView, question, recover_ahead};
-use hansa_pool::{PooledTransaction, SenderPolicy, SenderState};
+use hansa_pool::{SenderPolicy, SenderState};
+use hansa_types::SignedTransaction;
 use rayon::prelude::*;
 
 use crate::{ledger::Shared, propose::parent_state};
@@ -43,12 +44,13 @@ impl SenderPolicy for HeadAccounts {
     }
 
     /// Records are signed, as a rule, by the account that sends them.
-    fn prepare(&self, admitted: &[Arc<PooledTransaction>]) {
-        let signed = admitted.par_iter().with_min_len(DECODINGS_PER_THREAD_MIN).filter_map(|pooled| {
-            let (to, chain_id) = pooled.transaction.to().zip(pooled.transaction.chain_id())?;
-            let (digest, signature) = signed_by_call(to, pooled.transaction.input(), chain_id)?;
-            Some((question(digest, &signature)?, Some(pooled.sender)))
-        });
-        recover_ahead(&signed.collect::<Vec<_>>());
+    fn prepare(&self, signed: &[(&SignedTransaction, Address)]) {
+        let questions =
+            signed.par_iter().with_min_len(DECODINGS_PER_THREAD_MIN).filter_map(|&(transaction, sender)| {
+                let (to, chain_id) = transaction.to().zip(transaction.chain_id())?;
+                let (digest, signature) = signed_by_call(to, transaction.input(), chain_id)?;
+                Some((question(digest, &signature)?, Some(sender)))
+            });
+        recover_ahead(&questions.collect::<Vec<_>>());
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::Address;
 
+use hansa_ecdsa::expect;
 use hansa_kv::Batch;
 use hansa_types::{Block, Member};
 
@@ -88,11 +89,14 @@ impl Ledger {
     /// Drops from the pool what the block included, and what those who are members no more have pending.
     fn release_pool(&self, executed: &ExecutedBlock, former: &[Member]) -> Result<(), LedgerError> {
         let mut senders: Vec<Address> = executed.receipts.iter().map(|receipt| receipt.sender).collect();
+        senders.sort_unstable();
+        for of_one in senders.chunk_by(|one, next| one == next) {
+            let count = u32::try_from(of_one.len()).unwrap_or(u32::MAX);
+            of_one.iter().take(1).for_each(|sender| expect(*sender, count));
+        }
         senders.extend(former.iter().map(|member| member.card.account));
         senders.sort_unstable();
         senders.dedup();
-        // Who is in this block is likely to be in the next ones.
-        senders.iter().copied().for_each(hansa_ecdsa::expect);
         let state = parent_state(executed);
         let mut accounts = Vec::with_capacity(senders.len());
         for sender in senders {

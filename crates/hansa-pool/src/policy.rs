@@ -1,11 +1,10 @@
 //! What the pool asks of its surroundings: who may send, and what time it is.
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{Address, U256};
 
-use crate::PooledTransaction;
+use hansa_types::SignedTransaction;
 
 /// A registered account at the finalised head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +21,10 @@ pub trait SenderPolicy: Send + Sync + 'static {
     #[expect(clippy::result_unit_err, reason = "the pool's answer is the same whatever the cause")]
     fn sender(&self, address: Address) -> Result<Option<SenderState>, ()>;
 
-    /// Told of transactions once they are admitted, on any thread: what their execution will need can be done now.
-    fn prepare(&self, admitted: &[Arc<PooledTransaction>]) {
-        let _ = admitted;
+    /// Told of transactions with their senders once they are admitted, or before they are executed without having been, on any
+    /// thread: what their execution will need can be done now, for all of them together.
+    fn prepare(&self, signed: &[(&SignedTransaction, Address)]) {
+        let _ = signed;
     }
 }
 

@@ -132,7 +132,7 @@ impl Pool {
         let checked: Vec<Result<usize, PoolError>> = transactions.iter().map(|tx| self.check(tx)).collect();
         let sound =
             transactions.iter().zip(&checked).filter_map(|(tx, checked)| checked.is_ok().then_some(tx));
-        let mut senders = self.0.senders.recover(&sound.collect::<Vec<_>>()).into_iter();
+        let mut senders = self.0.senders.find(&sound.collect::<Vec<_>>()).into_iter();
         let admitted_at = self.0.clock.seconds();
         let prepared = |(transaction, checked): (SignedTransaction, Result<usize, PoolError>)| {
             let bytes = checked?;
@@ -190,12 +190,13 @@ impl Pool {
     /// Prepares admitted transactions for their execution and wakes the proposer.
     fn announce(&self, admitted: &[Arc<PooledTransaction>]) {
         let Some(policy) = self.0.policy.get().filter(|_| !admitted.is_empty()) else { return };
-        policy.prepare(admitted);
+        let signed: Vec<_> = admitted.iter().map(|pooled| (&pooled.transaction, pooled.sender)).collect();
+        policy.prepare(&signed);
         self.0.admitted.send_modify(|generation| *generation = generation.wrapping_add(1));
     }
 
-    /// The signers of a block's transactions, in parallel and in their order; those of pending ones are known. Refuses
-    /// malleable signatures.
+    /// The signers of a block's transactions, in parallel and in their order; those of pending ones are known. What is not
+    /// pending is prepared like what is admitted. Refuses malleable signatures.
     ///
     /// # Errors
     /// The index of a transaction whose signature is invalid.
@@ -206,7 +207,13 @@ impl Pool {
         };
         let is_unknown = |(tx, signer): (_, &Option<Address>)| signer.is_none().then_some(tx);
         let unknown: Vec<_> = transactions.iter().zip(&signers).filter_map(is_unknown).collect();
-        let found = self.0.senders.remember(&unknown);
+        let found = self.0.senders.find(&unknown);
+        let signed: Vec<_> =
+            unknown.into_iter().zip(&found).filter_map(|(tx, &found)| Some((tx, found?))).collect();
+        self.0.senders.remember(signed.iter().copied());
+        if let Some(policy) = self.0.policy.get() {
+            policy.prepare(&signed);
+        }
         for (signer, found) in signers.iter_mut().filter(|signer| signer.is_none()).zip(found) {
             *signer = found;
         }

@@ -34,8 +34,31 @@ impl Default for Senders {
 }
 
 impl Senders {
-    /// Recovers senders in parallel; `None` where the signature is invalid or malleable (EIP-2).
-    pub(crate) fn recover(&self, transactions: &[&SignedTransaction]) -> Vec<Option<Address>> {
+    /// The senders, those that are not remembered recovered in parallel; `None` where the signature is invalid or malleable
+    /// (EIP-2).
+    pub(crate) fn find(&self, transactions: &[&SignedTransaction]) -> Vec<Option<Address>> {
+        let mut senders: Vec<Option<Address>> = {
+            let mut remembered = self.remembered.lock();
+            transactions.iter().map(|transaction| remembered.get(transaction.tx_hash()).copied()).collect()
+        };
+        let pairs = transactions.iter().copied().zip(&senders);
+        let new: Vec<_> = pairs.filter(|(_, sender)| sender.is_none()).map(|(new, _)| new).collect();
+        let recovered = self.recover(&new);
+        for (sender, recovered) in senders.iter_mut().filter(|sender| sender.is_none()).zip(recovered) {
+            *sender = recovered;
+        }
+        senders
+    }
+
+    /// Remembers the senders of transactions that will be asked for again and are not in the pool.
+    pub(crate) fn remember<'a>(&self, found: impl Iterator<Item = (&'a SignedTransaction, Address)>) {
+        let mut remembered = self.remembered.lock();
+        for (transaction, sender) in found {
+            remembered.put(*transaction.tx_hash(), sender);
+        }
+    }
+
+    fn recover(&self, transactions: &[&SignedTransaction]) -> Vec<Option<Address>> {
         let likely: Vec<Option<Address>> = {
             let mut callers = self.callers.lock();
             let likely = |to: Option<Address>| callers.get(&to?).copied();
@@ -50,26 +73,6 @@ impl Senders {
         let asked: Vec<_> = questions.iter().flatten().copied().collect();
         let mut answers = recover_many(&asked).into_iter();
         questions.iter().map(|question| question.as_ref().and_then(|_| answers.next().flatten())).collect()
-    }
-
-    /// The same, of transactions that are asked for again and again.
-    pub(crate) fn remember(&self, transactions: &[&SignedTransaction]) -> Vec<Option<Address>> {
-        let mut senders: Vec<Option<Address>> = {
-            let mut remembered = self.remembered.lock();
-            transactions.iter().map(|transaction| remembered.get(transaction.tx_hash()).copied()).collect()
-        };
-        let pairs = transactions.iter().copied().zip(&senders);
-        let new: Vec<_> = pairs.filter(|(_, sender)| sender.is_none()).map(|(new, _)| new).collect();
-        let recovered = self.recover(&new);
-        let mut remembered = self.remembered.lock();
-        let missing = senders.iter_mut().filter(|sender| sender.is_none());
-        for ((transaction, found), sender) in new.iter().zip(recovered).zip(missing) {
-            *sender = found;
-            if let Some(found) = found {
-                remembered.put(*transaction.tx_hash(), found);
-            }
-        }
-        senders
     }
 
     /// Learns from an admitted transaction who sends to what.

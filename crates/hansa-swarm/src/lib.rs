@@ -38,3 +38,12 @@ pub use fetch::{FetchProgress, FetchProgressFn, Fetched};
 pub use handle::Swarm;
 pub use key::MAX_KEY_MESSAGE_BYTES;
 pub use swarm_key::{SwarmKey, SwarmKeyError};
+
+/// Decoders that are not public, for the fuzz targets alone.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    /// A Bitswap message.
+    pub fn bitswap_message(bytes: bytes::Bytes) {
+        let _ = crate::bitswap::Message::decode(bytes);
+    }
+}

@@ -41,6 +41,27 @@ pub use store::{StagedState, StateStore, TrieConfig};
 pub use update::{AccountUpdate, StateUpdate};
 pub use view::StateView;
 
+/// Decoders that are not public, for the fuzz targets alone.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use alloy_primitives::{B256, U256};
+
+    use crate::node::Forge;
+    use crate::{account::AccountLeaf, page, update::Merged};
+
+    /// A page of either kind of trie, below some nibbles.
+    pub fn page(start: u8, bytes: &[u8]) {
+        let start = usize::from(start % 64);
+        let _ = page::decode::<U256>(bytes, &B256::ZERO, start, &mut Forge::default());
+        let _ = page::decode::<AccountLeaf>(bytes, &B256::ZERO, start, &mut Forge::default());
+    }
+
+    /// The record of a block.
+    pub fn record(bytes: &[u8]) {
+        let _ = Merged::default().add(bytes);
+    }
+}
+
 pub(crate) const NODES: Space = Space::new("state-nodes");
 pub(crate) const RECORDS: Space = Space::new("state-records");
 pub(crate) const CODE: Space = Space::new("state-code");
