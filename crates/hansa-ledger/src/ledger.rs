@@ -37,7 +37,7 @@ pub struct LedgerConfig {
 
 impl Default for LedgerConfig {
     fn default() -> Self {
-        Self { state: TrieConfig::default(), filling_time_max: Some(Duration::from_millis(150)) }
+        Self { state: TrieConfig::default(), filling_time_max: Some(Duration::from_millis(100)) }
     }
 }
 

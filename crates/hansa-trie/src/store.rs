@@ -42,7 +42,7 @@ pub struct TrieConfig {
 
 impl Default for TrieConfig {
     fn default() -> Self {
-        Self { cache_bytes_max: 384 * 1024 * 1024, unwritten_nodes_max: 98_304, unwritten_blocks_max: 4_096 }
+        Self { cache_bytes_max: 384 * 1024 * 1024, unwritten_nodes_max: 65_536, unwritten_blocks_max: 4_096 }
     }
 }
 

@@ -1,9 +1,12 @@
 //! What the command line prints: a table or sentences for people, one line of JSON for programs.
 //!
 //! Results go to standard output; notes, progress and errors to standard error.
-#![expect(clippy::print_stdout, reason = "standard output is this module's purpose")]
 
-use std::{io::IsTerminal, path::Path, time::Duration};
+use std::{
+    io::{ErrorKind, IsTerminal, Write},
+    path::Path,
+    time::Duration,
+};
 
 use hansa_types::api::{Progress, Stage};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -24,10 +27,13 @@ impl Output {
 
     /// Prints a result: the value as JSON, or else the text that `human` makes of it.
     pub(crate) fn result<T: Serialize>(self, value: &T, human: impl FnOnce(&T) -> String) {
-        if self.json {
-            println!("{}", serde_json::to_string(value).unwrap_or_default());
-        } else {
-            println!("{}", human(value));
+        let text = if self.json { serde_json::to_string(value).unwrap_or_default() } else { human(value) };
+        // Whoever closes the pipe has read enough (`hansa ls | head`); what was asked for is done in any case.
+        match writeln!(std::io::stdout(), "{text}") {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                self.note(&format!("warning: the result cannot be written: {error}"));
+            }
+            _ => {}
         }
     }
 
