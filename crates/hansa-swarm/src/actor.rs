@@ -222,7 +222,8 @@ impl Actor {
         reply: oneshot::Sender<Result<Bytes, SwarmError>>,
     ) {
         match peer_id(&key) {
-            Ok(peer) if self.swarm.is_connected(&peer) => {
+            // A member that is not connected, because it has just restarted, is dialled.
+            Ok(peer) if self.members.contains_key(&peer) => {
                 let id = self.swarm.behaviour_mut().key.send_request(&peer, request);
                 self.key_replies.insert(id, (key, reply));
             }

@@ -118,7 +118,7 @@ impl Swarm {
         self.0.peers.clone()
     }
 
-    /// Sends a request of at most 64 KiB to a connected member's responder and waits for its answer.
+    /// Sends a request of at most 64 KiB to a member's responder, dialling the member if need be, and waits for its answer.
     ///
     /// # Errors
     /// [`SwarmError::NotConnected`], [`SwarmError::Timeout`], [`SwarmError::KeyRequest`], [`SwarmError::TooLong`],
