@@ -72,6 +72,7 @@ fn spawn(hansa: &Path, dir: &Path) -> Result<Child, BenchError> {
     let child = Command::new(hansa)
         .args(["--json", "up", "--members", &MEMBERS.to_string(), "--dir"])
         .arg(dir)
+        .env("HANSA_STOP_WITH_PARENT", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;

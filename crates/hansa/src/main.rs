@@ -49,7 +49,10 @@ fn main() -> ExitCode {
 async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
     let home = Home::new(&cli.home);
     match &cli.command {
-        Command::Up(options) => up::run(options, &output).await,
+        Command::Up(options) => {
+            stop_with_parent()?;
+            up::run(options, &output).await
+        }
         Command::Node(Node::Run) => {
             stop_with_parent()?;
             Ok(hansa_node::run(home).await?)
@@ -76,7 +79,7 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
     }
 }
 
-/// Under `hansa up` and in tests, a node ends with the process that started it, however that one ends.
+/// Under `hansa up`, in tests and in benchmarks, a node ends with the process that started it, however that one ends.
 fn stop_with_parent() -> Result<(), CliError> {
     if std::env::var_os("HANSA_STOP_WITH_PARENT").is_none() {
         return Ok(());
