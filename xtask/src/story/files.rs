@@ -61,6 +61,27 @@ pub(crate) fn same(left: &Path, right: &Path) -> Outcome<u64> {
     Ok(total)
 }
 
+/// Bytes in a file, or in all files below a folder.
+pub(crate) fn size(path: &Path) -> Outcome<u64> {
+    let length =
+        |file: &PathBuf| fs::metadata(file).map(|m| m.len()).map_err(|e| format!("{}: {e}", file.display()));
+    tree(path)?.values().map(length).sum()
+}
+
+/// Makes a copy of a file or folder with a line, or a file, more.
+pub(crate) fn amended(original: &Path, copy: &Path) -> Outcome {
+    let failed = |e: std::io::Error| format!("{}: {e}", copy.display());
+    let place = |name: &Path| if original.is_dir() { copy.join(name) } else { copy.to_path_buf() };
+    for (name, file) in tree(original)? {
+        let to = place(&name);
+        fs::create_dir_all(to.parent().unwrap_or(copy)).map_err(failed)?;
+        fs::copy(&file, &to).map_err(failed)?;
+    }
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.append(true).create(true).open(place(Path::new("amended.txt"))).map_err(failed)?;
+    file.write_all(b"\namended\n").map_err(failed)
+}
+
 fn read(path: &Path) -> Outcome<Vec<u8>> {
     fs::read(path).map_err(|e| format!("{}: {e}", path.display()))
 }

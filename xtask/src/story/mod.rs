@@ -115,6 +115,15 @@ fn tap_counts(line: &str) -> Option<(u64, u64)> {
     number("# pass ").map(|n| (n, 0)).or_else(|| number("# fail ").map(|n| (0, n)))
 }
 
+/// The seventh step flips a byte of a block in a file of its own, as a node keeps blocks from 64 KiB on.
+const SIZE_MIN: u64 = 128 << 10;
+/// What is added where all of the given files are smaller.
+const COMPANION_BYTES: usize = 1 << 20;
+
+fn largest(paths: &[PathBuf]) -> Outcome<u64> {
+    paths.iter().try_fold(0, |largest, path| Ok(files::size(path)?.max(largest)))
+}
+
 fn play(hansa: &Path, options: &Options) -> Outcome<Vec<Step>> {
     let folder = scratch()?;
     let generated = folder.join("measurements.bin");
@@ -122,6 +131,10 @@ fn play(hansa: &Path, options: &Options) -> Outcome<Vec<Step>> {
     if paths.is_empty() {
         paths = entries(&shell::root().join("examples"))?;
         files::generate(&generated, options.generated_bytes)?;
+        paths.push(generated);
+    } else if largest(&paths)? < SIZE_MIN {
+        files::generate(&generated, COMPANION_BYTES)?;
+        println!("All of the given files are small: {} of 1 MiB goes with them.", generated.display());
         paths.push(generated);
     }
     let dir = options.dir.clone().unwrap_or_else(|| folder.join("network"));

@@ -228,16 +228,9 @@ pub(crate) fn refuse(story: &mut Story) -> Outcome<String> {
 
 pub(crate) fn revoke(story: &mut Story) -> Outcome<String> {
     let (first, second) = (story.member(1)?, story.member(2)?);
-    let object = story
-        .objects
-        .iter()
-        .find(|o| o.path.is_file() && o.bytes > 0)
-        .cloned()
-        .ok_or("no file was protected")?;
+    let object = story.objects.first().cloned().ok_or("nothing was protected")?;
     let changed = story.destination("changed");
-    let mut bytes = fs::read(&object.path).map_err(|e| e.to_string())?;
-    bytes.extend_from_slice(b"\namended\n");
-    fs::write(&changed, &bytes).map_err(|e| e.to_string())?;
+    files::amended(&object.path, &changed)?;
     let updated = story.network.expect(&first.home, &["update", &object.id, shown(&changed)])?;
     caught_up(&story.network, &second, &updated)?;
     for (version, original) in [("1", &object.path), ("2", &changed)] {
