@@ -90,6 +90,7 @@ impl Ledger {
     fn release_pool(&self, executed: &ExecutedBlock, former: &[Member]) -> Result<(), LedgerError> {
         let mut senders: Vec<Address> = executed.receipts.iter().map(|receipt| receipt.sender).collect();
         senders.sort_unstable();
+        // Who has sent transactions of this block is likely to send more.
         for of_one in senders.chunk_by(|one, next| one == next) {
             let count = u32::try_from(of_one.len()).unwrap_or(u32::MAX);
             of_one.iter().take(1).for_each(|sender| expect(*sender, count));
