@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::{Outcome, shell};
 
 /// How long each target runs unless told otherwise.
-const SECONDS: &str = "60";
+const SECONDS: u64 = 60;
 /// Longest input, in bytes: what a decoder does with more it does with this.
 const LENGTH_MAX: usize = 65_536;
 /// A decoder that takes more memory than this for such an input fails.
@@ -15,7 +15,10 @@ const MEMORY_MB_MAX: usize = 1_024;
 pub(crate) fn run(rest: &[&str]) -> Outcome {
     shell::require("cargo-fuzz", "install it with `cargo install cargo-fuzz --locked`")?;
     let seconds = rest.iter().position(|word| *word == "--seconds");
-    let limit = seconds.and_then(|at| rest.get(at + 1)).copied().unwrap_or(SECONDS);
+    let limit = match seconds {
+        Some(at) => rest.get(at + 1).and_then(|word| word.parse().ok()).ok_or("--seconds needs a number")?,
+        None => SECONDS,
+    };
     let named: Vec<&str> = match seconds {
         Some(at) => {
             rest.iter().enumerate().filter(|(i, _)| *i != at && *i != at + 1).map(|(_, w)| *w).collect()

@@ -1,6 +1,6 @@
 //! Figures over several runs, as a table for people and one line of JSON for programs.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 
 use serde_json::{Map, Value};
 
@@ -98,7 +98,12 @@ pub(crate) fn print(figures: &[Figure], series: &Series, json: bool) {
 
 /// Whoever closes the pipe has read enough.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("warning: the figures cannot be written: {error}");
+        }
+        _ => {}
+    }
 }
 
 fn rounded(value: f64) -> Value {

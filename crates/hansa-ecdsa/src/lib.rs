@@ -29,11 +29,11 @@ use crate::verify::Check;
 
 /// Keys remembered, 64 bytes each.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
-/// Keys whose multiples are kept, a quarter of a megabyte each.
-const MULTIPLES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
-/// How many signatures of a signer must have been counted before its multiples are computed, which takes as long as some
-/// hundred recoveries.
-const SIGNATURES_MIN: u32 = 64;
+/// Keys whose multiples are kept, a quarter of a megabyte each: one for every member that a consortium can have.
+const MULTIPLES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+/// How many signatures of a signer must have been counted before its multiples are computed. That takes as long as 150
+/// recoveries; with more signers than there is room for, each signature so bears a third of what it saves.
+const SIGNATURES_MIN: u32 = 512;
 /// So many signatures are checked together on one thread: inversions are shared, but the work of a batch is spread.
 const CHUNK: usize = 64;
 /// Fewer than this share too little, and are for the library.

@@ -270,6 +270,23 @@ async fn key_requests_reach_the_responder_with_the_askers_identity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_not_connected_is_dialled_for_a_key() {
+    // Which of the two dials by itself, and at once, depends on their keys.
+    for (one, other) in [(1, 2), (2, 1)] {
+        let owner = Member::start(one, swarm_key(), PATIENT).await;
+        let asker = Member::start(other, swarm_key(), PATIENT).await;
+        let cards = vec![owner.card(), asker.card()];
+        owner.swarm.set_members(cards.clone()).await.unwrap();
+        asker.swarm.set_members(cards).await.unwrap();
+        asker.swarm.request_key(owner.key(), Bytes::from_static(b"object 1/42")).await.unwrap();
+        owner.swarm.shutdown().await;
+        asker.sees(&[]).await;
+        let away = asker.swarm.request_key(owner.key(), Bytes::new()).await;
+        assert!(matches!(away, Err(SwarmError::NotConnected(_))), "{away:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certain_members_replica_can_be_asked() {
     let members = consortium(3).await;
     let [auditor, keeper, other] = &members[..] else { unreachable!() };
