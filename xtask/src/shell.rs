@@ -8,9 +8,11 @@ use std::{
 
 use crate::Outcome;
 
-/// The repository's root.
+/// The root of the checkout that this program was started in. Checkouts that share a target directory share the program
+/// too, so it asks the cargo that started it and not the one that compiled it.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).parent().unwrap_or(Path::new(".")).to_path_buf()
 }
 
 /// A command that runs in the repository's root.
