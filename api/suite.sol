@@ -93,6 +93,17 @@ struct Record {
     uint64 validUntil;
 }
 
+struct RecordedVersion {
+    uint64 number;
+    uint32 version;
+    bytes32 root;
+    int64 visibility;
+    uint32 keyEpoch;
+    uint64 sizeClass;
+    uint64 createdAt;
+    uint64 validUntil;
+}
+
 struct Refusal {
     uint32 owner;
     uint64 number;
@@ -231,7 +242,7 @@ interface DataStore {
     function numbers(uint64 before, uint256 limit) external view returns (uint64[] memory found);
     function owner() external view returns (uint32);
     function put(Record memory r, bytes memory signature) external;
-    function record(uint64 number, uint32 version) external view returns (Record memory);
+    function record(uint64 number, uint32 version) external view returns (RecordedVersion memory);
     function setAccessControl(address accessControl_) external;
     function update(Record memory r, bytes memory signature) external;
 }

@@ -6,11 +6,11 @@ import {IDataStore} from "./interfaces/IDataStore.sol";
 import {Instance} from "./lib/Instance.sol";
 import {Actions, Suite} from "./lib/Suite.sol";
 import {TypedData} from "./lib/TypedData.sol";
-import {Record} from "./lib/Types.sol";
+import {Record, RecordedVersion} from "./lib/Types.sol";
 
 /// @notice See `IDataStore`.
-/// @dev Runs as clones of one template. A new object costs three fresh slots: root, commitment, and a head that packs
-/// everything else. An update moves the previous version's head aside.
+/// @dev Runs as clones of one template. A new object costs two fresh slots: the root, and a head that packs everything
+/// else. An update moves the previous version's head aside.
 contract DataStore is IDataStore {
     /// One slot. `count` and `newest` ride with the address that every write reads anyway.
     struct Config {
@@ -19,7 +19,7 @@ contract DataStore is IDataStore {
         uint32 count;
     }
 
-    /// One slot: what a version says of itself besides its digests.
+    /// One slot: what a version says of itself besides its root.
     struct Head {
         uint32 version;
         int8 visibility;
@@ -31,18 +31,13 @@ contract DataStore is IDataStore {
         uint64 older;
     }
 
-    struct Digests {
-        bytes32 root;
-        bytes32 commitment;
-    }
-
     Config private _config;
     /// By number: the newest version.
     mapping(uint256 number => Head) private _heads;
     /// By number and version: the versions before the newest.
     mapping(uint256 key => Head) private _past;
     /// By number and version.
-    mapping(uint256 key => Digests) private _digests;
+    mapping(uint256 key => bytes32) private _roots;
 
     /// @inheritdoc IDataStore
     function put(Record calldata r, bytes calldata signature) external {
@@ -88,17 +83,15 @@ contract DataStore is IDataStore {
     }
 
     /// @inheritdoc IDataStore
-    function record(uint64 number, uint32 version) external view returns (Record memory) {
+    function record(uint64 number, uint32 version) external view returns (RecordedVersion memory) {
         Head memory head = _heads[number];
         if (version == 0 || version > head.version) revert DataStoreVersionUnknown(number, version);
         uint256 key = _key(number, version);
         if (version < head.version) head = _past[key];
-        Digests memory digests = _digests[key];
-        return Record({
+        return RecordedVersion({
             number: number,
             version: version,
-            root: digests.root,
-            commitment: digests.commitment,
+            root: _roots[key],
             visibility: head.visibility,
             keyEpoch: head.keyEpoch,
             sizeClass: head.sizeClass,
@@ -163,7 +156,7 @@ contract DataStore is IDataStore {
             older: older
         });
         // forge-lint: disable-end(unsafe-typecast)
-        _digests[_key(r.number, r.version)] = Digests({root: r.root, commitment: r.commitment});
+        _roots[_key(r.number, r.version)] = r.root;
     }
 
     function _key(uint64 number, uint32 version) private pure returns (uint256) {

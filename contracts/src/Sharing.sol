@@ -14,7 +14,7 @@ import {
     KeyRelease,
     Opening,
     OpeningRecord,
-    Record,
+    RecordedVersion,
     Refusal,
     Revocation,
     VisibilityChange
@@ -264,7 +264,7 @@ contract Sharing is ISharing {
         uint32 latest = address(store) == address(0) ? 0 : store.latest(number);
         if (latest == 0) return (Reason.UNKNOWN_OBJECT, false, 0);
         if (version == 0 || version > latest) return (Reason.UNKNOWN_VERSION, false, 0);
-        Record memory record = store.record(number, version);
+        RecordedVersion memory record = store.record(number, version);
         if (dcId == owner) return (Reason.NONE, false, record.root);
         if (record.validUntil != 0 && block.timestamp > record.validUntil) {
             return (Reason.NO_LONGER_VALID, false, 0);
@@ -283,7 +283,7 @@ contract Sharing is ISharing {
     }
 
     /// A change covers the versions that existed when it was made: publishing one never exposes the next.
-    function _visibility(uint32 owner, Record memory record) private view returns (int64) {
+    function _visibility(uint32 owner, RecordedVersion memory record) private view returns (int64) {
         Override memory change = _overrides[_key(owner, record.number, 0)];
         return record.version <= change.upToVersion ? change.visibility : record.visibility;
     }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Record} from "../lib/Types.sol";
+import {Record, RecordedVersion} from "../lib/Types.sol";
 
 /// @title One member's data objects: every version of each, never changed and never taken back.
 /// @notice Whoever sends the transaction, the record must be signed for the owner: the owner's access contract is asked.
 /// While the owner is not active nothing can be recorded; everything can be read.
 interface IDataStore {
-    /// A version was recorded.
+    /// A version was recorded. The only place of its commitment: storage is what every node carries for ever.
     event VersionRecorded(
         uint32 indexed owner,
         uint64 indexed number,
@@ -52,8 +52,8 @@ interface IDataStore {
     /// @notice The member whose contract this is.
     function owner() external view returns (uint32);
 
-    /// @notice One version as it was signed; reverts when there is none.
-    function record(uint64 number, uint32 version) external view returns (Record memory);
+    /// @notice One version; reverts when there is none.
+    function record(uint64 number, uint32 version) external view returns (RecordedVersion memory);
 
     /// @notice The newest version of an object, 0 when there is none.
     function latest(uint64 number) external view returns (uint32 version);

@@ -8,13 +8,9 @@
 #[path = "../tests/it/support.rs"]
 mod support;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use hansa_kv::{FjallOptions, FjallStore};
-use hansa_ledger::{Ledger, incompressible, large_values, spaces};
+use hansa_ledger::Ledger;
 use hansa_pool::Origin;
 use hansa_types::Block;
 
@@ -60,13 +56,7 @@ fn folder_bytes(folder: &std::path::Path) -> u64 {
 }
 
 fn open_on_disk(folder: &std::path::Path) -> Ledger {
-    let options = FjallOptions {
-        incompressible: incompressible(),
-        large_values: large_values().to_vec(),
-        ..Default::default()
-    };
-    let store = FjallStore::open(folder, &spaces(), options).unwrap();
-    open(Arc::new(store), &genesis_with(hansa_types::Limits::default()))
+    open(hansa_ledger::open_stores(folder).unwrap(), &genesis_with(hansa_types::Limits::default()))
 }
 
 fn main() {

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use hansa_evm::Executor;
 use hansa_kv::{Batch, KvStore};
 use hansa_pool::Pool;
-use hansa_trie::{StateStore, TrieConfig};
+use hansa_trie::{StateStore, StateStores, TrieConfig};
 use hansa_types::{Block, Genesis};
 
 use crate::{
@@ -60,14 +60,14 @@ pub(crate) struct Shared {
 }
 
 impl Ledger {
-    /// Opens the ledger in a store that was opened with [`crate::spaces`], or begins it there with the genesis block. The
-    /// pool is attached to it.
+    /// Opens the ledger in its stores ([`crate::open_stores`]), or begins it there with the genesis block. The pool is
+    /// attached to it.
     ///
     /// # Errors
     /// [`LedgerError::WrongChain`] when the store was begun with another genesis file; [`LedgerError::Genesis`] when the
     /// file does not lead to a genesis state; otherwise the store is at fault.
-    pub fn open(store: Arc<dyn KvStore>, genesis: &Genesis, pool: Pool) -> Result<Self, LedgerError> {
-        Self::open_with(store, genesis, pool, LedgerConfig::default())
+    pub fn open(stores: impl Into<StateStores>, genesis: &Genesis, pool: Pool) -> Result<Self, LedgerError> {
+        Self::open_with(stores, genesis, pool, LedgerConfig::default())
     }
 
     /// As [`Ledger::open`], with other sizes and times.
@@ -75,13 +75,15 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::open`].
     pub fn open_with(
-        store: Arc<dyn KvStore>,
+        stores: impl Into<StateStores>,
         genesis: &Genesis,
         pool: Pool,
         config: LedgerConfig,
     ) -> Result<Self, LedgerError> {
         let executor = Executor::new(genesis.chain_id);
-        let states = StateStore::open(Arc::clone(&store), config.state)?;
+        let stores = stores.into();
+        let store = Arc::clone(&stores.blocks);
+        let states = StateStore::open(stores, config.state)?;
         let built = genesis::build(&executor, genesis)?;
         let genesis_block = built.block.clone();
         check_chain(store.as_ref(), &genesis_block)?;

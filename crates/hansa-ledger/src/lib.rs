@@ -30,6 +30,7 @@ mod propose;
 mod query;
 mod records;
 mod state;
+mod stores;
 mod verify;
 
 use hansa_kv::Space;
@@ -42,6 +43,7 @@ pub use ledger::{Ledger, LedgerConfig};
 pub use logs::{LocatedLog, LogFilter};
 pub use propose::Proposal;
 pub use query::{FinalisedBlock, LocatedTransaction, TransactionReceipt};
+pub use stores::open_stores;
 
 /// Encoded blocks by number.
 pub(crate) const BLOCKS: Space = Space::new("ledger-blocks");
@@ -55,22 +57,3 @@ pub(crate) const TRANSACTIONS: Space = Space::new("ledger-transactions");
 pub(crate) const LOGS: Space = Space::new("ledger-logs");
 /// The head, the genesis hash, the members; members by epoch.
 pub(crate) const META: Space = Space::new("ledger-meta");
-
-/// The spaces that the store must be opened with: the ledger's own and the state trie's.
-pub fn spaces() -> Vec<Space> {
-    let mut spaces = vec![BLOCKS, HASHES, RECEIPTS, TRANSACTIONS, LOGS, META];
-    spaces.extend(hansa_trie::SPACES);
-    spaces
-}
-
-/// Those of [`spaces`] whose values are too random to compress.
-pub fn incompressible() -> Vec<Space> {
-    let mut spaces = vec![TRANSACTIONS, HASHES, LOGS];
-    spaces.extend(hansa_trie::INCOMPRESSIBLE);
-    spaces
-}
-
-/// Those of [`spaces`] whose values may have megabytes.
-pub const fn large_values() -> [Space; 2] {
-    [BLOCKS, RECEIPTS]
-}

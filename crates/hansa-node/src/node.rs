@@ -6,7 +6,7 @@ use hansa_consensus::{Config as ConsensusConfig, Engine, Timing};
 use hansa_content::BlockStore;
 use hansa_envelope::MemberKeys;
 use hansa_gateway::{Network, RestLimits, RestServer, RpcLimits, RpcServer, Token};
-use hansa_kv::{FjallOptions, FjallStore, KvStore, Space};
+use hansa_kv::{FjallOptions, FjallStore};
 use hansa_ledger::{Ledger, LedgerConfig};
 use hansa_pool::{Pool, PoolConfig};
 use hansa_sharing::{LedgerChain, Parts, Responder, Sharing};
@@ -104,13 +104,8 @@ impl Node {
     ) -> Result<Self, NodeError> {
         let started = Instant::now();
         let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
-        let options = FjallOptions {
-            incompressible: hansa_ledger::incompressible(),
-            large_values: hansa_ledger::large_values().to_vec(),
-            ..FjallOptions::default()
-        };
-        let store = open_store(home, "ledger", hansa_ledger::spaces(), options)?;
-        let ledger = Ledger::open_with(store, &genesis, pool, ledger_config(&keys))?;
+        let stores = hansa_ledger::open_stores(&home.data().join("ledger"))?;
+        let ledger = Ledger::open_with(stores, &genesis, pool, ledger_config(&keys))?;
         let engine = Engine::start(ConsensusConfig {
             secret_key: Zeroizing::new(*keys.network_secret()),
             ledger: ledger.clone(),
@@ -120,8 +115,8 @@ impl Node {
             worker_threads: CONSENSUS_THREADS,
             timing: timing(config),
         })?;
-        let spaces = hansa_content::SPACES.into_iter().chain(hansa_sharing::spaces());
-        let kv = open_store(home, "objects", spaces, FjallOptions::default())?;
+        let spaces = [&hansa_content::SPACES[..], &hansa_sharing::spaces()].concat();
+        let kv = Arc::new(FjallStore::open(home.data().join("objects"), &spaces, FjallOptions::default())?);
         let blocks = BlockStore::open(kv.clone(), &home.data().join("blocks"))?;
         let chain = Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
         let responder = Responder::new(chain.clone(), keys.clone(), kv.clone(), blocks.clone())?;
@@ -193,16 +188,6 @@ impl Node {
 
 fn listen_failed(address: SocketAddr) -> impl FnOnce(std::io::Error) -> NodeError {
     move |source| NodeError::Listen { address: address.to_string(), source }
-}
-
-fn open_store(
-    home: &Home,
-    name: &str,
-    spaces: impl IntoIterator<Item = Space>,
-    options: FjallOptions,
-) -> Result<Arc<dyn KvStore>, NodeError> {
-    let spaces: Vec<Space> = spaces.into_iter().collect();
-    Ok(Arc::new(FjallStore::open(home.data().join(name), &spaces, options)?))
 }
 
 /// Every member makes the same nodes of the trie in the same blocks; each writes them out at a time of its own, so that never

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, B256, Bytes};
 use alloy_sol_types::{SolCall, SolError};
-use hansa_contracts::{RefusalReason, SHARING, Signable, abi, data_store_of, signing_hash};
+use hansa_contracts::{ContractEvent, RefusalReason, SHARING, Signable, abi, data_store_of, signing_hash};
 use hansa_envelope::{AudienceKey, EnvelopeError, MemberKeys};
 use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version, Visibility};
 
-use crate::{Chain, ChainError, ChainReceipt, SharingError};
+use crate::{Chain, ChainError, ChainReceipt, SharingError, history::events_of};
 
 /// How often a change is signed anew when its nonce was overtaken.
 const ATTEMPTS: u32 = 4;
@@ -82,7 +82,7 @@ impl Contracts {
         &self,
         object: ObjectId,
         version: Option<Version>,
-    ) -> Result<abi::Record, SharingError> {
+    ) -> Result<abi::RecordedVersion, SharingError> {
         let latest = self.latest(object).await?;
         let version = version.unwrap_or(latest);
         if version.0 == 0 || version > latest {
@@ -90,6 +90,24 @@ impl Contracts {
         }
         let call = abi::DataStore::recordCall { number: object.number, version: version.0 };
         Ok(self.read(data_store_of(object.owner), call).await?)
+    }
+
+    /// The commitment to a version's plaintext, which only its event has; none if there is no such event, which is then at
+    /// odds with the contract's state.
+    pub(crate) async fn commitment(
+        &self,
+        object: ObjectId,
+        record: &abi::RecordedVersion,
+    ) -> Result<Option<B256>, SharingError> {
+        let events = self.chain.events(events_of(object)).await?;
+        Ok(events.iter().find_map(|event| match ContractEvent::decode(&event.log) {
+            Some(ContractEvent::VersionRecorded(e))
+                if e.version == record.version && e.root == record.root =>
+            {
+                Some(e.commitment)
+            }
+            _ => None,
+        }))
     }
 
     /// At most `limit` object numbers of a member, newest first.

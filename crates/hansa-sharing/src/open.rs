@@ -91,7 +91,7 @@ impl Sharing {
     pub(crate) async fn unlock(
         &self,
         object: ObjectId,
-        record: &abi::Record,
+        record: &abi::RecordedVersion,
         kek: &AudienceKey,
     ) -> Result<OpenedObject, SharingError> {
         let (chain_id, version) = (self.0.contracts.chain.chain_id(), Version(record.version));
@@ -103,7 +103,8 @@ impl Sharing {
         let signed =
             Inner::blocking(move || read_manifest(&store, &of, &with, chain_id, object, version)).await?;
         let manifest = signed.manifest().clone();
-        if keys.plaintext_commitment(&manifest.digest(), manifest.size)? != record.commitment {
+        let commitment = self.0.contracts.commitment(object, record).await?;
+        if commitment != Some(keys.plaintext_commitment(&manifest.digest(), manifest.size)?) {
             return Err(SharingError::damaged(object, "the commitment on the chain is to other content"));
         }
         Ok(OpenedObject { object, version, manifest, sharing: self.clone(), root, keys, hold })
@@ -136,7 +137,7 @@ impl Inner {
         &self,
         me: DcId,
         object: ObjectId,
-        record: &abi::Record,
+        record: &abi::RecordedVersion,
         mode: OpenMode,
     ) -> Result<AudienceKey, SharingError> {
         let (version, epoch) = (Version(record.version), record.keyEpoch);

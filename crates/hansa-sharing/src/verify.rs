@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cid::Cid;
 use futures::{StreamExt, stream};
 use hansa_content::{BlockStore, DAG_CBOR, DAG_PB, links};
-use hansa_contracts::{ContractEvent, abi};
+use hansa_contracts::abi;
 use hansa_envelope::{Kind, root_cid};
 use hansa_types::{
     DcId, Member, MemberStatus, ObjectId, Version,
@@ -23,7 +23,6 @@ use hansa_types::{
 use crate::{
     ProgressSink, Sharing, SharingError, SwarmFault, allocate,
     content::decrypt,
-    history::events_of,
     message::{Answer, Request, decode, encode},
     replicate,
     sharing::Inner,
@@ -212,11 +211,15 @@ impl Inner {
             other => other?,
         };
         let root = root_cid(record.root);
-        self.verify_record(me, object, &record, findings).await?;
+        let commitment = self.contracts.commitment(object, &record).await?;
+        if commitment.is_none() {
+            let detail = "the record in the contract's state differs from the event on the chain";
+            findings.fault(FaultLayer::Consortium, me, version, None, detail);
+        }
         let members = self.contracts.chain.members().await?;
         let allocated = allocate(object, &members);
         if allocated.contains(&me) || self.store.is_pinned(&root)? {
-            self.verify_here(me, object, &record, findings).await?;
+            self.verify_here(me, object, &record, commitment, findings).await?;
         }
         if scope == VerifyScope::Local {
             return Ok(());
@@ -229,32 +232,13 @@ impl Inner {
         Ok(())
     }
 
-    /// The contract's state against the event that was recorded with it.
-    async fn verify_record(
-        &self,
-        me: DcId,
-        object: ObjectId,
-        record: &abi::Record,
-        findings: &mut Findings,
-    ) -> Result<(), SharingError> {
-        let events = self.contracts.chain.events(events_of(object)).await?;
-        let recorded = events.iter().any(|event| {
-            matches!(ContractEvent::decode(&event.log), Some(ContractEvent::VersionRecorded(e))
-                if e.version == record.version && e.root == record.root && e.commitment == record.commitment)
-        });
-        if !recorded {
-            let detail = "the record in the contract's state differs from the event on the chain";
-            findings.fault(FaultLayer::Consortium, me, Version(record.version), None, detail);
-        }
-        Ok(())
-    }
-
     /// This node's own blocks, and for an own object the content behind them.
     async fn verify_here(
         &self,
         me: DcId,
         object: ObjectId,
-        record: &abi::Record,
+        record: &abi::RecordedVersion,
+        commitment: Option<B256>,
         findings: &mut Findings,
     ) -> Result<(), SharingError> {
         findings.nodes.insert(me);
@@ -274,8 +258,11 @@ impl Inner {
         for cid in &report.missing {
             findings.fault(FaultLayer::Ipfs, me, version, Some(*cid), "missing from the block store");
         }
-        if me == object.owner && report.is_healthy() {
-            self.verify_content(me, object, record, findings).await?;
+        if me == object.owner
+            && report.is_healthy()
+            && let Some(commitment) = commitment
+        {
+            self.verify_content(me, object, record, commitment, findings).await?;
         }
         Ok(())
     }
@@ -285,7 +272,8 @@ impl Inner {
         &self,
         me: DcId,
         object: ObjectId,
-        record: &abi::Record,
+        record: &abi::RecordedVersion,
+        commitment: B256,
         findings: &mut Findings,
     ) -> Result<(), SharingError> {
         let version = Version(record.version);
@@ -294,7 +282,7 @@ impl Inner {
             return Ok(());
         };
         let (store, chain_id) = (self.store.clone(), self.contracts.chain.chain_id());
-        let (root_digest, commitment) = (record.root, record.commitment);
+        let root_digest = record.root;
         let outcome = Self::blocking(move || {
             check_content(&store, root_digest, commitment, &key, chain_id, object, version)
         })

@@ -1,4 +1,4 @@
-//! Measures what the state costs for each transaction of the main job: a new record of three slots, a counter, a nonce.
+//! Measures what the state costs for each transaction of the main job: a new record of two slots, a counter, a nonce.
 //!
 //! `cargo run --release -p hansa-trie --example state_root [TRANSACTIONS] [PER_BLOCK] [UNWRITTEN_NODES]`; CPU time of the whole process, the
 //! store's threads included. Not a test: nothing is checked.
@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use hansa_kv::{Batch, FjallOptions, FjallStore, KvStore};
-use hansa_trie::{Account, AccountUpdate, INCOMPRESSIBLE, SPACES, StateStore, StateUpdate, TrieConfig};
+use hansa_trie::{
+    Account, AccountUpdate, BLOCK_SPACES, NODE_SPACES, StateStore, StateStores, StateUpdate, TrieConfig,
+};
 
 /// The allocator of the node.
 #[global_allocator]
@@ -27,9 +29,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         config.unwritten_nodes_max = usize::try_from(nodes)?;
     }
     let dir = tempfile::tempdir()?;
-    let options = FjallOptions { incompressible: INCOMPRESSIBLE.to_vec(), ..FjallOptions::default() };
-    let store = Arc::new(FjallStore::open(dir.path(), &SPACES, options)?);
-    let state = StateStore::open(Arc::clone(&store) as Arc<dyn KvStore>, config)?;
+    let store =
+        Arc::new(FjallStore::open(dir.path().join("blocks"), &BLOCK_SPACES, FjallOptions::default())?);
+    let options = FjallOptions { incompressible: NODE_SPACES.to_vec(), ..FjallOptions::default() };
+    let nodes = Arc::new(FjallStore::open(dir.path().join("nodes"), &NODE_SPACES, options)?);
+    let blocks = Arc::clone(&store) as Arc<dyn KvStore>;
+    let state =
+        StateStore::open(StateStores { blocks, nodes: Arc::clone(&nodes) as Arc<dyn KvStore> }, config)?;
     println!(
         "transactions  root us/tx  stage us/tx  write us/tx  cpu us/tx  longest ms  read us  rss MB  disk B/tx"
     );
@@ -65,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             std::hint::black_box(state.head().storage(member(record), slot(record, 0))?);
         }
         let read = at.elapsed().as_secs_f64() * 1e6 / reads as f64;
-        let disk = store.disk_bytes()? as f64 / done as f64;
+        let disk = (store.disk_bytes()? + nodes.disk_bytes()?) as f64 / done as f64;
         println!(
             "{done:12}  {root:10.1}  {stage:11.1}  {write:11.1}  {cpu:9.1}  {longest:10.1}  {read:7.2}  {:6.0}  {disk:9.0}",
             resident_megabytes()?
@@ -81,7 +87,7 @@ fn block(state: &StateStore, first: u64, count: u64) -> Result<StateUpdate, Box<
     for owner in 0..MEMBERS {
         let mut storage: Vec<_> = (first..first + count)
             .filter(|number| number % MEMBERS == owner)
-            .flat_map(|number| (0..3).map(move |field| (slot(number, field), value(number, field))))
+            .flat_map(|number| (0..2).map(move |field| (slot(number, field), value(number, field))))
             .collect();
         storage.push((U256::ZERO, U256::from(first + 1)));
         let account = Some(head.account(member(owner))?.unwrap_or_default());

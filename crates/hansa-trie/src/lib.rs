@@ -7,8 +7,9 @@
 //!
 //! The trie is the only copy of the state. Nodes are kept by path, the leaves inside their branches; every node that is
 //! read is checked against the hash by which its parent names it. Changed nodes are not written with every block: a short
-//! record of the block's changes is, and the nodes behind it once some ten thousand have gathered, each in its last form.
-//! Opening reads the records again and compares the root. Older states than the head cannot be opened.
+//! record of the block's changes is, and the nodes behind it once some ten thousand have gathered, each in its last form, to
+//! a store of their own, so that no block waits for them. Opening reads the records again and compares the root. Older states
+//! than the head cannot be opened.
 //!
 //! Readers and commits: a view carries a snapshot of the store as it was when the nodes were last written, and every node
 //! changed since in memory, so readers take no lock and see one state for as long as they keep the view.
@@ -37,7 +38,7 @@ use hansa_kv::Space;
 pub use account::Account;
 pub use error::TrieError;
 pub use proof::{AccountProof, SlotProof};
-pub use store::{StagedState, StateStore, TrieConfig};
+pub use store::{StagedState, StateStore, StateStores, TrieConfig};
 pub use update::{AccountUpdate, StateUpdate};
 pub use view::StateView;
 
@@ -63,11 +64,12 @@ pub mod fuzzing {
 }
 
 pub(crate) const NODES: Space = Space::new("state-nodes");
+pub(crate) const CHECKPOINT: Space = Space::new("state-checkpoint");
 pub(crate) const RECORDS: Space = Space::new("state-records");
 pub(crate) const CODE: Space = Space::new("state-code");
 
-/// The spaces that the state is kept in: the store must be opened with them.
-pub const SPACES: [Space; 3] = [NODES, RECORDS, CODE];
+/// The spaces of [`StateStores::blocks`].
+pub const BLOCK_SPACES: [Space; 2] = [RECORDS, CODE];
 
-/// Those of [`SPACES`] whose values are mostly hashes, which no compression shortens.
-pub const INCOMPRESSIBLE: [Space; 1] = [NODES];
+/// The spaces of [`StateStores::nodes`]. Their values are mostly hashes, which no compression shortens.
+pub const NODE_SPACES: [Space; 2] = [NODES, CHECKPOINT];

@@ -1,7 +1,9 @@
 //! The finalised state, and how a view becomes it.
 //!
-//! Every block's record is written with the block; nodes are written out behind it, on a thread of their own: the walk over
-//! tens of thousands of them would hold up the block in which it falls due.
+//! Every block's record is written with the block; nodes are written out behind it, by a thread of their own to a store of
+//! their own: the walk over tens of thousands of them, and their way through a journal, would hold up the block in which it
+//! falls due. Nodes never get ahead of the blocks: first the blocks are made durable, then the nodes with the news how far
+//! they go, and only then the records that have become needless are removed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,11 +23,33 @@ use crate::node::Child;
 use crate::nodes::Base;
 use crate::update::Merged;
 use crate::view::{Common, Finality, Lineage, Made, StateView};
-use crate::{CODE, NODES, RECORDS, page};
+use crate::{CHECKPOINT, CODE, NODES, RECORDS, page};
 
-/// Where [`RECORDS`] says which state the stored nodes are: `version (8) ‖ root (32)`. Longer than the keys of records,
-/// which are versions of 8 bytes.
-const CHECKPOINT: &[u8] = b"checkpoint";
+/// The only key of [`CHECKPOINT`]: which state the stored nodes are, `version (8) ‖ root (32)`.
+const STORED: &[u8] = b"stored";
+
+/// Where the state is kept.
+#[derive(Clone)]
+pub struct StateStores {
+    /// The store that the caller writes blocks to, with [`crate::BLOCK_SPACES`].
+    pub blocks: Arc<dyn KvStore>,
+    /// The store of the trie's nodes, with [`crate::NODE_SPACES`]: another one, so that its long batches are in nobody's way.
+    /// It belongs to `blocks`: older than that one it is brought up to date only as far as records go back.
+    pub nodes: Arc<dyn KvStore>,
+}
+
+/// One store for everything, as tests and simulations have it.
+impl From<Arc<dyn KvStore>> for StateStores {
+    fn from(store: Arc<dyn KvStore>) -> Self {
+        Self { blocks: Arc::clone(&store), nodes: store }
+    }
+}
+
+impl<S: KvStore> From<Arc<S>> for StateStores {
+    fn from(store: Arc<S>) -> Self {
+        (store as Arc<dyn KvStore>).into()
+    }
+}
 
 /// How much memory the state may take.
 #[derive(Clone, Debug)]
@@ -42,7 +66,7 @@ pub struct TrieConfig {
 
 impl Default for TrieConfig {
     fn default() -> Self {
-        Self { cache_bytes_max: 384 * 1024 * 1024, unwritten_nodes_max: 65_536, unwritten_blocks_max: 4_096 }
+        Self { cache_bytes_max: 384 * 1024 * 1024, unwritten_nodes_max: 131_072, unwritten_blocks_max: 4_096 }
     }
 }
 
@@ -90,22 +114,35 @@ impl Unwritten {
 pub struct StagedState(StateView);
 
 impl StateStore {
-    /// Opens the state in `store`; an empty one if there is none. One [`StateStore`] to a store.
+    /// Opens the state that is in the stores; an empty one if there is none. One [`StateStore`] to a store.
     ///
     /// # Errors
     /// [`TrieError::Store`]; [`TrieError::Record`], [`TrieError::Damaged`] or [`TrieError::RootMismatch`] where the store
     /// does not hold what it should.
-    pub fn open(store: Arc<dyn KvStore>, config: TrieConfig) -> Result<Self, TrieError> {
+    pub fn open(stores: impl Into<StateStores>, config: TrieConfig) -> Result<Self, TrieError> {
+        let stores = stores.into();
         let caches = Arc::new(Caches::new(config.cache_bytes_max));
-        let (version, root) = checkpoint(store.as_ref())?;
-        let base = Arc::new(Base { snapshot: store.snapshot(), version, caches: Arc::clone(&caches) });
+        let (version, root) = checkpoint(stores.nodes.as_ref())?;
+        // A crash may have come between the writing of nodes and this.
+        let done = stores.blocks.scan(
+            RECORDS,
+            KeyRange::up_to(&record_key(version)),
+            Order::Ascending,
+            usize::MAX,
+        )?;
+        if !done.is_empty() {
+            let mut batch = Batch::new();
+            done.into_iter().for_each(|(key, _)| batch.remove(RECORDS, key));
+            stores.blocks.write_buffered(batch)?;
+        }
+        let base = Arc::new(Base { snapshot: stores.nodes.snapshot(), version, caches: Arc::clone(&caches) });
         let root = Child::<AccountLeaf>::stored(root);
         if let Child::Stored(reference) = &root {
             base.load::<AccountLeaf>(None, &B256::ZERO, 0, reference)?;
         }
         let lineage = Lineage::root();
         let finality = RwLock::new(Finality { head: Arc::clone(&lineage), base: Arc::clone(&base) });
-        let common = Arc::new(Common { store, caches, finality });
+        let common = Arc::new(Common { stores, caches, finality });
         let head = StateView::of_stored(Arc::clone(&common), base, lineage, root);
         let (head, unwritten) = replay(head)?;
         Ok(Self(Arc::new(Shared {
@@ -181,13 +218,14 @@ impl StateStore {
     #[cfg(test)]
     pub(crate) fn stored(&self) -> StateView {
         let common = Arc::clone(&self.0.common);
-        let (_, root) = checkpoint(common.store.as_ref()).unwrap();
+        let (_, root) = checkpoint(common.stores.nodes.as_ref()).unwrap();
         let base = Arc::clone(&common.finality.read().base);
         StateView::of_stored(common, base, Lineage::root(), Child::stored(root))
     }
 }
 
-/// Writes the nodes of a final view that are not stored, in one batch with the news that the records up to it are done with.
+/// Writes the nodes of a final view that are not stored, in one batch with the news that they are; then the records up to it
+/// are done with.
 fn write_out(view: &StateView, unwritten: &Unwritten) -> Result<(), TrieError> {
     let common = &view.0.common;
     let base = Arc::clone(&common.finality.read().base);
@@ -201,20 +239,22 @@ fn write_out(view: &StateView, unwritten: &Unwritten) -> Result<(), TrieError> {
     let mut flush = Flush { stored: base.version, caches: &common.caches, batch: &mut batch, vacated };
     flush.tree(None, &view.0.root);
     flush.finish();
+    let checkpoint = [&record_key(view.0.version)[..], view.0.root_hash.as_slice()].concat();
+    batch.put(CHECKPOINT, STORED, checkpoint);
+    common.stores.blocks.sync()?;
+    common.stores.nodes.write(batch)?;
+    let (snapshot, version) = (common.stores.nodes.snapshot(), view.0.version);
+    common.finality.write().base = Arc::new(Base { snapshot, version, caches: Arc::clone(&common.caches) });
+    let mut batch = Batch::new();
     for version in base.version + 1..=view.0.version {
         batch.remove(RECORDS, record_key(version));
     }
-    let checkpoint = [&record_key(view.0.version)[..], view.0.root_hash.as_slice()].concat();
-    batch.put(RECORDS, CHECKPOINT, checkpoint);
-    common.store.write_buffered(batch)?;
-    let (snapshot, version) = (common.store.snapshot(), view.0.version);
-    common.finality.write().base = Arc::new(Base { snapshot, version, caches: Arc::clone(&common.caches) });
-    Ok(())
+    Ok(common.stores.blocks.write_buffered(batch)?)
 }
 
 /// Version and root of the stored nodes.
 fn checkpoint(store: &dyn KvStore) -> Result<(u64, B256), TrieError> {
-    let Some(stored) = store.get(RECORDS, CHECKPOINT)? else { return Ok((0, alloy_trie::EMPTY_ROOT_HASH)) };
+    let Some(stored) = store.get(CHECKPOINT, STORED)? else { return Ok((0, alloy_trie::EMPTY_ROOT_HASH)) };
     let mut stored = stored.as_slice();
     let parts = take_array(&mut stored).zip(take_array(&mut stored));
     let (version, root) = parts.filter(|_| stored.is_empty()).ok_or(TrieError::Record("checkpoint"))?;
@@ -229,7 +269,7 @@ fn replay(stored: StateView) -> Result<(StateView, Unwritten), TrieError> {
     let mut version = stored.0.version;
     loop {
         let next = version.checked_add(1).ok_or(MALFORMED)?;
-        let Some(record) = common.store.get(RECORDS, &record_key(next))? else { break };
+        let Some(record) = common.stores.blocks.get(RECORDS, &record_key(next))? else { break };
         merged.add(&record).ok_or(MALFORMED)?;
         version = next;
     }

@@ -7,8 +7,6 @@ use alloy_primitives::map::AddressMap;
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use parking_lot::{Mutex, RwLock};
 
-use hansa_kv::KvStore;
-
 use crate::account::{Account, AccountLeaf};
 use crate::cache::Caches;
 use crate::edit::{Change, Editor, Traces};
@@ -16,6 +14,7 @@ use crate::error::TrieError;
 use crate::node::{Child, Forge};
 use crate::nodes::Base;
 use crate::proof::{AccountProof, SlotProof, prove};
+use crate::store::StateStores;
 use crate::update::{AccountChange, StateUpdate, record};
 use crate::{AccountUpdate, CODE};
 
@@ -37,7 +36,7 @@ impl std::fmt::Debug for StateView {
 
 /// What all views of a store share.
 pub(crate) struct Common {
-    pub(crate) store: Arc<dyn KvStore>,
+    pub(crate) stores: StateStores,
     pub(crate) caches: Arc<Caches>,
     pub(crate) finality: RwLock<Finality>,
 }
@@ -187,7 +186,7 @@ impl StateView {
             }
             layer = below.as_ref();
         }
-        Ok(self.0.common.store.get(CODE, code_hash.as_slice())?.map(Bytes::from))
+        Ok(self.0.common.stores.blocks.get(CODE, code_hash.as_slice())?.map(Bytes::from))
     }
 
     /// The state after a block that changes this one so. Nothing is written; this view stays what it is and may have any

@@ -12,7 +12,7 @@ use commonware_cryptography::{
 };
 use commonware_utils::{N3f1, TestRng, ordered::Map};
 use hansa_contracts::{GOVERNANCE, abi::Governance, card_from_types};
-use hansa_kv::{KvStore, MemoryStore};
+use hansa_kv::MemoryStore;
 use hansa_ledger::Ledger;
 use hansa_pool::{Pool, PoolConfig};
 use hansa_types::{Block, ClusterId, Genesis, Limits, MemberCard, SignedTransaction};
@@ -106,8 +106,7 @@ pub(super) fn draft(founders: &[Organisation], epoch_blocks: u64) -> Genesis {
 /// A ledger over `store`, with a pool of its own.
 pub(super) fn ledger(store: MemoryStore, genesis: &Genesis) -> Ledger {
     let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
-    let store: Arc<dyn KvStore> = Arc::new(store);
-    Ledger::open(store, genesis, pool).unwrap()
+    Ledger::open(Arc::new(store), genesis, pool).unwrap()
 }
 
 /// The hash of the final block at a height.

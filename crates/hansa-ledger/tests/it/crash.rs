@@ -4,11 +4,9 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
-    sync::Arc,
 };
 
-use hansa_kv::{FjallOptions, FjallStore};
-use hansa_ledger::{BlockRef, Ledger, LedgerConfig, LogFilter, incompressible, large_values, spaces};
+use hansa_ledger::{BlockRef, Ledger, LedgerConfig, LogFilter, open_stores};
 use hansa_types::{Block, SignedTransaction};
 
 use crate::support::*;
@@ -26,14 +24,8 @@ fn config() -> LedgerConfig {
 }
 
 fn open_folder(folder: &Path) -> Ledger {
-    let options = FjallOptions {
-        incompressible: incompressible(),
-        large_values: large_values().to_vec(),
-        ..Default::default()
-    };
-    let store = FjallStore::open(folder, &spaces(), options).unwrap();
     let pool = hansa_pool::Pool::new(hansa_pool::PoolConfig::new(CHAIN_ID, genesis().limits.block_gas));
-    Ledger::open_with(Arc::new(store), &genesis(), pool, config()).unwrap()
+    Ledger::open_with(open_stores(folder).unwrap(), &genesis(), pool, config()).unwrap()
 }
 
 /// What block `number` holds: a function of the number, so that every process makes the same chain.

@@ -10,9 +10,10 @@ use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, bytes};
 use alloy_sol_types::SolCall;
 
 use hansa_contracts::{abi, data_store_of, signing_hash};
-use hansa_kv::{KvStore, MemoryStore};
+use hansa_kv::MemoryStore;
 use hansa_ledger::{Ledger, LedgerConfig, Proposal};
 use hansa_pool::{Pool, PoolConfig};
+use hansa_trie::StateStores;
 use hansa_types::{
     Block, ClusterId, ConsensusData, DcId, Genesis, Limits, MemberCard, NetworkKey, SignedTransaction,
 };
@@ -114,9 +115,9 @@ pub fn unhurried() -> LedgerConfig {
     LedgerConfig { filling_time_max: None, ..Default::default() }
 }
 
-pub fn open(store: Arc<dyn KvStore>, genesis: &Genesis) -> Ledger {
+pub fn open(stores: impl Into<StateStores>, genesis: &Genesis) -> Ledger {
     let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
-    Ledger::open_with(store, genesis, pool, unhurried()).unwrap()
+    Ledger::open_with(stores, genesis, pool, unhurried()).unwrap()
 }
 
 pub fn ledger() -> Ledger {

@@ -10,19 +10,21 @@ use hansa_kv::{Batch, FjallOptions, FjallStore, KvStore, Space};
 use rand::Rng;
 
 use super::{Model, an_update, seeded};
-use crate::{SPACES, StateStore, TrieConfig};
+use crate::{BLOCK_SPACES, NODE_SPACES, StateStore, StateStores, TrieConfig};
 
 const HEAD: Space = Space::new("head");
 /// Names the folder to the process that is to be killed.
 const FOLDER: &str = "HANSA_TRIE_CRASH_FOLDER";
 
 fn open(dir: &Path) -> (Arc<dyn KvStore>, StateStore) {
-    let spaces = [&SPACES[..], &[HEAD]].concat();
-    let options = FjallOptions { memtable_bytes_max: 64 * 1024, ..FjallOptions::default() };
-    let store: Arc<dyn KvStore> = Arc::new(FjallStore::open(dir, &spaces, options).unwrap());
+    let store = |name: &str, spaces: &[Space]| -> Arc<dyn KvStore> {
+        let options = FjallOptions { memtable_bytes_max: 64 * 1024, ..FjallOptions::default() };
+        Arc::new(FjallStore::open(dir.join(name), spaces, options).unwrap())
+    };
+    let blocks = store("blocks", &[&BLOCK_SPACES[..], &[HEAD]].concat());
+    let stores = StateStores { blocks: Arc::clone(&blocks), nodes: store("nodes", &NODE_SPACES) };
     let config = TrieConfig { unwritten_nodes_max: 60, ..TrieConfig::default() };
-    let state = StateStore::open(Arc::clone(&store), config).unwrap();
-    (store, state)
+    (blocks, StateStore::open(stores, config).unwrap())
 }
 
 /// Number and state root of the last block, after checking that it is what the state has.

@@ -6,15 +6,21 @@ mod state;
 mod vectors;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use alloy_trie::proof::verify_proof;
 use alloy_trie::{HashBuilder, Nibbles};
+use hansa_kv::{KvStore, MemoryStore};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::{Account, AccountProof, AccountUpdate, StateUpdate};
+
+fn memory() -> Arc<dyn KvStore> {
+    Arc::new(MemoryStore::new())
+}
 
 /// The root of the trie with these keys and RLP values.
 fn rebuilt_root(leaves: impl IntoIterator<Item = (B256, Vec<u8>)>) -> B256 {

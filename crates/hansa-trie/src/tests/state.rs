@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use alloy_primitives::{B256, U256, keccak256};
 use alloy_trie::EMPTY_ROOT_HASH;
-use hansa_kv::{Batch, FjallOptions, FjallStore, KeyRange, KvStore, MemoryStore, Order};
+use hansa_kv::{Batch, FjallOptions, FjallStore, KeyRange, KvStore, Order, Space};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, IteratorRandom};
 
-use super::{Model, a_slot, an_address, an_update, seeded};
+use super::{Model, a_slot, an_address, an_update, memory, seeded};
 use crate::account::AccountLeaf;
 use crate::node::{Child, TrieValue};
 use crate::{
-    Account, AccountUpdate, NODES, RECORDS, SPACES, StateStore, StateUpdate, StateView, TrieConfig, TrieError,
+    Account, AccountUpdate, BLOCK_SPACES, CHECKPOINT, NODE_SPACES, NODES, RECORDS, StateStore, StateStores,
+    StateUpdate, StateView, TrieConfig, TrieError,
 };
 
 /// A block's state, with what it should be and the code that it or one before has deployed.
@@ -42,12 +43,12 @@ fn finalise(state: &StateStore, store: &dyn KvStore, view: &StateView) {
 }
 
 /// The store must hold the nodes of the state that was last written, and no others.
-fn check_pages(state: &StateStore, store: &dyn KvStore) {
+fn check_pages(state: &StateStore, nodes: &dyn KvStore) {
     state.settle();
     let mut reached = HashSet::new();
     let stored = state.stored();
     reach(&stored, None, &stored.0.root, (&B256::ZERO, 0), &mut reached);
-    for (key, _) in store.scan(NODES, KeyRange::all(), Order::Ascending, usize::MAX).unwrap() {
+    for (key, _) in nodes.scan(NODES, KeyRange::all(), Order::Ascending, usize::MAX).unwrap() {
         assert!(reached.remove(&key), "a page was left behind");
     }
     assert!(reached.is_empty());
@@ -114,15 +115,10 @@ fn check_reads(node: &Node, random: &mut StdRng) {
 }
 
 /// Branches of views grow on the head, one wins, the process starts again; old views and losers are still read.
-fn run(
-    store: Arc<dyn KvStore>,
-    seed: u64,
-    steps: usize,
-    reopen: impl Fn(Arc<dyn KvStore>) -> Arc<dyn KvStore>,
-) {
+fn run(stores: StateStores, seed: u64, steps: usize, reopen: impl Fn(StateStores) -> StateStores) {
     let random = &mut seeded(seed);
-    let mut store = store;
-    let mut state = StateStore::open(Arc::clone(&store), a_config(random)).unwrap();
+    let mut stores = stores;
+    let mut state = StateStore::open(stores.clone(), a_config(random)).unwrap();
     let mut head = Model::default();
     let mut nodes: Vec<Node> = Vec::new();
     let mut readers: Vec<Node> = Vec::new();
@@ -144,11 +140,11 @@ fn run(
                 break;
             };
             readers.extend(nodes.choose(random).cloned());
-            finalise(&state, store.as_ref(), &nodes[winner].view);
+            finalise(&state, stores.blocks.as_ref(), &nodes[winner].view);
             head = nodes[winner].model.clone();
             nodes = descendants(&nodes, winner);
             if random.random_bool(0.3) {
-                check_pages(&state, store.as_ref());
+                check_pages(&state, stores.nodes.as_ref());
             }
         }
         if let Some(reader) = readers.choose(random) {
@@ -165,8 +161,8 @@ fn run(
             readers.clear();
             drop(view);
             drop(state);
-            store = reopen(store);
-            state = StateStore::open(Arc::clone(&store), a_config(random)).unwrap();
+            stores = reopen(stores);
+            state = StateStore::open(stores.clone(), a_config(random)).unwrap();
             assert_eq!(state.head().root(), head.root());
         }
         check_reads(&Node { view: state.head(), model: head.clone(), parent: None }, random);
@@ -192,25 +188,26 @@ fn descendants(nodes: &[Node], ancestor: usize) -> Vec<Node> {
 #[test]
 fn every_branch_of_blocks_has_the_root_of_a_rebuild() {
     for seed in 0..12 {
-        run(Arc::new(MemoryStore::new()), seed, 60, |store| store);
+        run(memory().into(), seed, 60, |stores| stores);
     }
 }
 
 #[test]
 fn so_it_has_on_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let open = || -> Arc<dyn KvStore> {
-        Arc::new(FjallStore::open(dir.path(), &SPACES, FjallOptions::default()).unwrap())
+    let store = |name: &str, spaces: &[Space]| -> Arc<dyn KvStore> {
+        Arc::new(FjallStore::open(dir.path().join(name), spaces, FjallOptions::default()).unwrap())
     };
-    run(open(), 100, 120, |store| {
-        drop(store);
+    let open = || StateStores { blocks: store("blocks", &BLOCK_SPACES), nodes: store("nodes", &NODE_SPACES) };
+    run(open(), 100, 120, |stores| {
+        drop(stores);
         open()
     });
 }
 
 #[test]
 fn only_a_child_of_the_head_is_finalised() {
-    let store: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
+    let store = memory();
     let state = StateStore::open(Arc::clone(&store), TrieConfig::default()).unwrap();
     assert_eq!(state.head().root(), EMPTY_ROOT_HASH);
     let account = |nonce| StateUpdate {
@@ -235,7 +232,7 @@ fn only_a_child_of_the_head_is_finalised() {
 
 #[test]
 fn a_changed_record_is_found_out_at_the_start() {
-    let store: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
+    let store = memory();
     let config = TrieConfig { unwritten_blocks_max: 3, ..TrieConfig::default() };
     let state = StateStore::open(Arc::clone(&store), config.clone()).unwrap();
     let random = &mut seeded(3);
@@ -245,22 +242,56 @@ fn a_changed_record_is_found_out_at_the_start() {
     }
     let root = state.head().root();
     drop(state);
-    for (key, value) in store.scan(RECORDS, KeyRange::all(), Order::Ascending, 9).unwrap() {
+    let rows = |space| store.scan(space, KeyRange::all(), Order::Ascending, 9).unwrap().into_iter();
+    let records: Vec<_> = rows(RECORDS).map(|row| (RECORDS, row)).collect();
+    let before: Vec<_> =
+        records.iter().cloned().chain(rows(CHECKPOINT).map(|row| (CHECKPOINT, row))).collect();
+    assert_eq!((records.len(), before.len()), (2, 3));
+    for (changed, (key, value)) in &before {
         for at in 0..value.len() {
-            let mut changed = value.clone();
-            changed[at] ^= 0x10;
-            let put = |value: &[u8]| {
+            let put = |(space, (key, value)): &(Space, (Vec<u8>, Vec<u8>))| {
                 let mut batch = Batch::new();
-                batch.put(RECORDS, key.clone(), value);
+                batch.put(*space, key.clone(), value.clone());
                 store.write(batch).unwrap();
             };
-            put(&changed);
+            let mut value = value.clone();
+            value[at] ^= 0x10;
+            put(&(*changed, (key.clone(), value)));
             let opened = StateStore::open(Arc::clone(&store), config.clone());
-            put(&value);
-            // Another version in the checkpoint skips records: the caller compares the root with its block's.
-            let is_right = |state: StateStore| state.head().root() == root || key == b"checkpoint";
+            // A checkpoint of a later version makes records needless, so that they are removed.
+            before.iter().for_each(put);
+            // It skips records, too: the caller compares the root with its block's.
+            let is_right = |state: StateStore| state.head().root() == root || *changed == CHECKPOINT;
             assert!(opened.map_or(true, is_right), "byte {at} of {key:?}");
         }
     }
-    StateStore::open(store, config).unwrap();
+    assert_eq!(StateStore::open(store, config).unwrap().head().root(), root);
+}
+
+/// As after a crash between the writing of nodes and the removal of the records that they make needless.
+#[test]
+fn records_that_the_nodes_have_overtaken_are_removed() {
+    let store = memory();
+    let config = TrieConfig { unwritten_blocks_max: 3, ..TrieConfig::default() };
+    let state = StateStore::open(Arc::clone(&store), config.clone()).unwrap();
+    let random = &mut seeded(4);
+    let mut records = Vec::new();
+    for _ in 0..4 {
+        let view = state.head().apply(&an_update(random)).unwrap();
+        let mut batch = Batch::new();
+        let staged = state.stage(&view, &mut batch).unwrap();
+        records.extend(batch.changes().iter().filter(|change| change.space == RECORDS).cloned());
+        store.write(batch).unwrap();
+        state.adopt(staged);
+        state.settle();
+    }
+    let root = state.head().root();
+    drop(state);
+    let mut batch = Batch::new();
+    for record in &records {
+        batch.put(RECORDS, record.key.clone(), record.value.clone().unwrap());
+    }
+    store.write(batch).unwrap();
+    assert_eq!(StateStore::open(Arc::clone(&store), config).unwrap().head().root(), root);
+    assert_eq!(store.scan(RECORDS, KeyRange::all(), Order::Ascending, 9).unwrap().len(), 1);
 }

@@ -48,7 +48,7 @@ fn genesis_of_sepolia() {
         storage: Vec::new(),
     };
     let update = StateUpdate { accounts: alloc.map(account).to_vec(), code: Vec::new() };
-    let state = StateStore::open(Arc::new(MemoryStore::new()), TrieConfig::default()).unwrap();
+    let state = StateStore::open(super::memory(), TrieConfig::default()).unwrap();
     let genesis = state.head().apply(&update).unwrap();
     assert_eq!(genesis.root(), b256!("5eb6e371a698b8d68f665192350ffcecbbbf322916f4b51bd79bb6887da3f494"));
 }
