@@ -6,14 +6,16 @@
 const BLOCKS: usize = 16;
 const BATCH: usize = BLOCKS * 64;
 
-/// Words of 16 blocks: for each of the 16 words of a block, its value in each block.
+/// Sixteen blocks as they follow one another in the stream.
+type Batch = [u8; BATCH];
+/// Their words: for each of the 16 words of a block, its value in each block.
 type Rows = [[u32; BLOCKS]; 16];
 
 /// The key stream from its beginning on.
 pub(crate) struct XSalsa20 {
     state: [u32; 16],
     counter: u64,
-    ahead: [u8; BATCH],
+    ahead: Batch,
     /// Bytes of `ahead` that are used up.
     used: usize,
 }
@@ -40,13 +42,8 @@ impl XSalsa20 {
     }
 
     fn refill(&mut self) {
-        let rows = blocks(&self.state, self.counter);
+        self.ahead = blocks(&self.state, self.counter);
         self.counter = self.counter.wrapping_add(BLOCKS as u64);
-        for (index, block) in self.ahead.as_chunks_mut::<64>().0.iter_mut().enumerate() {
-            for (bytes, row) in block.as_chunks_mut::<4>().0.iter_mut().zip(&rows) {
-                *bytes = row.get(index).copied().unwrap_or_default().to_le_bytes();
-            }
-        }
     }
 }
 
@@ -81,13 +78,13 @@ fn derive(key: &[u32; 8], nonce: [u32; 4]) -> [u32; 8] {
 }
 
 /// Sixteen consecutive blocks.
-fn blocks(state: &[u32; 16], counter: u64) -> Rows {
+fn blocks(state: &[u32; 16], counter: u64) -> Batch {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
             #[expect(unsafe_code, reason = "a function for a processor feature that was just detected")]
             // SAFETY: the processor has AVX-512.
-            return unsafe { avx512::blocks(state, counter) };
+            return serialised(&unsafe { avx512::blocks(state, counter) });
         }
         if is_x86_feature_detected!("avx2") {
             #[expect(unsafe_code, reason = "a function for a processor feature that was just detected")]
@@ -95,7 +92,18 @@ fn blocks(state: &[u32; 16], counter: u64) -> Rows {
             return unsafe { avx2::blocks(state, counter) };
         }
     }
-    scalar::blocks(state, counter)
+    serialised(&scalar::blocks(state, counter))
+}
+
+/// Block after block, each word's bytes from the least significant on.
+fn serialised(rows: &Rows) -> Batch {
+    let mut batch = [0; BATCH];
+    for (index, block) in batch.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+        for (bytes, row) in block.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
+            *bytes = row.get(index).copied().unwrap_or_default().to_le_bytes();
+        }
+    }
+    batch
 }
 
 /// The counters of consecutive blocks, low and high words.
@@ -228,11 +236,12 @@ mod avx512 {
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::{
-        __m256i, _mm256_add_epi32, _mm256_or_si256, _mm256_set1_epi32, _mm256_slli_epi32, _mm256_srli_epi32,
-        _mm256_xor_si256,
+        __m256i, _mm256_add_epi32, _mm256_or_si256, _mm256_permute2x128_si256, _mm256_set1_epi32,
+        _mm256_slli_epi32, _mm256_srli_epi32, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64,
+        _mm256_unpacklo_epi32, _mm256_unpacklo_epi64, _mm256_xor_si256,
     };
 
-    use super::{Rows, counters};
+    use super::{Batch, counters};
 
     #[target_feature(enable = "avx2")]
     fn step<const LEFT: i32, const RIGHT: i32>(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
@@ -242,30 +251,59 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    fn half(state: &[u32; 16], counter: u64) -> [[u32; 8]; 16] {
+    pub(super) fn blocks(state: &[u32; 16], counter: u64) -> Batch {
+        store([half(state, counter), half(state, counter.wrapping_add(8))])
+    }
+
+    /// Eight blocks, each in two vectors.
+    #[target_feature(enable = "avx2")]
+    fn half(state: &[u32; 16], counter: u64) -> [[__m256i; 2]; 8] {
         let (low, high) = counters::<8>(counter);
-        let mut first = state.map(|word| _mm256_set1_epi32(word.cast_signed()));
+        let mut first = [load([0; 8]); 16];
+        for (vector, word) in first.iter_mut().zip(state) {
+            *vector = _mm256_set1_epi32(word.cast_signed());
+        }
         let [_, _, _, _, _, _, _, _, l, h, ..] = &mut first;
         (*l, *h) = (load(low), load(high));
         let mut x = first;
         double_rounds!(x, step);
-        let mut rows = [[0; 8]; 16];
-        for ((row, first), last) in rows.iter_mut().zip(first).zip(x) {
-            *row = store(_mm256_add_epi32(first, last));
+        for (last, first) in x.iter_mut().zip(first) {
+            *last = _mm256_add_epi32(first, *last);
         }
-        rows
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = x;
+        let (front, back) = (transposed([a, b, c, d, e, f, g, h]), transposed([i, j, k, l, m, n, o, p]));
+        let mut blocks = [[load([0; 8]); 2]; 8];
+        for ((block, front), back) in blocks.iter_mut().zip(front).zip(back) {
+            *block = [front, back];
+        }
+        blocks
     }
 
+    /// Vector n of the result has number n of each of the given ones.
     #[target_feature(enable = "avx2")]
-    pub(super) fn blocks(state: &[u32; 16], counter: u64) -> Rows {
-        let (left, right) = (half(state, counter), half(state, counter.wrapping_add(8)));
-        let mut rows = Rows::default();
-        for ((row, left), right) in rows.iter_mut().zip(left).zip(right) {
-            for (to, from) in row.iter_mut().zip(left.into_iter().chain(right)) {
-                *to = from;
-            }
+    fn transposed([a, b, c, d, e, f, g, h]: [__m256i; 8]) -> [__m256i; 8] {
+        let (front, back) = (quarters([a, b, c, d]), quarters([e, f, g, h]));
+        let mut low = [a; 4];
+        let mut high = [a; 4];
+        for (((low, high), front), back) in low.iter_mut().zip(&mut high).zip(front).zip(back) {
+            *low = _mm256_permute2x128_si256::<0x20>(front, back);
+            *high = _mm256_permute2x128_si256::<0x31>(front, back);
         }
-        rows
+        let ([a, b, c, d], [e, f, g, h]) = (low, high);
+        [a, b, c, d, e, f, g, h]
+    }
+
+    /// Vector n of the result has number n of each of the given ones, then number n + 4.
+    #[target_feature(enable = "avx2")]
+    fn quarters([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
+        let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+        let (ab_high, cd_high) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+        [
+            _mm256_unpacklo_epi64(ab, cd),
+            _mm256_unpackhi_epi64(ab, cd),
+            _mm256_unpacklo_epi64(ab_high, cd_high),
+            _mm256_unpackhi_epi64(ab_high, cd_high),
+        ]
     }
 
     #[target_feature(enable = "avx2")]
@@ -277,9 +315,9 @@ mod avx2 {
 
     #[target_feature(enable = "avx2")]
     #[expect(unsafe_code, reason = "the standard library has no safe conversion")]
-    fn store(vector: __m256i) -> [u32; 8] {
-        // SAFETY: both types are 32 bytes of plain integers.
-        unsafe { std::mem::transmute(vector) }
+    fn store(vectors: [[[__m256i; 2]; 8]; 2]) -> Batch {
+        // SAFETY: both types are 1,024 bytes of plain integers.
+        unsafe { std::mem::transmute(vectors) }
     }
 }
 
@@ -314,7 +352,7 @@ mod tests {
     fn all_implementations_agree_beyond_a_carry_of_the_counter() {
         let state = initial(&[1, 2, 3, 4, 5, 6, 7, 8], [9, 10, 0, 0]);
         for counter in [0, 5, u64::from(u32::MAX) - 7, u64::MAX - 3] {
-            let expected = scalar::blocks(&state, counter);
+            let expected = serialised(&scalar::blocks(&state, counter));
             assert_eq!(blocks(&state, counter), expected);
             #[cfg(target_arch = "x86_64")]
             if is_x86_feature_detected!("avx2") {
