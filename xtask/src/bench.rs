@@ -1,9 +1,12 @@
-//! Builds the binaries and hands over to `hansa-bench`, which does the measuring.
+//! Builds the binaries and hands over to `hansa-bench`, which does the measuring; with Kubo beside it, to [`kubo`].
 
-use crate::{Outcome, shell};
+use crate::{Outcome, kubo, shell};
 
 pub(crate) fn run(rest: &[&str]) -> Outcome {
     let hansa = shell::build_binary("hansa")?;
     let bench = shell::build_binary("hansa-bench")?;
+    if rest == ["kubo"] {
+        return kubo::run(&bench);
+    }
     shell::run(shell::command(bench).args(rest).env("HANSA", hansa))
 }

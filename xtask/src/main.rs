@@ -6,6 +6,7 @@
 mod bench;
 mod contracts;
 mod fuzz;
+mod kubo;
 mod shell;
 mod story;
 mod suite;
@@ -23,6 +24,7 @@ cargo xtask COMMAND
   up --story [PATH…]                      tell the whole story on the given files (default: examples/)
   test [rust|contracts|story|rpc|tidy]…   run the tests (default: all of them)
   bench chain|ingest|transfer [--json]    measure; see docs/performance.md
+  bench kubo                              ingest and transfer beside Kubo's, in turns (builds it with Go)
   fuzz [TARGET]… [--seconds N]            throw bytes at the decoders (default: all of them, 60 s each)
   codegen [--check]                       rebuild api/ from contracts/
   lint                                    rustfmt, clippy, forge fmt, cargo deny

@@ -55,22 +55,26 @@ impl Base {
         root: &Child<V>,
         key: &B256,
     ) -> Result<Option<V>, TrieError> {
-        let mut node = root.clone();
+        let mut loaded;
+        let mut node = root;
         let mut start = 0;
         loop {
-            let next = match &node {
+            match node {
                 Child::Empty => return Ok(None),
                 Child::Leaf(leaf) => return Ok((leaf.key == *key).then(|| leaf.value.clone())),
-                Child::Stored(reference) => self.load(owner, key, start, reference)?,
+                Child::Stored(reference) => {
+                    loaded = self.load(owner, key, start, &{ *reference })?;
+                    node = &loaded;
+                }
                 Child::Branch(branch) => {
                     if shared_nibbles(&branch.path, key) < branch.depth {
                         return Ok(None);
                     }
+                    let Some(child) = branch.children.at(nibble(key, branch.depth)) else { return Ok(None) };
                     start = branch.depth + 1;
-                    branch.children.at(nibble(key, branch.depth)).cloned().unwrap_or(Child::Empty)
+                    node = child;
                 }
-            };
-            node = next;
+            }
         }
     }
 }
