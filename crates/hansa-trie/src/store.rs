@@ -99,6 +99,8 @@ impl Drop for Shared {
 struct Unwritten {
     traces: Traces,
     wiped: Vec<B256>,
+    /// The oldest record, where a crash may have left some that the stored nodes have overtaken.
+    needless_from: Option<u64>,
 }
 
 impl Unwritten {
@@ -123,18 +125,6 @@ impl StateStore {
         let stores = stores.into();
         let caches = Arc::new(Caches::new(config.cache_bytes_max));
         let (version, root) = checkpoint(stores.nodes.as_ref())?;
-        // A crash may have come between the writing of nodes and this.
-        let done = stores.blocks.scan(
-            RECORDS,
-            KeyRange::up_to(&record_key(version)),
-            Order::Ascending,
-            usize::MAX,
-        )?;
-        if !done.is_empty() {
-            let mut batch = Batch::new();
-            done.into_iter().for_each(|(key, _)| batch.remove(RECORDS, key));
-            stores.blocks.write_buffered(batch)?;
-        }
         let base = Arc::new(Base { snapshot: stores.nodes.snapshot(), version, caches: Arc::clone(&caches) });
         let root = Child::<AccountLeaf>::stored(root);
         if let Child::Stored(reference) = &root {
@@ -144,7 +134,8 @@ impl StateStore {
         let finality = RwLock::new(Finality { head: Arc::clone(&lineage), base: Arc::clone(&base) });
         let common = Arc::new(Common { stores, caches, finality });
         let head = StateView::of_stored(Arc::clone(&common), base, lineage, root);
-        let (head, unwritten) = replay(head)?;
+        let (head, mut unwritten) = replay(head)?;
+        unwritten.needless_from = oldest_record(head.0.common.stores.blocks.as_ref())?;
         Ok(Self(Arc::new(Shared {
             common,
             config,
@@ -246,7 +237,8 @@ fn write_out(view: &StateView, unwritten: &Unwritten) -> Result<(), TrieError> {
     let (snapshot, version) = (common.stores.nodes.snapshot(), view.0.version);
     common.finality.write().base = Arc::new(Base { snapshot, version, caches: Arc::clone(&common.caches) });
     let mut batch = Batch::new();
-    for version in base.version + 1..=view.0.version {
+    let next = base.version + 1;
+    for version in unwritten.needless_from.map_or(next, |oldest| oldest.min(next))..=view.0.version {
         batch.remove(RECORDS, record_key(version));
     }
     Ok(common.stores.blocks.write_buffered(batch)?)
@@ -259,6 +251,12 @@ fn checkpoint(store: &dyn KvStore) -> Result<(u64, B256), TrieError> {
     let parts = take_array(&mut stored).zip(take_array(&mut stored));
     let (version, root) = parts.filter(|_| stored.is_empty()).ok_or(TrieError::Record("checkpoint"))?;
     Ok((u64::from_be_bytes(version), B256::new(root)))
+}
+
+fn oldest_record(store: &dyn KvStore) -> Result<Option<u64>, TrieError> {
+    let oldest = store.scan(RECORDS, KeyRange::all(), Order::Ascending, 1)?;
+    let version = |(key, _): &(Vec<u8>, Vec<u8>)| key.as_slice().try_into().map(u64::from_be_bytes);
+    oldest.first().map(version).transpose().map_err(|_| TrieError::Record("version"))
 }
 
 /// Brings the stored state to where the records lead.

@@ -242,26 +242,24 @@ fn a_changed_record_is_found_out_at_the_start() {
     }
     let root = state.head().root();
     drop(state);
-    let rows = |space| store.scan(space, KeyRange::all(), Order::Ascending, 9).unwrap().into_iter();
-    let records: Vec<_> = rows(RECORDS).map(|row| (RECORDS, row)).collect();
-    let before: Vec<_> =
-        records.iter().cloned().chain(rows(CHECKPOINT).map(|row| (CHECKPOINT, row))).collect();
-    assert_eq!((records.len(), before.len()), (2, 3));
-    for (changed, (key, value)) in &before {
+    let rows = |space| store.scan(space, KeyRange::all(), Order::Ascending, 9).unwrap();
+    let (records, checkpoint) = (rows(RECORDS), rows(CHECKPOINT));
+    assert_eq!((records.len(), checkpoint.len()), (2, 1));
+    let named = |space, rows: Vec<_>| rows.into_iter().map(move |row| (space, row));
+    for (space, (key, value)) in named(RECORDS, records).chain(named(CHECKPOINT, checkpoint)) {
+        let put = |value: &[u8]| {
+            let mut batch = Batch::new();
+            batch.put(space, key.clone(), value);
+            store.write(batch).unwrap();
+        };
         for at in 0..value.len() {
-            let put = |(space, (key, value)): &(Space, (Vec<u8>, Vec<u8>))| {
-                let mut batch = Batch::new();
-                batch.put(*space, key.clone(), value.clone());
-                store.write(batch).unwrap();
-            };
-            let mut value = value.clone();
-            value[at] ^= 0x10;
-            put(&(*changed, (key.clone(), value)));
+            let mut changed = value.clone();
+            changed[at] ^= 0x10;
+            put(&changed);
             let opened = StateStore::open(Arc::clone(&store), config.clone());
-            // A checkpoint of a later version makes records needless, so that they are removed.
-            before.iter().for_each(put);
-            // It skips records, too: the caller compares the root with its block's.
-            let is_right = |state: StateStore| state.head().root() == root || *changed == CHECKPOINT;
+            put(&value);
+            // Another version in the checkpoint skips records: the caller compares the root with its block's.
+            let is_right = |state: StateStore| state.head().root() == root || space == CHECKPOINT;
             assert!(opened.map_or(true, is_right), "byte {at} of {key:?}");
         }
     }
@@ -292,6 +290,14 @@ fn records_that_the_nodes_have_overtaken_are_removed() {
         batch.put(RECORDS, record.key.clone(), record.value.clone().unwrap());
     }
     store.write(batch).unwrap();
-    assert_eq!(StateStore::open(Arc::clone(&store), config).unwrap().head().root(), root);
-    assert_eq!(store.scan(RECORDS, KeyRange::all(), Order::Ascending, 9).unwrap().len(), 1);
+    let left = || store.scan(RECORDS, KeyRange::all(), Order::Ascending, 9).unwrap().len();
+    // Opening removes nothing: the nodes may turn out not to belong to the blocks.
+    let state = StateStore::open(Arc::clone(&store), config).unwrap();
+    assert_eq!((state.head().root(), left()), (root, 4));
+    for _ in 0..2 {
+        let view = state.head().apply(&an_update(random)).unwrap();
+        finalise(&state, store.as_ref(), &view);
+        state.settle();
+    }
+    assert_eq!(left(), 0);
 }
