@@ -64,6 +64,7 @@ fn up(rest: &[&str]) -> Outcome {
             let options = story::Options::parse(rest)?;
             story::tell(&hansa, &options)
         }
-        None => shell::run(shell::command(&hansa).arg("up").args(rest)),
+        // Whoever kills this program without a terminal must not leave the consortium behind.
+        None => shell::run(shell::command(&hansa).arg("up").args(rest).env("HANSA_STOP_WITH_PARENT", "1")),
     }
 }
