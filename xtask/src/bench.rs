@@ -5,8 +5,9 @@ use crate::{Outcome, kubo, shell};
 pub(crate) fn run(rest: &[&str]) -> Outcome {
     let hansa = shell::build_binary("hansa")?;
     let bench = shell::build_binary("hansa-bench")?;
-    if rest == ["kubo"] {
-        return kubo::run(&bench);
+    match rest {
+        ["kubo"] => kubo::run(&bench),
+        ["kubo", ..] => Err("`bench kubo` takes no options".into()),
+        _ => shell::run(shell::command(bench).args(rest).env("HANSA", hansa)),
     }
-    shell::run(shell::command(bench).args(rest).env("HANSA", hansa))
 }

@@ -99,7 +99,10 @@ impl Contracts {
         object: ObjectId,
         record: &abi::RecordedVersion,
     ) -> Result<Option<B256>, SharingError> {
-        let events = self.chain.events(events_of(object)).await?;
+        // The owner alone makes these events, one a version; refusals of any member would grow the object's whole story.
+        let mut filter = events_of(object);
+        filter.addresses = vec![data_store_of(object.owner)];
+        let events = self.chain.events(filter).await?;
         Ok(events.iter().find_map(|event| match ContractEvent::decode(&event.log) {
             Some(ContractEvent::VersionRecorded(e))
                 if e.version == record.version && e.root == record.root =>
