@@ -68,9 +68,22 @@ impl Batch {
         self.changes
     }
 
+    /// The keys that are changed.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.changes.iter().map(|change| &change.key)
+    }
+
     fn push(&mut self, change: Change) {
         let size_bytes = change.key.len().saturating_add(change.value.as_ref().map_or(0, Vec::len));
         self.size_bytes = self.size_bytes.saturating_add(size_bytes);
         self.changes.push(change);
+    }
+}
+
+impl FromIterator<Change> for Batch {
+    fn from_iter<I: IntoIterator<Item = Change>>(changes: I) -> Self {
+        let mut batch = Self::new();
+        changes.into_iter().for_each(|change| batch.push(change));
+        batch
     }
 }

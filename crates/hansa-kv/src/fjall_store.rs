@@ -1,7 +1,8 @@
 //! The store on disk: one fjall database, a keyspace for each space. The only user of fjall.
 //!
 //! A batch goes through fjall's journal in one record, so it is there wholly or not at all. Durability is a second step
-//! that concurrent writers share: whoever flushes the journal flushes it for all batches in it. No data is encrypted here.
+//! that concurrent writers share: whoever flushes the journal flushes it for all batches in it. What is ingested becomes a
+//! table that is synchronised before the list of tables names it. No data is encrypted here.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use fjall::{
 use parking_lot::Mutex;
 
 use crate::error::check_keys;
-use crate::{Batch, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
+use crate::{Batch, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, SortedChanges, Space};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -130,7 +131,7 @@ impl FjallStore {
 
     /// Puts a batch in the journal and makes it visible; gives its number among all batches.
     fn commit(&self, batch: Batch) -> Result<u64, KvError> {
-        check_keys(&batch)?;
+        check_keys(batch.keys())?;
         let mut commit = self.0.database.batch();
         for change in batch.into_changes() {
             let keyspace = self.keyspace(change.space)?;
@@ -182,6 +183,24 @@ impl KvStore for FjallStore {
 
     fn write_buffered(&self, batch: Batch) -> Result<(), KvError> {
         self.commit(batch).map(drop)
+    }
+
+    fn ingest(&self, space: Space, changes: SortedChanges) -> Result<(), KvError> {
+        check_keys(changes.keys())?;
+        let keyspace = self.keyspace(space)?;
+        // What the space holds in memory is written out first, which must not part it from the rest of its batch.
+        self.sync()?;
+        let ingest = || {
+            let mut ingestion = keyspace.start_ingestion()?;
+            for (key, value) in changes {
+                match value {
+                    Some(value) => ingestion.write(key, value)?,
+                    None => ingestion.write_tombstone(key)?,
+                }
+            }
+            ingestion.finish()
+        };
+        ingest().map_err(KvError::Write)
     }
 
     fn sync(&self) -> Result<(), KvError> {

@@ -14,6 +14,7 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 pub use batch::{Batch, Change};
@@ -47,6 +48,9 @@ impl std::fmt::Display for Space {
 
 /// A key with its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// New values by key; none removes the key.
+pub type SortedChanges = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// In which order a scan runs through its range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -163,6 +167,14 @@ pub trait KvStore: Send + Sync + 'static {
     /// # Errors
     /// As for [`KvStore::write`].
     fn write_buffered(&self, batch: Batch) -> Result<(), KvError>;
+
+    /// Writes many changes of one space, atomically, and returns when they and every batch written before are on durable
+    /// storage. They go straight into a sorted table instead of through a journal and memory: half the cost for tens of
+    /// thousands of changes at once, several times that of [`KvStore::write`] for a few.
+    ///
+    /// # Errors
+    /// As for [`KvStore::write`].
+    fn ingest(&self, space: Space, changes: SortedChanges) -> Result<(), KvError>;
 
     /// Returns when every batch written before is on durable storage.
     ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::{Batch, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
+use crate::{Batch, Change, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, SortedChanges, Space};
 
 /// The pairs of one space. Shared with snapshots and copied on the first write after one was made.
 type Pairs = Arc<BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -37,7 +37,7 @@ impl KvStore for MemoryStore {
     }
 
     fn write(&self, batch: Batch) -> Result<(), KvError> {
-        crate::error::check_keys(&batch)?;
+        crate::error::check_keys(batch.keys())?;
         let mut spaces = self.spaces.write();
         for change in batch.into_changes() {
             let pairs = Arc::make_mut(spaces.entry(change.space).or_default());
@@ -51,6 +51,11 @@ impl KvStore for MemoryStore {
 
     fn write_buffered(&self, batch: Batch) -> Result<(), KvError> {
         self.write(batch)
+    }
+
+    fn ingest(&self, space: Space, changes: SortedChanges) -> Result<(), KvError> {
+        let changes = changes.into_iter().map(|(key, value)| Change { space, key, value });
+        self.write(changes.collect())
     }
 
     fn sync(&self) -> Result<(), KvError> {

@@ -1,23 +1,21 @@
 //! Writes out what has changed since the trie was last written: each changed branch once, however often it changed.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use hansa_kv::Batch;
+use hansa_kv::SortedChanges;
 
 use crate::cache::{Caches, Place};
 use crate::node::{Branch, Child, Children, Leaf, TrieValue};
-use crate::{NODES, page};
+use crate::page;
 
 /// A walk over the nodes made since some version.
 pub(crate) struct Flush<'a> {
     /// The version that is in the store: what was born up to then is there.
     pub(crate) stored: u64,
     pub(crate) caches: &'a Caches,
-    pub(crate) batch: &'a mut Batch,
-    /// Pages to be removed unless they are written.
-    pub(crate) vacated: HashSet<Vec<u8>>,
+    /// The pages by their keys. Those to be removed unless they are written are there from the start.
+    pub(crate) pages: SortedChanges,
 }
 
 impl Flush<'_> {
@@ -32,13 +30,6 @@ impl Flush<'_> {
                 V::cache(self.caches).keep(Place::new(owner, &B256::ZERO, 0), &Child::Leaf(leaf));
                 Child::stored(root.root_hash())
             }
-        }
-    }
-
-    /// Removes what is vacated and has not been written.
-    pub(crate) fn finish(self) {
-        for key in self.vacated {
-            self.batch.remove(NODES, key);
         }
     }
 
@@ -80,7 +71,6 @@ impl Flush<'_> {
     }
 
     fn put(&mut self, key: Vec<u8>, page: Vec<u8>) {
-        self.vacated.remove(&key);
-        self.batch.put(NODES, key, page);
+        self.pages.insert(key, Some(page));
     }
 }

@@ -64,12 +64,11 @@ pub mod fuzzing {
 }
 
 pub(crate) const NODES: Space = Space::new("state-nodes");
-pub(crate) const CHECKPOINT: Space = Space::new("state-checkpoint");
 pub(crate) const RECORDS: Space = Space::new("state-records");
 pub(crate) const CODE: Space = Space::new("state-code");
 
 /// The spaces of [`StateStores::blocks`].
 pub const BLOCK_SPACES: [Space; 2] = [RECORDS, CODE];
 
-/// The spaces of [`StateStores::nodes`]. Their values are mostly hashes, which no compression shortens.
-pub const NODE_SPACES: [Space; 2] = [NODES, CHECKPOINT];
+/// The space of [`StateStores::nodes`]. The values are mostly hashes, which no compression shortens.
+pub const NODE_SPACES: [Space; 1] = [NODES];

@@ -5,9 +5,11 @@
 //! ```text
 //! key    0 ‖ path                     of the account trie      path: nibbles packed, then their number (1 byte)
 //!        1 ‖ keccak(address) ‖ path   of a storage trie
+//!        2                            of the checkpoint
 //! page   1 ‖ extension length (1) ‖ extension nibbles packed ‖ mask of stored children (2) ‖ mask of leaves (2)
 //!          ‖ for each child by nibble: name length (1) ‖ name, or rest of the key packed ‖ value
 //!        2 ‖ rest of the key packed ‖ value          a trie of a single key
+//!        version (8) ‖ state root (32)               the checkpoint: which state all other pages are
 //! ```
 
 use std::sync::Arc;
@@ -17,6 +19,9 @@ use alloy_primitives::B256;
 use crate::bytes::{take, take_array};
 use crate::key::{KEY_NIBBLES, extended, pack, unpack};
 use crate::node::{Branch, Child, Children, Forge, Leaf, NodeRef, TrieValue};
+
+/// The key of the checkpoint.
+pub(crate) const CHECKPOINT: &[u8] = &[2];
 
 const BRANCH: u8 = 1;
 const LEAF: u8 = 2;

@@ -1,16 +1,15 @@
 //! The finalised state, and how a view becomes it.
 //!
 //! Every block's record is written with the block; nodes are written out behind it, by a thread of their own to a store of
-//! their own: the walk over tens of thousands of them, and their way through a journal, would hold up the block in which it
-//! falls due. Nodes never get ahead of the blocks: first the blocks are made durable, then the nodes with the news how far
+//! their own: the walk over tens of thousands of them, and their way to the disk, would hold up the block in which it falls
+//! due. Nodes never get ahead of the blocks: first the blocks are made durable, then the nodes with the news how far
 //! they go, and only then the records that have become needless are removed.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use alloy_primitives::B256;
-use hansa_kv::{Batch, KeyRange, KvStore, Order};
+use hansa_kv::{Batch, KeyRange, KvStore, Order, SortedChanges};
 use parking_lot::{Mutex, RwLock};
 
 use crate::account::AccountLeaf;
@@ -23,10 +22,7 @@ use crate::node::Child;
 use crate::nodes::Base;
 use crate::update::Merged;
 use crate::view::{Common, Finality, Lineage, Made, StateView};
-use crate::{CHECKPOINT, CODE, NODES, RECORDS, page};
-
-/// The only key of [`CHECKPOINT`]: which state the stored nodes are, `version (8) ‖ root (32)`.
-const STORED: &[u8] = b"stored";
+use crate::{CODE, NODES, RECORDS, page};
 
 /// Where the state is kept.
 #[derive(Clone)]
@@ -215,25 +211,24 @@ impl StateStore {
     }
 }
 
-/// Writes the nodes of a final view that are not stored, in one batch with the news that they are; then the records up to it
+/// Writes the nodes of a final view that are not stored, all at once and with the news that they are; then the records up to it
 /// are done with.
 fn write_out(view: &StateView, unwritten: &Unwritten) -> Result<(), TrieError> {
     let common = &view.0.common;
     let base = Arc::clone(&common.finality.read().base);
-    let mut vacated: HashSet<_> = unwritten.traces.vacated.iter().cloned().collect();
+    let mut pages: SortedChanges = unwritten.traces.vacated.iter().map(|key| (key.clone(), None)).collect();
     for owner in &unwritten.wiped {
         let range = KeyRange::prefix(&page::storage_prefix(owner));
-        let pages = base.snapshot.scan(NODES, range, Order::Ascending, usize::MAX)?;
-        vacated.extend(pages.into_iter().map(|(key, _)| key));
+        let stored = base.snapshot.scan(NODES, range, Order::Ascending, usize::MAX)?;
+        pages.extend(stored.into_iter().map(|(key, _)| (key, None)));
     }
-    let mut batch = Batch::new();
-    let mut flush = Flush { stored: base.version, caches: &common.caches, batch: &mut batch, vacated };
+    let mut flush = Flush { stored: base.version, caches: &common.caches, pages };
     flush.tree(None, &view.0.root);
-    flush.finish();
+    let mut pages = flush.pages;
     let checkpoint = [&record_key(view.0.version)[..], view.0.root_hash.as_slice()].concat();
-    batch.put(CHECKPOINT, STORED, checkpoint);
+    pages.insert(page::CHECKPOINT.to_vec(), Some(checkpoint));
     common.stores.blocks.sync()?;
-    common.stores.nodes.write(batch)?;
+    common.stores.nodes.ingest(NODES, pages)?;
     let (snapshot, version) = (common.stores.nodes.snapshot(), view.0.version);
     common.finality.write().base = Arc::new(Base { snapshot, version, caches: Arc::clone(&common.caches) });
     let mut batch = Batch::new();
@@ -246,7 +241,9 @@ fn write_out(view: &StateView, unwritten: &Unwritten) -> Result<(), TrieError> {
 
 /// Version and root of the stored nodes.
 fn checkpoint(store: &dyn KvStore) -> Result<(u64, B256), TrieError> {
-    let Some(stored) = store.get(CHECKPOINT, STORED)? else { return Ok((0, alloy_trie::EMPTY_ROOT_HASH)) };
+    let Some(stored) = store.get(NODES, page::CHECKPOINT)? else {
+        return Ok((0, alloy_trie::EMPTY_ROOT_HASH));
+    };
     let mut stored = stored.as_slice();
     let parts = take_array(&mut stored).zip(take_array(&mut stored));
     let (version, root) = parts.filter(|_| stored.is_empty()).ok_or(TrieError::Record("checkpoint"))?;

@@ -10,12 +10,15 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::files;
-use crate::{Batch, FjallOptions, FjallStore, KeyRange, KvStore, Order, Space};
+use crate::{Batch, FjallOptions, FjallStore, KeyRange, KvStore, Order, SortedChanges, Space};
 
 const LOG: Space = Space::new("log");
 const LAST: Space = Space::new("last");
 const WINDOW: Space = Space::new("window");
 const WINDOW_LENGTH: u64 = 10;
+/// Ingested only: every key has the same value, the number of the batch behind it.
+const INGESTED: Space = Space::new("ingested");
+const INGESTED_KEYS: u32 = 500;
 /// Names the folder to the process that is to be killed.
 const FOLDER: &str = "HANSA_KV_CRASH_FOLDER";
 
@@ -23,7 +26,7 @@ fn open(dir: &Path) -> FjallStore {
     // Small memtables, so that the kill also meets tables being written and compacted.
     let options =
         FjallOptions { memtable_bytes_max: 64 * 1024, large_values: vec![WINDOW], ..FjallOptions::default() };
-    FjallStore::open(dir, &[LOG, LAST, WINDOW], options).unwrap()
+    FjallStore::open(dir, &[LOG, LAST, WINDOW, INGESTED], options).unwrap()
 }
 
 fn value(number: u64) -> Vec<u8> {
@@ -41,6 +44,16 @@ fn numbered(number: u64) -> Batch {
     batch
 }
 
+/// Other keys every time, but for the middle ones.
+fn ingested(number: u64) -> SortedChanges {
+    let value = Some(number.to_be_bytes().to_vec());
+    let key = |key: u32| key.to_be_bytes().to_vec();
+    let first = (number as u32 % 8) * 10;
+    let gone = (0..80 + INGESTED_KEYS).map(|at| (key(at), None));
+    let there = (first..first + INGESTED_KEYS).map(|at| (key(at), value.clone()));
+    gone.chain(there).collect()
+}
+
 /// The number of the last batch, after checking that it and all before are there, and nothing of a later one.
 fn check(store: &FjallStore) -> u64 {
     let Some(last) = store.get(LAST, b"last").unwrap() else {
@@ -48,6 +61,14 @@ fn check(store: &FjallStore) -> u64 {
         return 0;
     };
     let last = u64::from_be_bytes(last.try_into().unwrap());
+    let ingested = store.scan(INGESTED, KeyRange::all(), Order::Ascending, usize::MAX).unwrap();
+    if let Some((_, value)) = ingested.first() {
+        // Made durable together with all batches before it.
+        let number = u64::from_be_bytes(value.as_slice().try_into().unwrap());
+        assert!(number <= last, "what was ingested after batch {number} is there, {last} is the last");
+        let whole = self::ingested(number).into_iter().filter_map(|(key, value)| Some((key, value?)));
+        assert!(ingested.into_iter().eq(whole));
+    }
     let log = store.scan(LOG, KeyRange::all(), Order::Ascending, usize::MAX).unwrap();
     assert!(log.into_iter().eq((1..=last).map(|number| (number.to_be_bytes().to_vec(), value(number)))));
     let window = store.scan(WINDOW, KeyRange::all(), Order::Ascending, usize::MAX).unwrap();
@@ -72,6 +93,9 @@ fn writes_until_killed() {
         } else {
             store.write(numbered(number)).unwrap();
             writeln!(stdout, "durable {number}").unwrap();
+        }
+        if number % 5 == 0 {
+            store.ingest(INGESTED, ingested(number)).unwrap();
         }
     }
 }

@@ -66,6 +66,30 @@ fn reads_what_batches_wrote() {
 }
 
 #[test]
+fn ingests_over_what_batches_wrote_and_under_what_they_write() {
+    on_every_store(|store| {
+        let ingest = |changes: &[(&[u8], Option<&[u8]>)]| {
+            let owned = |&(key, value): &(&[u8], Option<&[u8]>)| (key.to_vec(), value.map(<[u8]>::to_vec));
+            store.ingest(A, changes.iter().map(owned).collect())
+        };
+        store.write(batch(&[(A, b"b", Some(b"1")), (A, b"c", Some(b"1")), (B, b"c", Some(b"1"))])).unwrap();
+        let snapshot = store.snapshot();
+        ingest(&[(b"d", Some(b"2")), (b"c", None), (b"a", Some(b"2")), (b"never", None)]).unwrap();
+        store.write_buffered(batch(&[(A, b"a", Some(b"3"))])).unwrap();
+        let now = || store.scan(A, KeyRange::all(), Order::Ascending, 9).unwrap();
+        assert_eq!(now(), [pair(b"a", b"3"), pair(b"b", b"1"), pair(b"d", b"2")]);
+        ingest(&[(b"a", Some(b"4")), (b"b", None)]).unwrap();
+        assert_eq!(now(), [pair(b"a", b"4"), pair(b"d", b"2")]);
+        assert_eq!(store.get(B, b"c").unwrap().unwrap(), b"1");
+        let before = [pair(b"b", b"1"), pair(b"c", b"1")];
+        assert_eq!(snapshot.scan(A, KeyRange::all(), Order::Ascending, 9).unwrap(), before);
+        ingest(&[]).unwrap();
+        assert!(matches!(ingest(&[(b"k", Some(b"v")), (b"", None)]), Err(KvError::KeyLength(0))));
+        assert!(!store.contains(A, b"k").unwrap());
+    });
+}
+
+#[test]
 fn scans_ranges_in_both_orders() {
     on_every_store(|store| {
         let keys: [&[u8]; 6] = [b"\x00", b"ab", b"abc", b"b", b"\xff", b"\xff\xff"];

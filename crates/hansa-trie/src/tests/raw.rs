@@ -82,13 +82,10 @@ impl Trie {
 
     /// Writes the trie and goes on from what is stored.
     fn write(&mut self, cache_bytes_max: usize) {
-        let mut batch = Batch::new();
-        let vacated = self.vacated.drain(..).collect();
-        let mut flush =
-            Flush { stored: self.base.version, caches: &self.base.caches, batch: &mut batch, vacated };
+        let pages = self.vacated.drain(..).map(|key| (key, None)).collect();
+        let mut flush = Flush { stored: self.base.version, caches: &self.base.caches, pages };
         self.root = flush.tree(self.owner.as_ref(), &self.root);
-        flush.finish();
-        self.store.write(batch).unwrap();
+        self.store.ingest(NODES, flush.pages).unwrap();
         self.base = base(&self.store, self.version, cache_bytes_max);
         let mut reached = HashSet::new();
         self.reach(&self.root, &B256::ZERO, 0, &mut reached);
