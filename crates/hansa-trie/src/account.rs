@@ -2,6 +2,7 @@
 
 use alloy_primitives::{B256, KECCAK256_EMPTY, U256};
 
+use crate::arena::{Arena, Layer};
 use crate::bytes::{put_uint, take_array, take_uint};
 use crate::cache::{Caches, NodeCache};
 use crate::flush::Flush;
@@ -26,12 +27,10 @@ impl Default for Account {
 }
 
 /// An account with the root of its storage trie.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct AccountLeaf {
     pub(crate) account: Account,
     pub(crate) storage: Child<U256>,
-    /// The version of the state that made this storage; 0 if it came from the store.
-    pub(crate) born: u64,
 }
 
 impl PartialEq for AccountLeaf {
@@ -79,30 +78,23 @@ impl TrieValue for AccountLeaf {
         } else {
             Child::stored(B256::from(take_array(page)?))
         };
-        Some(Self { account: Account { nonce, balance, code_hash }, storage, born: 0 })
+        Some(Self { account: Account { nonce, balance, code_hash }, storage })
     }
 
-    fn is_settled(&self) -> bool {
-        matches!(self.storage, Child::Empty | Child::Stored(_))
+    fn write_below(&self, key: &B256, flush: &mut Flush<'_>) {
+        flush.tree(Some(key), &self.storage);
     }
 
-    fn written(&self, key: &B256, flush: &mut Flush<'_>) -> Option<Self> {
-        if self.is_settled() {
-            return None;
-        }
-        let settled = self.settled(flush.stored);
-        let write = || Self { account: self.account, storage: flush.tree(Some(key), &self.storage), born: 0 };
-        Some(settled.unwrap_or_else(write))
-    }
-
-    fn settled(&self, version: u64) -> Option<Self> {
-        let is_due = !self.is_settled() && self.born <= version;
-        let storage = || Child::stored(self.storage.root_hash());
-        is_due.then(|| Self { account: self.account, storage: storage(), born: 0 })
+    fn stored(self) -> Self {
+        Self { storage: Child::stored(self.storage.root_hash()), ..self }
     }
 
     fn cache(caches: &Caches) -> &NodeCache<Self> {
         &caches.accounts
+    }
+
+    fn arena(layer: &Layer) -> &Arena<Self> {
+        &layer.accounts
     }
 }
 
@@ -121,5 +113,9 @@ impl TrieValue for U256 {
 
     fn cache(caches: &Caches) -> &NodeCache<Self> {
         &caches.storage
+    }
+
+    fn arena(layer: &Layer) -> &Arena<Self> {
+        &layer.storage
     }
 }

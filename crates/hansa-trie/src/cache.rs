@@ -5,22 +5,23 @@
 //! dropped since. Cached nodes refer to other branches by name only, so that letting one go frees it.
 
 use std::mem::size_of;
-use std::sync::Arc;
 
-use alloy_primitives::{B256, map::DefaultHashBuilder};
-use lru::LruCache;
-use parking_lot::Mutex;
+use alloy_primitives::{B256, U256, map::DefaultHashBuilder};
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
 
 use crate::account::AccountLeaf;
-use crate::key::{shared_nibbles, truncated};
-use crate::node::{Branch, Child, Leaf};
+use crate::key::truncated;
+use crate::node::{Leaf, TrieValue};
+use crate::nodes::Loaded;
 
-const SHARDS: usize = 16;
+/// What a cached node takes besides itself: its entry, its counters, the allocator's rounding.
+const ENTRY_BYTES: usize = 96;
 
 /// The caches of both kinds of tries.
 pub(crate) struct Caches {
     pub(crate) accounts: NodeCache<AccountLeaf>,
-    pub(crate) storage: NodeCache<alloy_primitives::U256>,
+    pub(crate) storage: NodeCache<U256>,
 }
 
 impl Caches {
@@ -42,84 +43,49 @@ impl Place {
         let path = word(&truncated(path, start)).rotate_right(32) ^ (start as u64) << 56;
         Self(path ^ owner.map_or(0, word).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
-
-    fn shard(self) -> usize {
-        (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % SHARDS
-    }
 }
 
 /// Nodes of one kind, by place.
-pub(crate) struct NodeCache<V> {
-    shards: [Mutex<Shard<V>>; SHARDS],
-    shard_bytes_max: usize,
-}
+pub(crate) struct NodeCache<V>(Cache<Place, Loaded<V>, Weight, DefaultHashBuilder>);
 
-struct Shard<V> {
-    nodes: LruCache<Place, Cached<V>, DefaultHashBuilder>,
-    bytes: usize,
-}
-
-/// A node as it is cached.
-enum Cached<V> {
-    Branch(Arc<Branch<V>>),
-    /// A trie of a single key.
-    Leaf(Box<Leaf<V>>),
-}
-
-impl<V: Clone> NodeCache<V> {
+impl<V: TrieValue> NodeCache<V> {
     fn new(bytes_max: usize) -> Self {
-        let shard = |_| {
-            Mutex::new(Shard {
-                nodes: LruCache::unbounded_with_hasher(DefaultHashBuilder::default()),
-                bytes: 0,
-            })
-        };
-        Self { shards: std::array::from_fn(shard), shard_bytes_max: bytes_max / SHARDS }
+        // Most branches have two to five leaves.
+        const TYPICAL_BYTES: usize = 512;
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(bytes_max / TYPICAL_BYTES)
+            .weight_capacity(bytes_max as u64)
+            .build();
+        let lifecycle = DefaultLifecycle::default();
+        let hasher = DefaultHashBuilder::default();
+        Self(match options {
+            Ok(options) => Cache::with_options(options, Weight, hasher, lifecycle),
+            Err(_) => Cache::with(0, bytes_max as u64, Weight, hasher, lifecycle),
+        })
     }
 
     /// The node with this hash, if it is cached, at the place that is below `start` nibbles of `path`.
-    pub(crate) fn node(&self, place: Place, hash: &B256, path: &B256, start: usize) -> Option<Child<V>> {
-        let mut shard = self.shards[place.shard()].lock();
-        match shard.nodes.get(&place)? {
-            Cached::Branch(branch) => {
-                let is_here = branch.start == start && shared_nibbles(&branch.path, path) >= start;
-                let is_it = is_here && branch.reference.root_hash() == *hash;
-                is_it.then(|| Child::Branch(Arc::clone(branch)))
-            }
-            Cached::Leaf(leaf) => {
-                let is_here = shared_nibbles(&leaf.key, path) >= start;
-                let is_it = is_here && leaf.reference.root_hash() == *hash;
-                is_it.then(|| Child::Leaf(Leaf::clone(leaf)))
-            }
-        }
+    pub(crate) fn node(&self, place: Place, hash: &B256, path: &B256, start: usize) -> Option<Loaded<V>> {
+        let node = self.0.get(&place)?;
+        (node.is_below(path, start) && node.reference().root_hash() == *hash).then_some(node)
     }
 
-    /// Keeps a node whose branches below it are all [`Child::Stored`].
-    pub(crate) fn keep(&self, place: Place, node: &Child<V>) {
-        let node = match node {
-            Child::Branch(branch) => Cached::Branch(Arc::clone(branch)),
-            Child::Leaf(leaf) => Cached::Leaf(Box::new(leaf.clone())),
-            Child::Empty | Child::Stored(_) => return,
-        };
-        let mut shard = self.shards[place.shard()].lock();
-        shard.bytes += weight(&node);
-        if let Some((_, replaced)) = shard.nodes.push(place, node) {
-            shard.bytes = shard.bytes.saturating_sub(weight(&replaced));
-        }
-        while shard.bytes > self.shard_bytes_max {
-            let Some((_, evicted)) = shard.nodes.pop_lru() else { break };
-            shard.bytes = shard.bytes.saturating_sub(weight(&evicted));
-        }
+    /// Keeps a node.
+    pub(crate) fn keep(&self, place: Place, node: Loaded<V>) {
+        self.0.insert(place, node);
     }
 }
 
-/// Roughly what a node takes, in bytes, with its place in the cache.
-fn weight<V>(node: &Cached<V>) -> usize {
-    const ENTRY: usize = 128;
-    match node {
-        Cached::Branch(branch) => {
-            ENTRY + size_of::<Branch<V>>() + branch.children.capacity() * size_of::<Child<V>>()
-        }
-        Cached::Leaf(_) => ENTRY + size_of::<Leaf<V>>(),
+/// Roughly what a node takes in memory, in bytes.
+#[derive(Clone)]
+struct Weight;
+
+impl<V: TrieValue> Weighter<Place, Loaded<V>> for Weight {
+    fn weight(&self, _: &Place, node: &Loaded<V>) -> u64 {
+        let node = match node {
+            Loaded::Branch(branch) => branch.size(),
+            Loaded::Leaf(_) => size_of::<Leaf<V>>(),
+        };
+        (ENTRY_BYTES + node) as u64
     }
 }

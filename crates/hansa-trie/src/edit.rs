@@ -1,13 +1,14 @@
 //! Changes a trie: gives the new root, leaves the old one as it is. Nodes are hashed as they are made, each once.
 
-use std::ops::Range;
+use std::sync::Arc;
 
 use alloy_primitives::B256;
 
+use crate::arena::{Branch, Draft, Forge};
 use crate::error::TrieError;
 use crate::key::{KEY_NIBBLES, extended, nibble, shared_nibbles, truncated};
-use crate::node::{Branch, Child, Children, Forge, Leaf, TrieValue};
-use crate::nodes::Base;
+use crate::node::{Child, Leaf, TrieValue};
+use crate::nodes::{Node, Nodes};
 use crate::page;
 
 /// A key's new value; none removes it.
@@ -27,22 +28,21 @@ pub(crate) struct Traces {
 }
 
 /// Changes one trie.
-pub(crate) struct Editor<'a> {
-    pub(crate) base: &'a Base,
+pub(crate) struct Editor<'a, V> {
+    /// The nodes of the view that is changed.
+    pub(crate) nodes: Nodes<'a>,
     /// The account whose storage it is; none for the trie of all accounts.
     pub(crate) owner: Option<B256>,
-    /// The version being made.
-    pub(crate) version: u64,
-    pub(crate) forge: &'a mut Forge,
+    pub(crate) forge: &'a mut Forge<V>,
     pub(crate) traces: &'a mut Traces,
 }
 
 /// A key and its value, to be put in a part of the trie that is built anew.
 type Entry<'v, V> = (&'v B256, &'v V);
 
-impl Editor<'_> {
+impl<'a, V: TrieValue> Editor<'a, V> {
     /// The trie with all changes, which are sorted by key and change each key once; none if it stays as it is.
-    pub(crate) fn edit<V: TrieValue>(
+    pub(crate) fn edit(
         &mut self,
         root: &Child<V>,
         changes: &[Change<V>],
@@ -51,33 +51,35 @@ impl Editor<'_> {
     }
 
     /// The node below `start` nibbles that all changes share; none if it stays as it is.
-    fn node<V: TrieValue>(
+    fn node(
         &mut self,
         node: &Child<V>,
         start: usize,
         changes: &[Change<V>],
     ) -> Result<Option<Child<V>>, TrieError> {
         let Some(first) = changes.first() else { return Ok(None) };
-        match node {
-            Child::Empty => {
+        match self.open(&first.key, start, node)? {
+            Node::Empty => {
                 let entries = entries(changes);
                 Ok((!entries.is_empty()).then(|| self.build(start, &entries)))
             }
-            Child::Leaf(leaf) => Ok(self.leaf(leaf, start, changes)),
-            Child::Branch(branch) => self.branch(branch, changes),
-            Child::Stored(reference) => {
-                let loaded = self.base.load(self.owner.as_ref(), &first.key, start, reference)?;
-                self.node(&loaded, start, changes)
-            }
+            Node::Leaf(leaf) => Ok(self.leaf(&leaf, start, changes)),
+            Node::Made(branch) => self.branch(branch, changes),
+            Node::Loaded(branch) => self.branch(branch.get(), changes),
         }
     }
 
-    fn leaf<V: TrieValue>(
-        &mut self,
-        leaf: &Leaf<V>,
-        start: usize,
-        changes: &[Change<V>],
-    ) -> Option<Child<V>> {
+    /// The node below `start` nibbles of `path`; it may be one that has just been made.
+    fn open(&self, path: &B256, start: usize, node: &Child<V>) -> Result<Node<'a, V>, TrieError> {
+        if let Child::Made(_, id) = node
+            && let Some(branch) = self.forge.made(*id)
+        {
+            return Ok(Node::Loaded(Arc::new(branch)));
+        }
+        self.nodes.open(self.owner.as_ref(), path, start, node)
+    }
+
+    fn leaf(&mut self, leaf: &Leaf<V>, start: usize, changes: &[Change<V>]) -> Option<Child<V>> {
         let own = changes.binary_search_by(|change| change.key.cmp(&leaf.key));
         let mut entries = entries(changes);
         match own {
@@ -95,158 +97,133 @@ impl Editor<'_> {
         Some(self.build(start, &entries))
     }
 
-    fn branch<V: TrieValue>(
+    fn branch(
         &mut self,
-        branch: &Branch<V>,
+        branch: Branch<'_, V>,
         changes: &[Change<V>],
     ) -> Result<Option<Child<V>>, TrieError> {
+        let (start, depth) = (branch.head.start(), branch.head.depth());
+        let path = branch.head.path;
         let mut changes = changes;
-        if branch.start < branch.depth {
-            let shared = |change: &Change<V>| shared_nibbles(&change.key, &branch.path).min(branch.depth);
+        if start < depth {
+            let shared = |change: &Change<V>| shared_nibbles(&change.key, &path).min(depth);
             let inserted = changes.iter().filter(|change| change.value.is_some());
-            let fork = inserted.map(shared).min().unwrap_or(branch.depth);
+            let fork = inserted.map(shared).min().unwrap_or(depth);
             // What is removed off the extension's path is not there.
             let begin = changes.iter().position(|change| shared(change) >= fork).unwrap_or(changes.len());
             changes = &changes[begin..];
             let end = changes.iter().position(|change| shared(change) < fork).unwrap_or(changes.len());
             changes = &changes[..end];
-            if fork < branch.depth {
+            if fork < depth {
                 return self.fork(branch, fork, changes).map(Some);
             }
         }
-        let mut children = None;
+        let mut draft = None;
         let mut next = 0;
-        for group in groups(changes, branch.depth) {
-            let at = nibble(&group[0].key, branch.depth);
-            let before = branch.children.at(at).unwrap_or(&Child::Empty);
-            if let Some(child) = self.node(before, branch.depth + 1, group)? {
-                let children =
-                    children.get_or_insert_with(|| Children::with_capacity(branch.children.len() + 1));
-                self.settle(&branch.children, next..at, children);
-                children.push(at, child);
+        for group in groups(changes, depth) {
+            let at = nibble(&group[0].key, depth);
+            if let Some(child) = self.node(&branch.child(at), depth + 1, group)? {
+                let draft = draft.get_or_insert_with(|| self.forge.begin());
+                self.forge.copy(draft, branch, next..at);
+                self.forge.push(draft, at, &child);
                 next = at + 1;
             }
         }
-        let Some(mut children) = children else { return Ok(None) };
-        self.settle(&branch.children, next..16, &mut children);
-        self.join(branch.path, (branch.start, branch.depth), children).map(Some)
+        let Some(mut draft) = draft else { return Ok(None) };
+        self.forge.copy(&mut draft, branch, next..16);
+        self.join(path, (start, depth), draft).map(Some)
     }
 
     /// Splits the extension above `branch` at `fork`, where some of the changes leave it.
-    fn fork<V: TrieValue>(
+    fn fork(
         &mut self,
-        branch: &Branch<V>,
+        branch: Branch<'_, V>,
         fork: usize,
         changes: &[Change<V>],
     ) -> Result<Child<V>, TrieError> {
-        let mut children = Children::with_capacity(16);
-        let old = nibble(&branch.path, fork);
+        let path = branch.head.path;
+        let old = nibble(&path, fork);
         let mut moved = Some(self.moved(branch, fork + 1));
+        let mut draft = self.forge.begin();
         for group in groups(changes, fork) {
             let at = nibble(&group[0].key, fork);
             if let Some(moved) = moved.take_if(|_| old < at) {
-                children.push(old, moved);
+                self.forge.push(&mut draft, old, &moved);
             }
             let before = moved.take_if(|_| old == at).unwrap_or(Child::Empty);
             let child = self.node(&before, fork + 1, group)?;
-            children.push(at, child.unwrap_or(before));
+            self.forge.push(&mut draft, at, &child.unwrap_or(before));
         }
         if let Some(moved) = moved {
-            children.push(old, moved);
+            self.forge.push(&mut draft, old, &moved);
         }
-        self.join(truncated(&branch.path, fork), (branch.start, fork), children)
+        self.join(truncated(&path, fork), (branch.head.start(), fork), draft)
     }
 
     /// What stands for a branch with these children: nothing, the only child, or the branch.
-    fn join<V: TrieValue>(
+    fn join(
         &mut self,
         path: B256,
         (start, depth): (usize, usize),
-        children: Children<V>,
+        draft: Draft,
     ) -> Result<Child<V>, TrieError> {
-        if let Some((at, only)) = children.only() {
-            return self.lift(extended(&path, depth, at), (start, depth + 1), only);
+        if draft.len() >= 2 {
+            self.traces.made += 1;
+            return Ok(self.forge.finish(draft, path, (start, depth)));
         }
-        if children.len() == 0 {
-            self.vacate(&path, start);
-            return Ok(Child::Empty);
+        match self.forge.drop(draft) {
+            Some((at, only)) => self.lift(extended(&path, depth, at), (start, depth + 1), &only),
+            None => {
+                self.vacate(&path, start);
+                Ok(Child::Empty)
+            }
         }
-        self.traces.made += 1;
-        Ok(Child::Branch(self.forge.branch(path, (start, depth), children, self.version)))
     }
 
     /// Moves a node below `from` nibbles of `path` up, to below `start` nibbles.
-    fn lift<V: TrieValue>(
+    fn lift(
         &mut self,
         path: B256,
         (start, from): (usize, usize),
         node: &Child<V>,
     ) -> Result<Child<V>, TrieError> {
-        match node {
-            Child::Empty => Ok(Child::Empty),
-            Child::Stored(reference) => {
-                let loaded = self.base.load(self.owner.as_ref(), &path, from, reference)?;
-                self.lift(path, (start, from), &loaded)
-            }
-            Child::Leaf(leaf) => {
+        let node = self.open(&path, from, node)?;
+        let branch = match &node {
+            Node::Empty => return Ok(Child::Empty),
+            Node::Leaf(leaf) => {
                 self.vacate(&path, start);
-                Ok(self.forge_leaf(leaf.key, leaf.value.clone(), start))
+                return Ok(self.forge.leaf(leaf.key, leaf.value, start));
             }
-            Child::Branch(branch) => {
-                self.vacate(&path, from);
-                Ok(self.moved(branch, start))
-            }
-        }
+            Node::Made(branch) => *branch,
+            Node::Loaded(branch) => branch.get(),
+        };
+        self.vacate(&path, from);
+        Ok(self.moved(branch, start))
     }
 
     /// The same branch with a longer or shorter extension above it.
-    fn moved<V: TrieValue>(&mut self, branch: &Branch<V>, start: usize) -> Child<V> {
+    fn moved(&mut self, branch: Branch<'_, V>, start: usize) -> Child<V> {
         self.traces.made += 1;
-        let mut children = Children::with_capacity(branch.children.len());
-        self.settle(&branch.children, 0..16, &mut children);
-        Child::Branch(self.forge.branch(branch.path, (start, branch.depth), children, self.version))
+        let mut draft = self.forge.begin();
+        self.forge.copy(&mut draft, branch, 0..16);
+        self.forge.finish(draft, branch.head.path, (start, branch.head.depth()))
     }
 
     /// A part of the trie that holds just these entries, which are sorted and share `start` nibbles.
-    fn build<V: TrieValue>(&mut self, start: usize, entries: &[Entry<'_, V>]) -> Child<V> {
+    fn build(&mut self, start: usize, entries: &[Entry<'_, V>]) -> Child<V> {
         match entries {
             [] => Child::Empty,
-            [(key, value)] => self.forge_leaf(**key, (*value).clone(), start),
+            [(key, value)] => self.forge.leaf(**key, **value, start),
             [(first, _), .., (last, _)] => {
                 let depth = shared_nibbles(first, last);
-                let mut children = Children::with_capacity(entries.len());
+                let mut draft = self.forge.begin();
                 for group in entries.chunk_by(|a, b| nibble(a.0, depth) == nibble(b.0, depth)) {
-                    children.push(nibble(group[0].0, depth), self.build(depth + 1, group));
+                    let child = self.build(depth + 1, group);
+                    self.forge.push(&mut draft, nibble(group[0].0, depth), &child);
                 }
                 self.traces.made += 1;
-                Child::Branch(self.forge.branch(
-                    truncated(first, depth),
-                    (start, depth),
-                    children,
-                    self.version,
-                ))
+                self.forge.finish(draft, truncated(first, depth), (start, depth))
             }
-        }
-    }
-
-    fn forge_leaf<V: TrieValue>(&mut self, key: B256, value: V, start: usize) -> Child<V> {
-        Child::Leaf(self.forge.leaf(key, value, start))
-    }
-
-    /// Copies the children at the nibbles `range`; those that are in the store by now by name only, so that they need not
-    /// stay in memory.
-    fn settle<V: TrieValue>(&self, from: &Children<V>, range: Range<usize>, into: &mut Children<V>) {
-        let version = self.base.version;
-        for (at, child) in from.iter().filter(|(at, _)| range.contains(at)) {
-            let child = match child {
-                Child::Branch(branch) if branch.born <= version => Child::Stored(branch.reference),
-                Child::Leaf(leaf) => match leaf.value.settled(version) {
-                    Some(value) => Child::Leaf(Leaf { value, ..*leaf }),
-                    None => child.clone(),
-                },
-                _ => child.clone(),
-            };
-            into.push(at, child);
         }
     }
 

@@ -15,6 +15,7 @@
 //! changed since in memory, so readers take no lock and see one state for as long as they keep the view.
 
 mod account;
+mod arena;
 mod bytes;
 mod cache;
 mod edit;
@@ -47,14 +48,14 @@ pub use view::StateView;
 pub mod fuzzing {
     use alloy_primitives::{B256, U256};
 
-    use crate::node::Forge;
+    use crate::node::Namer;
     use crate::{account::AccountLeaf, page, update::Merged};
 
     /// A page of either kind of trie, below some nibbles.
     pub fn page(start: u8, bytes: &[u8]) {
         let start = usize::from(start % 64);
-        let _ = page::decode::<U256>(bytes, &B256::ZERO, start, &mut Forge::default());
-        let _ = page::decode::<AccountLeaf>(bytes, &B256::ZERO, start, &mut Forge::default());
+        let _ = page::decode::<U256>(bytes, &B256::ZERO, start, &mut Namer::default());
+        let _ = page::decode::<AccountLeaf>(bytes, &B256::ZERO, start, &mut Namer::default());
     }
 
     /// The record of a block.

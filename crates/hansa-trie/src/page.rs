@@ -16,9 +16,11 @@ use std::sync::Arc;
 
 use alloy_primitives::B256;
 
+use crate::arena::{Branch, OwnedBranch};
 use crate::bytes::{take, take_array};
 use crate::key::{KEY_NIBBLES, extended, pack, unpack};
-use crate::node::{Branch, Child, Children, Forge, Leaf, NodeRef, TrieValue};
+use crate::node::{Child, Leaf, Namer, NodeRef, TrieValue};
+use crate::nodes::Loaded;
 
 /// The key of the checkpoint.
 pub(crate) const CHECKPOINT: &[u8] = &[2];
@@ -49,23 +51,21 @@ pub(crate) fn storage_prefix(owner: &B256) -> Vec<u8> {
 }
 
 /// The page of a branch.
-pub(crate) fn of_branch<V: TrieValue>(branch: &Branch<V>) -> Vec<u8> {
-    let mut page = Vec::with_capacity(8 + 64 * branch.children.len());
+pub(crate) fn of_branch<V: TrieValue>(branch: Branch<'_, V>) -> Vec<u8> {
+    let head = branch.head;
+    let (there, names) = branch.names();
+    let leaves = branch.leaves();
+    let mut page = Vec::with_capacity(8 + 64 * names.len());
     page.push(BRANCH);
-    page.push((branch.depth - branch.start) as u8);
-    pack(&branch.path, branch.start, branch.depth, &mut page);
-    let (mut stored, mut leaves) = (0u16, 0u16);
-    for (at, child) in branch.children.iter() {
-        *if matches!(child, Child::Leaf(_)) { &mut leaves } else { &mut stored } |= 1 << at;
-    }
-    page.extend_from_slice(&stored.to_be_bytes());
+    page.push((head.depth() - head.start()) as u8);
+    pack(&head.path, head.start(), head.depth(), &mut page);
+    page.extend_from_slice(&(there & !leaves).to_be_bytes());
     page.extend_from_slice(&leaves.to_be_bytes());
-    for (_, child) in branch.children.iter() {
+    for (_, child) in branch.children() {
         match child {
             Child::Empty => {}
-            Child::Leaf(leaf) => put_leaf(leaf, branch.depth + 1, &mut page),
-            Child::Stored(reference) => put_reference(reference, &mut page),
-            Child::Branch(branch) => put_reference(&branch.reference, &mut page),
+            Child::Leaf(leaf) => put_leaf(&leaf, head.depth() + 1, &mut page),
+            Child::Stored(reference) | Child::Made(reference, _) => put_reference(&reference, &mut page),
         }
     }
     page
@@ -84,23 +84,23 @@ pub(crate) fn decode<V: TrieValue>(
     mut page: &[u8],
     path: &B256,
     start: usize,
-    forge: &mut Forge,
-) -> Option<Child<V>> {
+    namer: &mut Namer,
+) -> Option<Loaded<V>> {
     let page = &mut page;
-    let child = match take_array(page)? {
-        [BRANCH] => Child::Branch(take_branch(page, path, start, forge)?),
-        [LEAF] => Child::Leaf(take_leaf(page, path, start, forge)?),
+    let node = match take_array(page)? {
+        [BRANCH] => Loaded::Branch(Arc::new(take_branch(page, path, start, namer)?)),
+        [LEAF] => Loaded::Leaf(Box::new(take_leaf(page, path, start, namer)?)),
         _ => return None,
     };
-    page.is_empty().then_some(child)
+    page.is_empty().then_some(node)
 }
 
 fn take_branch<V: TrieValue>(
     page: &mut &[u8],
     path: &B256,
     start: usize,
-    forge: &mut Forge,
-) -> Option<Arc<Branch<V>>> {
+    namer: &mut Namer,
+) -> Option<OwnedBranch<V>> {
     let [extension] = take_array(page)?;
     let depth = start + usize::from(extension);
     if depth >= KEY_NIBBLES {
@@ -110,16 +110,16 @@ fn take_branch<V: TrieValue>(
     unpack(&mut path, start, depth, take(page, usize::from(extension).div_ceil(2))?);
     let stored = u16::from_be_bytes(take_array(page)?);
     let leaves = u16::from_be_bytes(take_array(page)?);
-    let mut children = Children::with_capacity((stored | leaves).count_ones() as usize);
+    let mut children = Vec::with_capacity((stored | leaves).count_ones() as usize);
     for at in 0..16 {
         if stored >> at & 1 == 1 {
             let [length] = take_array(page)?;
-            children.push(at, Child::Stored(NodeRef::from_bytes(take(page, usize::from(length))?)?));
+            children.push((at, Child::Stored(NodeRef::from_bytes(take(page, usize::from(length))?)?)));
         } else if leaves >> at & 1 == 1 {
-            children.push(at, Child::Leaf(take_leaf(page, &extended(&path, depth, at), depth + 1, forge)?));
+            children.push((at, Child::Leaf(take_leaf(page, &extended(&path, depth, at), depth + 1, namer)?)));
         }
     }
-    Some(forge.branch(path, (start, depth), children, 0))
+    Some(OwnedBranch::new(path, (start, depth), children, namer))
 }
 
 fn put_leaf<V: TrieValue>(leaf: &Leaf<V>, start: usize, page: &mut Vec<u8>) {
@@ -131,11 +131,11 @@ fn take_leaf<V: TrieValue>(
     page: &mut &[u8],
     path: &B256,
     start: usize,
-    forge: &mut Forge,
+    namer: &mut Namer,
 ) -> Option<Leaf<V>> {
     let mut key = *path;
     unpack(&mut key, start, KEY_NIBBLES, take(page, (KEY_NIBBLES - start).div_ceil(2))?);
-    Some(forge.leaf(key, V::take_page(page)?, start))
+    Some(namer.leaf(key, V::take_page(page)?, start))
 }
 
 fn put_reference(reference: &NodeRef, page: &mut Vec<u8>) {

@@ -3,10 +3,11 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
 
 use crate::account::Account;
+use crate::arena::Branch;
 use crate::error::TrieError;
 use crate::key::{nibble, shared_nibbles};
-use crate::node::{Branch, Child, NodeRef, TrieValue};
-use crate::nodes::Base;
+use crate::node::{Child, NodeRef, TrieValue};
+use crate::nodes::{Node, Nodes};
 use crate::rlp;
 
 /// An account and some of its slots, with proofs.
@@ -37,32 +38,32 @@ pub struct SlotProof {
 
 /// The nodes from the root to where the key is or would be, and its value.
 pub(crate) fn prove<V: TrieValue>(
-    base: &Base,
+    nodes: Nodes<'_>,
     owner: Option<&B256>,
     root: &Child<V>,
     key: &B256,
 ) -> Result<(Vec<Bytes>, Option<V>), TrieError> {
     let mut proof = Proof::default();
-    let mut node = root.clone();
+    let mut child = *root;
     let mut start = 0;
     loop {
-        let next = match &node {
-            Child::Empty => return Ok((proof.nodes, None)),
-            Child::Stored(reference) => base.load(owner, key, start, reference)?,
-            Child::Leaf(leaf) => {
+        let node = nodes.open(owner, key, start, &child)?;
+        let branch = match &node {
+            Node::Empty => return Ok((proof.nodes, None)),
+            Node::Leaf(leaf) => {
                 rlp::leaf(&leaf.key, start, &leaf.value, &mut proof.rlp, &mut Vec::new());
                 proof.push();
-                return Ok((proof.nodes, (leaf.key == *key).then(|| leaf.value.clone())));
+                return Ok((proof.nodes, (leaf.key == *key).then_some(leaf.value)));
             }
-            Child::Branch(branch) => {
-                if !proof.branch(branch, key) {
-                    return Ok((proof.nodes, None));
-                }
-                start = branch.depth + 1;
-                branch.children.at(nibble(key, branch.depth)).cloned().unwrap_or(Child::Empty)
-            }
+            Node::Made(branch) => *branch,
+            Node::Loaded(branch) => branch.get(),
         };
-        node = next;
+        if !proof.branch(branch, key) {
+            return Ok((proof.nodes, None));
+        }
+        let depth = branch.head.depth();
+        child = branch.child(nibble(key, depth));
+        start = depth + 1;
     }
 }
 
@@ -81,13 +82,15 @@ impl Proof {
     }
 
     /// Adds a branch with the extension above it; false if the key leaves the trie at the extension.
-    fn branch<V>(&mut self, branch: &Branch<V>, key: &B256) -> bool {
-        rlp::branch(&branch.children, &mut self.rlp);
-        if branch.start < branch.depth {
+    fn branch<V: TrieValue>(&mut self, branch: Branch<'_, V>, key: &B256) -> bool {
+        let (there, names) = branch.names();
+        rlp::branch(there, names, &mut self.rlp);
+        let head = branch.head;
+        if head.start() < head.depth() {
             let inner = std::mem::take(&mut self.rlp);
-            rlp::extension(&branch.path, branch.start, branch.depth, &NodeRef::of(&inner), &mut self.rlp);
+            rlp::extension(&head.path, head.start(), head.depth(), &NodeRef::of(&inner), &mut self.rlp);
             self.push();
-            if shared_nibbles(&branch.path, key) < branch.depth {
+            if shared_nibbles(&head.path, key) < head.depth() {
                 return false;
             }
             self.rlp = inner;

@@ -6,7 +6,7 @@ use alloy_primitives::B256;
 
 use crate::bytes::trim;
 use crate::key::{KEY_NIBBLES, nibble};
-use crate::node::{Children, NodeRef, TrieValue};
+use crate::node::{NodeRef, TrieValue};
 
 const EMPTY_STRING: u8 = 0x80;
 
@@ -100,21 +100,22 @@ pub(crate) fn leaf<V: TrieValue>(
     put_string(scratch, out);
 }
 
-/// Replaces `out` by the RLP of a branch without value.
-pub(crate) fn branch<V>(children: &Children<V>, out: &mut Vec<u8>) {
-    let lengths = children.iter().filter_map(|(_, child)| child.reference()).map(NodeRef::rlp_length);
-    let payload = lengths.sum::<usize>() + 17 - children.len();
+/// Replaces `out` by the RLP of a branch without value that has children of these names at the nibbles `there`.
+pub(crate) fn branch(there: u16, names: &[NodeRef], out: &mut Vec<u8>) {
+    let payload = names.iter().map(NodeRef::rlp_length).sum::<usize>() + 17 - names.len();
     out.clear();
     put_list_header(payload, out);
-    let mut next = 0;
-    for (at, child) in children.iter() {
-        out.extend(std::iter::repeat_n(EMPTY_STRING, at - next));
-        if let Some(reference) = child.reference() {
-            reference.put_rlp(out);
+    let mut names = names.iter();
+    for at in 0..16 {
+        match names.as_slice() {
+            [name, ..] if there >> at & 1 == 1 => {
+                name.put_rlp(out);
+                names.next();
+            }
+            _ => out.push(EMPTY_STRING),
         }
-        next = at + 1;
     }
-    out.extend(std::iter::repeat_n(EMPTY_STRING, 17 - next));
+    out.push(EMPTY_STRING);
 }
 
 /// Replaces `out` by the RLP of an extension over the nibbles from `start` to `depth` of `path`.

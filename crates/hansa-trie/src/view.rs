@@ -8,11 +8,12 @@ use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use parking_lot::{Mutex, RwLock};
 
 use crate::account::{Account, AccountLeaf};
+use crate::arena::{Forge, Layer, Layers};
 use crate::cache::Caches;
 use crate::edit::{Change, Editor, Traces};
 use crate::error::TrieError;
-use crate::node::{Child, Forge};
-use crate::nodes::Base;
+use crate::node::Child;
+use crate::nodes::{Base, Nodes};
 use crate::proof::{AccountProof, SlotProof, prove};
 use crate::store::StateStores;
 use crate::update::{AccountChange, StateUpdate, record};
@@ -99,6 +100,8 @@ pub(crate) struct CodeLayer {
 pub(crate) struct View {
     pub(crate) common: Arc<Common>,
     pub(crate) base: Arc<Base>,
+    /// What was made since.
+    pub(crate) layers: Layers,
     pub(crate) lineage: Arc<Lineage>,
     /// The number of views before this one, counted from the empty state.
     pub(crate) version: u64,
@@ -137,6 +140,7 @@ impl StateView {
         let version = base.version;
         Self(Arc::new(View {
             common,
+            layers: Layers::none(version),
             base,
             lineage,
             version,
@@ -167,7 +171,7 @@ impl StateView {
     /// [`TrieError::Store`], [`TrieError::Damaged`].
     pub fn storage(&self, address: Address, slot: U256) -> Result<U256, TrieError> {
         let (owner, Some(leaf)) = self.owner(address)? else { return Ok(U256::ZERO) };
-        let value = self.0.base.find(Some(&owner), &leaf.storage, &slot_key(slot))?;
+        let value = self.nodes().find(Some(&owner), &leaf.storage, &slot_key(slot))?;
         Ok(value.unwrap_or_default())
     }
 
@@ -218,10 +222,10 @@ impl StateView {
     /// [`TrieError::Store`], [`TrieError::Damaged`].
     pub fn proof(&self, address: Address, slots: &[U256]) -> Result<AccountProof, TrieError> {
         let owner = keccak256(address);
-        let (proof, leaf) = prove(&self.0.base, None, &self.0.root, &owner)?;
-        let storage = leaf.as_ref().map_or(Child::Empty, |leaf| leaf.storage.clone());
+        let (proof, leaf) = prove(self.nodes(), None, &self.0.root, &owner)?;
+        let storage = leaf.map_or(Child::Empty, |leaf| leaf.storage);
         let slot_proof = |&slot: &U256| {
-            let (proof, value) = prove(&self.0.base, Some(&owner), &storage, &slot_key(slot))?;
+            let (proof, value) = prove(self.nodes(), Some(&owner), &storage, &slot_key(slot))?;
             Ok(SlotProof { slot, value: value.unwrap_or_default(), proof })
         };
         Ok(AccountProof {
@@ -236,25 +240,26 @@ impl StateView {
     /// The hash of an address and the leaf that is there.
     fn owner(&self, address: Address) -> Result<(B256, Option<AccountLeaf>), TrieError> {
         if let Some(found) = self.0.recent.lock().get(&address) {
-            return Ok(found.clone());
+            return Ok(*found);
         }
         let key = keccak256(address);
-        let found = (key, self.0.base.find(None, &self.0.root, &key)?);
+        let found = (key, self.nodes().find(None, &self.0.root, &key)?);
         let mut recent = self.0.recent.lock();
         if recent.len() >= RECENT_MAX {
             recent.clear();
         }
-        recent.insert(address, found.clone());
+        recent.insert(address, found);
         Ok(found)
     }
 
     /// A child without what has to be kept of the step.
     pub(crate) fn changed(&self, changes: Vec<AccountChange>, version: u64) -> Result<View, TrieError> {
         let base = self.latest_base();
+        let mut layers = self.0.layers.above(base.version);
         let mut step = Step {
-            base: &base,
-            version,
-            forge: Forge::default(),
+            nodes: Nodes { base: &base, layers: &layers },
+            accounts: Forge::new(version),
+            storage: Forge::new(version),
             traces: Traces::default(),
             wiped: Vec::new(),
         };
@@ -263,19 +268,26 @@ impl StateView {
             accounts.push(step.account(&self.0.root, change)?);
         }
         sort(&mut accounts);
-        let root = step.editor(None).edit(&self.0.root, &accounts)?.unwrap_or_else(|| self.0.root.clone());
-        let made = Made { traces: step.traces, wiped: step.wiped, ..Made::default() };
+        let root = step.accounts().edit(&self.0.root, &accounts)?.unwrap_or(self.0.root);
+        let Step { accounts, storage, traces, wiped, .. } = step;
+        layers.push(version, Layer { accounts: accounts.into_made(), storage: storage.into_made() });
         Ok(View {
             common: Arc::clone(&self.0.common),
             base,
+            layers,
             lineage: Lineage::child(&self.0.lineage),
             version,
             root_hash: root.root_hash(),
             root,
-            made,
+            made: Made { traces, wiped, ..Made::default() },
             code: self.unstored_code(),
             recent: Recent::default(),
         })
+    }
+
+    /// Where the nodes of this view are.
+    fn nodes(&self) -> Nodes<'_> {
+        Nodes { base: &self.0.base, layers: &self.0.layers }
     }
 
     /// The latest written nodes if they are ancestors of this view's, so that memory need not hold what they hold.
@@ -294,22 +306,27 @@ impl StateView {
 
 /// One step from a view to its child.
 struct Step<'a> {
-    base: &'a Base,
-    version: u64,
-    forge: Forge,
+    /// The nodes of the view.
+    nodes: Nodes<'a>,
+    accounts: Forge<AccountLeaf>,
+    storage: Forge<U256>,
     traces: Traces,
     wiped: Vec<B256>,
 }
 
-impl Step<'_> {
-    fn editor(&mut self, owner: Option<B256>) -> Editor<'_> {
-        Editor {
-            base: self.base,
-            owner,
-            version: self.version,
-            forge: &mut self.forge,
-            traces: &mut self.traces,
-        }
+impl<'a> Step<'a> {
+    fn accounts<'b>(&'b mut self) -> Editor<'b, AccountLeaf>
+    where
+        'a: 'b,
+    {
+        Editor { nodes: self.nodes, owner: None, forge: &mut self.accounts, traces: &mut self.traces }
+    }
+
+    fn storage<'b>(&'b mut self, owner: B256) -> Editor<'b, U256>
+    where
+        'a: 'b,
+    {
+        Editor { nodes: self.nodes, owner: Some(owner), forge: &mut self.storage, traces: &mut self.traces }
     }
 
     /// Changes an account's storage; gives the change of its leaf.
@@ -319,8 +336,7 @@ impl Step<'_> {
         change: AccountChange,
     ) -> Result<Change<AccountLeaf>, TrieError> {
         let key = keccak256(change.address);
-        let leaf = self.base.find(None, root, &key)?;
-        let (before, born) = leaf.map_or((Child::Empty, 0), |leaf| (leaf.storage, leaf.born));
+        let before = self.nodes.find(None, root, &key)?.map_or(Child::Empty, |leaf| leaf.storage);
         let is_wiped = change.is_wiped || change.account.is_none();
         if is_wiped && !before.is_empty() {
             self.wiped.push(key);
@@ -333,11 +349,8 @@ impl Step<'_> {
         };
         let mut slots: Vec<_> = change.storage.into_iter().map(slot).collect();
         sort(&mut slots);
-        let (storage, born) = match self.editor(Some(key)).edit(&before, &slots)? {
-            Some(storage) => (storage, self.version),
-            None => (before, born),
-        };
-        Ok(Change { key, value: Some(AccountLeaf { account, storage, born }) })
+        let storage = self.storage(key).edit(&before, &slots)?.unwrap_or(before);
+        Ok(Change { key, value: Some(AccountLeaf { account, storage }) })
     }
 }
 

@@ -13,12 +13,13 @@ use rand::seq::{IndexedRandom, IteratorRandom};
 
 use super::{rebuilt_root, seeded};
 use crate::NODES;
+use crate::arena::{Forge, Layer, Layers};
 use crate::cache::Caches;
 use crate::edit::{Change, Editor, Traces};
 use crate::flush::Flush;
 use crate::key::nibble;
-use crate::node::{Child, Forge};
-use crate::nodes::Base;
+use crate::node::Child;
+use crate::nodes::{Base, Node, Nodes};
 use crate::proof::prove;
 
 type Leaves = BTreeMap<B256, U256>;
@@ -27,6 +28,7 @@ type Leaves = BTreeMap<B256, U256>;
 struct Trie {
     store: MemoryStore,
     base: Base,
+    layers: Layers,
     version: u64,
     root: Child<U256>,
     leaves: Leaves,
@@ -41,6 +43,7 @@ impl Trie {
         Self {
             store,
             base,
+            layers: Layers::none(0),
             version: 0,
             root: Child::Empty,
             leaves: Leaves::new(),
@@ -60,20 +63,17 @@ impl Trie {
         }
         let changes: Vec<_> = changes.iter().map(|(&key, &value)| Change { key, value }).collect();
         let mut traces = Traces::default();
-        let mut editor = Editor {
-            base: &self.base,
-            owner: self.owner,
-            version: self.version + 1,
-            forge: &mut Forge::default(),
-            traces: &mut traces,
-        };
-        let root = editor.edit(&self.root, &changes).unwrap().unwrap_or_else(|| self.root.clone());
+        let mut forge = Forge::new(self.version + 1);
+        let mut editor =
+            Editor { nodes: self.nodes(), owner: self.owner, forge: &mut forge, traces: &mut traces };
+        let root = editor.edit(&self.root, &changes).unwrap().unwrap_or(self.root);
         assert_eq!(
             root.root_hash(),
             rebuilt_root(leaves.iter().map(|(&key, value)| (key, alloy_rlp::encode(value))))
         );
         if keep {
             self.version += 1;
+            self.layers.push(self.version, Layer { storage: forge.into_made(), ..Layer::default() });
             self.root = root;
             self.leaves = leaves;
             self.vacated.extend(traces.vacated);
@@ -83,10 +83,12 @@ impl Trie {
     /// Writes the trie and goes on from what is stored.
     fn write(&mut self, cache_bytes_max: usize) {
         let pages = self.vacated.drain(..).map(|key| (key, None)).collect();
-        let mut flush = Flush { stored: self.base.version, caches: &self.base.caches, pages };
-        self.root = flush.tree(self.owner.as_ref(), &self.root);
+        let Base { version: stored, caches, .. } = &self.base;
+        let mut flush = Flush { stored: *stored, layers: &self.layers, caches, pages };
+        flush.tree(self.owner.as_ref(), &self.root);
         self.store.ingest(NODES, flush.pages).unwrap();
         self.base = base(&self.store, self.version, cache_bytes_max);
+        self.layers = self.layers.above(self.version);
         let mut reached = HashSet::new();
         self.reach(&self.root, &B256::ZERO, 0, &mut reached);
         let stored = self.store.scan(NODES, KeyRange::all(), Order::Ascending, usize::MAX).unwrap();
@@ -95,20 +97,32 @@ impl Trie {
     }
 
     fn reach(&self, node: &Child<U256>, path: &B256, start: usize, reached: &mut HashSet<Vec<u8>>) {
-        let Child::Stored(reference) = node else { return };
+        if matches!(node, Child::Empty | Child::Leaf(_)) && start > 0 {
+            return;
+        }
+        let node = match self.nodes().open(self.owner.as_ref(), path, start, node).unwrap() {
+            Node::Empty => return,
+            Node::Made(_) => panic!("a branch that was written is still in memory only"),
+            node => node,
+        };
         reached.insert(crate::page::key(self.owner.as_ref(), path, start));
-        if let Child::Branch(branch) = self.base.load(self.owner.as_ref(), path, start, reference).unwrap() {
-            for (at, child) in branch.children.iter() {
-                let path = crate::key::extended(&branch.path, branch.depth, at);
-                self.reach(child, &path, branch.depth + 1, reached);
+        if let Node::Loaded(branch) = node {
+            let head = branch.get().head;
+            for (at, child) in branch.get().children() {
+                let path = crate::key::extended(&head.path, head.depth(), at);
+                self.reach(&child, &path, head.depth() + 1, reached);
             }
         }
     }
 
+    fn nodes(&self) -> Nodes<'_> {
+        Nodes { base: &self.base, layers: &self.layers }
+    }
+
     fn check(&self, key: B256) {
         let expected = self.leaves.get(&key).copied();
-        assert_eq!(self.base.find(self.owner.as_ref(), &self.root, &key).unwrap(), expected);
-        let (proof, value) = prove(&self.base, self.owner.as_ref(), &self.root, &key).unwrap();
+        assert_eq!(self.nodes().find(self.owner.as_ref(), &self.root, &key).unwrap(), expected);
+        let (proof, value) = prove(self.nodes(), self.owner.as_ref(), &self.root, &key).unwrap();
         assert_eq!(value, expected);
         let expected = expected.map(alloy_rlp::encode);
         verify_proof(self.root.root_hash(), Nibbles::unpack(key), expected, &proof).unwrap();
@@ -192,7 +206,7 @@ fn damaged_pages_are_never_read_as_state() {
         trie.base = base(&trie.store, trie.version, 0);
         let mut refused = 0;
         for (hashed, value) in &trie.leaves {
-            match trie.base.find(None, &trie.root, hashed) {
+            match trie.nodes().find(None, &trie.root, hashed) {
                 Ok(found) => assert_eq!(found, Some(*value)),
                 Err(_) => refused += 1,
             }

@@ -13,6 +13,7 @@ use rand::seq::{IndexedRandom, IteratorRandom};
 use super::{Model, a_slot, an_address, an_update, memory, seeded};
 use crate::account::AccountLeaf;
 use crate::node::{Child, TrieValue};
+use crate::nodes::{self, Nodes};
 use crate::page::CHECKPOINT;
 use crate::{
     Account, AccountUpdate, BLOCK_SPACES, NODE_SPACES, NODES, RECORDS, StateStore, StateStores, StateUpdate,
@@ -64,24 +65,25 @@ fn reach<V: TrieValue + Storage>(
     (path, start): (&B256, usize),
     reached: &mut HashSet<Vec<u8>>,
 ) {
-    match node {
-        Child::Empty => {}
-        Child::Stored(reference) => {
-            reached.insert(crate::page::key(owner, path, start));
-            let loaded = view.0.base.load::<V>(owner, path, start, reference).unwrap();
-            reach(view, owner, &loaded, (path, start), reached);
-        }
-        Child::Leaf(leaf) => {
+    if matches!(node, Child::Stored(_)) {
+        reached.insert(crate::page::key(owner, path, start));
+    }
+    let at_hand = Nodes { base: &view.0.base, layers: &view.0.layers };
+    match at_hand.open(owner, path, start, node).unwrap() {
+        nodes::Node::Empty => {}
+        nodes::Node::Leaf(leaf) => {
             if let Some(storage) = leaf.value.storage() {
                 reach(view, Some(&leaf.key), storage, (&B256::ZERO, 0), reached);
             }
         }
-        Child::Branch(branch) => {
-            for (at, child) in branch.children.iter() {
-                let path = crate::key::extended(&branch.path, branch.depth, at);
-                reach(view, owner, child, (&path, branch.depth + 1), reached);
+        nodes::Node::Loaded(branch) => {
+            let head = branch.get().head;
+            for (at, child) in branch.get().children() {
+                let path = crate::key::extended(&head.path, head.depth(), at);
+                reach(view, owner, &child, (&path, head.depth() + 1), reached);
             }
         }
+        nodes::Node::Made(_) => panic!("the stored state is not all stored"),
     }
 }
 

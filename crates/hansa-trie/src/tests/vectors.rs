@@ -7,11 +7,12 @@ use alloy_trie::EMPTY_ROOT_HASH;
 use hansa_kv::{KvStore, MemoryStore};
 
 use crate::account::AccountLeaf;
+use crate::arena::{Forge, Layer, Layers, OwnedBranch};
 use crate::cache::Caches;
 use crate::edit::{Change, Editor, Traces};
 use crate::key::truncated;
-use crate::node::{Child, Children, Forge, NodeRef};
-use crate::nodes::Base;
+use crate::node::{Child, Namer, NodeRef};
+use crate::nodes::{Base, Nodes};
 use crate::page;
 use crate::update::record;
 use crate::{Account, AccountUpdate, StateStore, StateUpdate, TrieConfig};
@@ -79,21 +80,23 @@ fn secure_trie() {
                 value: Some(AccountLeaf {
                     account: Account { nonce, balance: U256::from(balance), code_hash },
                     storage: Child::stored(storage),
-                    born: 0,
                 }),
             };
         let (first, second) = accounts.split_at(turn);
         let base =
             Base { snapshot: MemoryStore::new().snapshot(), version: 0, caches: Arc::new(Caches::new(0)) };
         let mut root = Child::Empty;
-        for part in [first, second] {
+        let mut layers = Layers::none(0);
+        for (version, part) in [(1, first), (2, second)] {
             let mut changes: Vec<_> = part.iter().map(change).collect();
             changes.sort_by_key(|change| change.key);
-            let (forge, traces) = (&mut Forge::default(), &mut Traces::default());
-            root = Editor { base: &base, owner: None, version: 1, forge, traces }
+            let mut forge = Forge::new(version);
+            let nodes = Nodes { base: &base, layers: &layers };
+            root = Editor { nodes, owner: None, forge: &mut forge, traces: &mut Traces::default() }
                 .edit(&root, &changes)
                 .unwrap()
                 .unwrap_or(root);
+            layers.push(version, Layer { accounts: forge.into_made(), ..Layer::default() });
         }
         assert_eq!(
             root.root_hash(),
@@ -110,14 +113,15 @@ fn stored_forms() {
     assert_eq!(page::key(None, &path, 3), hex!("00 aba0 03"));
     assert_eq!(page::key(Some(&owner), &path, 4), [&[1][..], owner.as_slice(), &hex!("abab 04")].concat());
 
-    let forge = &mut Forge::default();
+    let namer = &mut Namer::default();
     let key = |byte| B256::right_padding_from(&[byte]);
-    let leaf = |forge: &mut Forge, byte, value: u64| Child::Leaf(forge.leaf(key(byte), U256::from(value), 2));
-    let mut children = Children::with_capacity(2);
-    children.push(1, leaf(forge, 0xa1, 5));
-    children.push(2, Child::Stored(NodeRef::hash(owner)));
-    children.push(15, leaf(forge, 0xaf, 0x0600));
-    let branch = forge.branch(truncated(&key(0xa0), 1), (0, 1), children, 7);
+    let leaf = |namer: &mut Namer, byte, value: u64| Child::Leaf(namer.leaf(key(byte), U256::from(value), 2));
+    let children = [
+        (1, leaf(namer, 0xa1, 5)),
+        (2, Child::Stored(NodeRef::hash(owner))),
+        (15, leaf(namer, 0xaf, 0x0600)),
+    ];
+    let branch = OwnedBranch::new(truncated(&key(0xa0), 1), (0, 1), children, namer);
     let rest = [0; 31];
     let stored = [
         &hex!("01 01 a0 0004 8002")[..],
@@ -127,11 +131,11 @@ fn stored_forms() {
         &rest,
         &hex!("02 0600"),
     ];
-    assert_eq!(page::of_branch(&branch), stored.concat());
+    assert_eq!(page::of_branch(branch.get()), stored.concat());
 
     let account = Account { nonce: 3, balance: U256::from(0x0102), code_hash: owner };
-    let value = AccountLeaf { account, storage: Child::stored(path), born: 0 };
-    let leaf = forge.leaf(key(0xa1), value, 0);
+    let value = AccountLeaf { account, storage: Child::stored(path) };
+    let leaf = namer.leaf(key(0xa1), value, 0);
     let hashed = key(0xa1);
     let fields =
         [&hex!("02")[..], hashed.as_slice(), &hex!("03 0103 020102"), owner.as_slice(), path.as_slice()];
