@@ -10,13 +10,15 @@ mod put;
 mod unpack;
 mod wire;
 
+use std::{pin::pin, time::Duration};
+
 use bytes::Bytes;
 use hansa_types::{
     DcId, Member, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, BlockSummary, GrantRequest, Health, Invitation, JoinBallotRequest, LogEntry, NodeStatus,
-        ObjectSummary, Progress, Recorded, RepairReport, StoredBlock, VerifyReport, VerifyRequest,
-        VisibilityRequest, VoteRequest,
+        Ballot, BlockSummary, Fetching, GrantRequest, Health, Invitation, JoinBallotRequest, LogEntry,
+        NodeStatus, ObjectSummary, Progress, Recorded, RepairReport, StoredBlock, VerifyReport,
+        VerifyRequest, VisibilityRequest, VoteRequest,
     },
 };
 use reqwest::Method;
@@ -28,6 +30,9 @@ pub use self::{
     open::Opened,
     put::{PutOptions, Source},
 };
+
+/// How often an opening asks how far it is.
+const FETCHING_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A member's connection to its own node. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -115,6 +120,14 @@ impl Client {
     /// See [`Client::status`].
     pub async fn objects(&self) -> Result<Vec<ObjectSummary>, ClientError> {
         self.wire.fetch(Method::GET, "objects").await
+    }
+
+    /// The versions whose blocks the node is fetching from other members: what an opening waits for.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn fetching(&self) -> Result<Vec<Fetching>, ClientError> {
+        self.wire.fetch(Method::GET, "fetches").await
     }
 
     /// An object's history, oldest first.
@@ -216,6 +229,36 @@ impl Client {
         let path = format!("objects/{object}?{}", query.join("&"));
         let response = self.wire.answer(self.wire.request(Method::GET, &path)).await?;
         Opened::new(object, response)
+    }
+
+    /// Like [`Client::open`]; `progress` is told how far the node is with what it has to fetch from other members first.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn open_with_progress(
+        &self,
+        object: ObjectId,
+        options: OpenOptions,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Opened, ClientError> {
+        let is_it =
+            |f: &&Fetching| f.id == object && options.version.is_none_or(|version| f.version == version);
+        let mut opened = pin!(self.open(object, options));
+        loop {
+            let asked = async {
+                tokio::time::sleep(FETCHING_INTERVAL).await;
+                self.fetching().await
+            };
+            tokio::select! {
+                biased;
+                opened = &mut opened => return opened,
+                // An opening does not fail because the node cannot say how far it is.
+                fetching = asked => {
+                    let furthest = fetching.iter().flatten().filter(is_it).max_by_key(|f| f.progress.done);
+                    furthest.into_iter().for_each(|f| progress(f.progress.clone()));
+                }
+            }
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind, ObjectSummary, Problem, Progress,
-        PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, VerifyReport, VerifyRequest,
+        Ballot, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind, ObjectSummary, Problem,
+        Progress, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, VerifyReport, VerifyRequest,
     },
 };
 
@@ -102,6 +102,8 @@ pub trait Service: Send + Sync + 'static {
         version: Option<Version>,
         ask_owner: bool,
     ) -> Result<Download, Problem>;
+    /// The versions whose blocks are on their way here: what an opening waits for.
+    async fn fetching(&self) -> Result<Vec<Fetching>, Problem>;
     /// An object's history, oldest first.
     async fn log(&self, object: ObjectId) -> Result<Vec<LogEntry>, Problem>;
     /// The blocks of the latest version that this node keeps.

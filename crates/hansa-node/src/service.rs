@@ -15,9 +15,9 @@ use hansa_sharing::{
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotState, Code, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind, ObjectSummary,
-        Problem, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, Tally, VerifyReport,
-        VerifyRequest,
+        Ballot, BallotState, Code, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind,
+        ObjectSummary, Problem, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, Tally,
+        VerifyReport, VerifyRequest,
     },
 };
 
@@ -211,6 +211,10 @@ impl Service for NodeService {
 
     async fn log(&self, object: ObjectId) -> Result<Vec<LogEntry>, Problem> {
         self.sharing.log(object).await.map_err(|e| e.problem())
+    }
+
+    async fn fetching(&self) -> Result<Vec<Fetching>, Problem> {
+        Ok(self.sharing.fetching())
     }
 
     async fn stored_blocks(&self, object: ObjectId) -> Result<Vec<StoredBlock>, Problem> {

@@ -19,6 +19,7 @@ mod chain;
 mod content;
 mod contracts;
 mod error;
+mod fetches;
 mod grants;
 mod history;
 mod ingest;

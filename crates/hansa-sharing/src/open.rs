@@ -95,7 +95,7 @@ impl Sharing {
         kek: &AudienceKey,
     ) -> Result<OpenedObject, SharingError> {
         let (chain_id, version) = (self.0.contracts.chain.chain_id(), Version(record.version));
-        let (root, hold) = self.0.fetch(object, root_cid(record.root)).await?;
+        let (root, hold) = self.0.fetch(object, version, root_cid(record.root)).await?;
         let context =
             DekContext { chain_id, object, version, epoch: root.key_epoch, key_commitment: B256::ZERO };
         let keys = root.unlock(kek, context).map_err(|e| SharingError::opening(object, e))?;
@@ -116,13 +116,16 @@ impl Inner {
     pub(crate) async fn fetch(
         &self,
         object: ObjectId,
+        version: Version,
         root: Cid,
     ) -> Result<(ObjectRoot, Arc<Hold>), SharingError> {
         let unavailable = |source| match source {
             SwarmFault::Failed(_) => SharingError::Swarm(source),
             _ => SharingError::Unavailable { object, source },
         };
-        let hold = self.swarm.fetch_dag(root, Arc::new(|_, _| ())).await.map_err(unavailable)?;
+        let running = self.fetches.begin(object, version);
+        let hold = self.swarm.fetch_dag(root, running.sink()).await.map_err(unavailable)?;
+        drop(running);
         let store = self.store.clone();
         let root = Self::blocking(move || {
             let bytes = store.expect(&root).map_err(|e| SharingError::reading(object, e))?;

@@ -288,7 +288,7 @@ async fn fetch(inner: &Inner, task: Task) -> Result<(), SharingError> {
     let root = root_cid(task.root);
     // Pinned first: nothing that has arrived is collected before the rest is here.
     inner.store.pin(&root, &label(object, Version(task.version)))?;
-    let (_, hold) = inner.fetch(object, root).await?;
+    let (_, hold) = inner.fetch(object, Version(task.version), root).await?;
     mark_held(&*inner.kv, root)?;
     drop(hold);
     tracing::info!(%object, version = task.version, %root, "keeping a replica");

@@ -6,13 +6,17 @@ use cid::Cid;
 use hansa_content::BlockStore;
 use hansa_envelope::{MemberKeys, root_cid};
 use hansa_kv::KvStore;
-use hansa_types::{DcId, Member, MemberStatus, ObjectId, Version, api::Progress};
+use hansa_types::{
+    DcId, Member, MemberStatus, ObjectId, Version,
+    api::{Fetching, Progress},
+};
 use parking_lot::Mutex;
 use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
 
 use crate::{
     Chain, SharingError, Swarm,
     contracts::Contracts,
+    fetches::Fetches,
     keyring::Keyring,
     message::{Answer, Request, decode, encode},
     replicate,
@@ -59,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) keyring: Keyring,
     pub(crate) kv: Arc<dyn KvStore>,
     pub(crate) store: BlockStore,
+    pub(crate) fetches: Arc<Fetches>,
     /// Numbers given to objects that are not recorded yet.
     pub(crate) numbers: tokio::sync::Mutex<u64>,
     /// One writer for each object, so that this node does not compete with itself.
@@ -80,6 +85,7 @@ impl Sharing {
             keyring,
             kv,
             store,
+            fetches: Arc::default(),
             numbers: tokio::sync::Mutex::new(0),
             writers: Mutex::default(),
         })))
@@ -88,6 +94,11 @@ impl Sharing {
     /// Starts keeping the replicas that the chain allocates to this node. The task ends when it is aborted.
     pub fn start_replication(&self) -> JoinHandle<()> {
         tokio::spawn(replicate::run(self.clone()))
+    }
+
+    /// The versions whose blocks are being fetched, for openings and for replicas.
+    pub fn fetching(&self) -> Vec<Fetching> {
+        self.0.fetches.list()
     }
 
     /// The members whose nodes say that they hold all blocks of a version, in the order of their `dcId`.

@@ -10,7 +10,7 @@ use cid::Cid;
 use hansa_content::Hold;
 use hansa_types::NetworkKey;
 
-/// Told (blocks, bytes) fetched so far.
+/// Told the bytes that are here so far, and those known to be needed in all; both grow.
 pub type FetchSink = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
 /// Why the swarm did not deliver.

@@ -28,7 +28,7 @@ impl From<SwarmError> for SwarmFault {
 #[async_trait]
 impl Swarm for hansa_swarm::Swarm {
     async fn fetch_dag(&self, root: Cid, progress: FetchSink) -> Result<Arc<Hold>, SwarmFault> {
-        let sink = move |so_far: FetchProgress| progress(so_far.blocks, so_far.bytes);
+        let sink = move |so_far: FetchProgress| progress(so_far.bytes, so_far.bytes_known);
         Ok(hansa_swarm::Swarm::fetch_dag(self, root, Arc::new(sink)).await?.hold)
     }
 

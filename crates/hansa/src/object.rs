@@ -93,16 +93,18 @@ pub(crate) async fn list(client: &Client, output: Output) -> Result<(), CliError
 }
 
 pub(crate) async fn get(client: &Client, options: &Get, output: Output) -> Result<(), CliError> {
+    let start = std::time::Instant::now();
     let open = OpenOptions { version: options.at.map(Version), ask_owner: options.ask_owner };
-    let opened = client.open(options.object, open).await?;
+    let bar = Mutex::new(output.bar());
+    let opened = client.open_with_progress(options.object, open, |p: Progress| bar.lock().show(&p)).await?;
     let facts = json!({ "id": opened.id(), "version": opened.version(), "name": opened.name(), "files": opened.files() });
     if options.output.as_deref() == Some(Path::new("-")) {
+        drop(bar);
         opened.write_to(&mut tokio::io::stdout(), |_| {}).await?;
         return Ok(());
     }
     let to = destination(options, &opened);
-    let mut bar = output.bar();
-    let start = std::time::Instant::now();
+    let mut bar = bar.into_inner();
     let bytes = save(opened, &to, options.force, &mut bar).await?;
     drop(bar);
     let mut result = facts;

@@ -4,7 +4,8 @@ use axum::{Json, body::Body as RawBody, extract::State, http::HeaderMap, respons
 use hansa_types::{
     DcId, ObjectId, Version,
     api::{
-        Code, GrantRequest, LogEntry, ObjectSummary, Recorded, StoredBlock, VerifyRequest, VisibilityRequest,
+        Code, Fetching, GrantRequest, LogEntry, ObjectSummary, Recorded, StoredBlock, VerifyRequest,
+        VisibilityRequest,
     },
 };
 use serde::Deserialize;
@@ -87,6 +88,10 @@ pub(crate) async fn open(
     let download =
         gate.service().open(object(path)?, opening.version, opening.ask == Some(Asked::Owner)).await?;
     Ok(download::respond(download, place))
+}
+
+pub(crate) async fn fetching(State(gate): State<Gate>) -> Answer<Vec<Fetching>> {
+    Ok(Json(gate.service().fetching().await?))
 }
 
 pub(crate) async fn log(State(gate): State<Gate>, Path(path): Path<(DcId, u64)>) -> Answer<Vec<LogEntry>> {

@@ -64,6 +64,7 @@ fn table() -> impl Iterator<Item = Route> {
         route(post.clone(), "/v1/ballots/{id}/votes", Token, members::vote),
         route(get.clone(), "/v1/objects", Token, objects::list),
         route(post.clone(), "/v1/objects", Token, objects::put),
+        route(get.clone(), "/v1/fetches", Token, objects::fetching),
         route(put, OBJECT, Token, objects::update),
         route(get.clone(), OBJECT, Token, objects::open),
         route(get.clone(), "/v1/objects/{owner}/{number}/log", Token, objects::log),
@@ -83,7 +84,7 @@ fn table() -> impl Iterator<Item = Route> {
 }
 
 /// The number of endpoints that ask for the token.
-pub const AUTHORISED: usize = 21;
+pub const AUTHORISED: usize = 22;
 
 /// The table, for documentation and tests.
 pub fn endpoints() -> Vec<Endpoint> {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use hansa_client::{Client, ClientError, OpenOptions};
 use hansa_gateway::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
 use hansa_types::{
-    Visibility,
+    ObjectId, Version, Visibility,
     api::{Code, GrantRequest, Problem, VerifyRequest},
 };
 use reqwest::{Method, StatusCode, header};
 
 use crate::{
     chain::{card, ledger},
-    vault::{Vault, dc},
+    vault::{AWAITED, Vault, dc},
 };
 
 pub(crate) struct Rest {
@@ -182,6 +182,19 @@ async fn the_client_speaks_for_its_member() {
     assert_eq!(client.repair(Some(object), drop).await.unwrap().repaired, ["bafk"]);
     let owner = OpenOptions { ask_owner: true, ..OpenOptions::default() };
     assert_eq!(client.open(object, owner).await.unwrap_err().code(), Some(Code::KeyRefused));
+}
+
+#[tokio::test]
+async fn an_opening_tells_how_far_the_node_is() {
+    let rest = Rest::new().await;
+    let awaited = ObjectId { owner: dc(1), number: AWAITED };
+    for (version, is_told) in [(None, true), (Some(Version(2)), true), (Some(Version(1)), false)] {
+        let mut reports = Vec::new();
+        let options = OpenOptions { version, ..OpenOptions::default() };
+        let opened = rest.client.open_with_progress(awaited, options, |p| reports.push((p.done, p.total)));
+        assert_eq!(opened.await.unwrap_err().code(), Some(Code::UnknownObject));
+        assert_eq!(reports.contains(&(3, Some(9))), is_told, "{version:?}");
+    }
 }
 
 #[tokio::test]

@@ -13,11 +13,12 @@ use hansa_gateway::{Content, Download, Entry, ProgressSink, Service};
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotState, Code, Fault, FaultLayer, GrantRequest, Invitation, LogEntry, LogKind,
+        Ballot, BallotState, Code, Fault, FaultLayer, Fetching, GrantRequest, Invitation, LogEntry, LogKind,
         NodeStatus, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, Stage,
         StoredBlock, Tally, VerifyReport, VerifyRequest,
     },
 };
+use tokio::sync::watch;
 
 pub(crate) fn dc(value: u32) -> DcId {
     DcId::new(value).unwrap()
@@ -29,7 +30,12 @@ type Files = Vec<(Entry, Vec<u8>)>;
 pub(crate) struct Vault {
     objects: Mutex<BTreeMap<u64, Vec<(PutMeta, Files)>>>,
     pub(crate) calls: Mutex<Vec<String>>,
+    /// How often it was asked what is being fetched.
+    asked: watch::Sender<u32>,
 }
+
+/// An object whose opening goes on until the vault has been asked twice how far it is.
+pub(crate) const AWAITED: u64 = 99;
 
 impl Vault {
     fn objects(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<(PutMeta, Files)>>> {
@@ -184,6 +190,11 @@ impl Service for Vault {
         version: Option<Version>,
         ask_owner: bool,
     ) -> Result<Download, Problem> {
+        if object.number == AWAITED {
+            let mut asked = self.asked.subscribe();
+            let before = *asked.borrow();
+            asked.wait_for(|times| *times >= before + 2).await.unwrap();
+        }
         if ask_owner {
             return Err(Problem::new(Code::KeyRefused, "the owner says no"));
         }
@@ -227,6 +238,12 @@ impl Service for Vault {
             transaction: B256::ZERO,
         };
         Ok(vec![entry])
+    }
+
+    async fn fetching(&self) -> Result<Vec<Fetching>, Problem> {
+        self.asked.send_modify(|times| *times += 1);
+        let (id, version) = (ObjectId { owner: dc(1), number: AWAITED }, Version(2));
+        Ok(vec![Fetching { id, version, progress: Progress::bytes(Stage::Fetch, 3, Some(9)) }])
     }
 
     async fn stored_blocks(&self, _: ObjectId) -> Result<Vec<StoredBlock>, Problem> {

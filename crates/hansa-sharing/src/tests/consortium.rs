@@ -115,13 +115,13 @@ impl Swarm for MeshSwarm {
     async fn fetch_dag(&self, root: Cid, progress: FetchSink) -> Result<Arc<Hold>, SwarmFault> {
         let hold = Arc::new(self.store.hold());
         let mut waiting = vec![root];
-        let mut done = 0;
+        let mut here = 0;
         while let Some(cid) = waiting.pop() {
             let bytes = self.find(&cid)?;
+            here += bytes.len() as u64;
             waiting.extend(links(&cid, &bytes).unwrap().into_iter().map(|link| link.cid));
             self.store.put_held(&[Block::verify(cid, bytes).unwrap()], &hold).unwrap();
-            done += 1;
-            progress(done, 0);
+            progress(here, here);
         }
         Ok(hold)
     }

@@ -3,6 +3,7 @@
 use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 
+use super::Progress;
 use crate::{DcId, ObjectId, Version, Visibility};
 
 /// Whether an object is one file or a directory tree.
@@ -271,6 +272,18 @@ pub struct RepairReport {
     pub repaired: Vec<String>,
     /// What is still wrong.
     pub remaining: Vec<Fault>,
+}
+
+/// A version whose blocks a node is fetching from other members: somebody opens it, or the node is to keep a replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fetching {
+    /// The object.
+    pub id: ObjectId,
+    /// Which version.
+    pub version: Version,
+    /// How much of it is here: encrypted bytes.
+    pub progress: Progress,
 }
 
 /// One encrypted block that a node keeps.
