@@ -54,6 +54,24 @@ impl Children {
         self.made |= other.made;
         self.leaves |= other.leaves;
     }
+
+    /// The child at a nibble, of these in the order of their nibbles.
+    fn child<V: Copy>(self, at: usize, names: &[NodeRef], ids: &[NodeId], entries: &[Entry<V>]) -> Child<V> {
+        let bit = 1 << at;
+        let rank = |bits: u16| count(bits & (bit - 1));
+        if self.there & bit == 0 {
+            return Child::Empty;
+        }
+        let reference = names[rank(self.there)];
+        if self.leaves & bit != 0 {
+            let Entry { key, value } = entries[rank(self.leaves)];
+            Child::Leaf(Leaf { key, value, reference })
+        } else if self.made & bit != 0 {
+            Child::Made(reference, ids[rank(self.made)])
+        } else {
+            Child::Stored(reference)
+        }
+    }
 }
 
 const fn count(bits: u16) -> usize {
@@ -93,21 +111,7 @@ pub(crate) struct Branch<'a, V> {
 impl<'a, V: Copy> Branch<'a, V> {
     /// The child at a nibble.
     pub(crate) fn child(&self, at: usize) -> Child<V> {
-        let Children { there, made, leaves } = self.head.children;
-        let bit = 1 << at;
-        let rank = |bits: u16| count(bits & (bit - 1));
-        if there & bit == 0 {
-            return Child::Empty;
-        }
-        let reference = self.names[rank(there)];
-        if leaves & bit != 0 {
-            let Entry { key, value } = self.entries[rank(leaves)];
-            Child::Leaf(Leaf { key, value, reference })
-        } else if made & bit != 0 {
-            Child::Made(reference, self.ids[rank(made)])
-        } else {
-            Child::Stored(reference)
-        }
+        self.head.children.child(at, self.names, self.ids, self.entries)
     }
 
     /// The children that are there, by nibble.
@@ -271,7 +275,7 @@ impl<V> Default for Forge<V> {
     }
 }
 
-/// A branch that is not finished. Those begun later must be finished or dropped before it is touched.
+/// A branch that is not finished. Those begun later must be finished or discarded before it is touched.
 pub(crate) struct Draft {
     children: Children,
     first_name: usize,
@@ -337,25 +341,19 @@ impl<V: TrieValue> Forge<V> {
         draft.children.add(copied);
     }
 
-    /// Drops a draft; gives the child at its lowest nibble.
-    pub(crate) fn drop(&mut self, draft: Draft) -> Option<(usize, Child<V>)> {
-        let Draft { children: Children { there, made, leaves }, first_name, first_id, first_entry } = draft;
+    /// Gives up a draft; gives the child at its lowest nibble.
+    pub(crate) fn discard(&mut self, draft: Draft) -> Option<(usize, Child<V>)> {
+        let Draft { children, first_name, first_id, first_entry } = draft;
         let Parts { names, ids, entries } = &mut self.drafts;
-        let bit = there & there.wrapping_neg();
-        let first = names.get(first_name).map(|&reference| {
-            if leaves & bit != 0 {
-                let Entry { key, value } = entries[first_entry];
-                Child::Leaf(Leaf { key, value, reference })
-            } else if made & bit != 0 {
-                Child::Made(reference, ids[first_id])
-            } else {
-                Child::Stored(reference)
-            }
+        let at = children.there.trailing_zeros() as usize;
+        let lowest = (at < 16).then(|| {
+            let child = children.child(at, &names[first_name..], &ids[first_id..], &entries[first_entry..]);
+            (at, child)
         });
         names.truncate(first_name);
         ids.truncate(first_id);
         entries.truncate(first_entry);
-        Some((there.trailing_zeros() as usize, first?))
+        lowest
     }
 
     /// Makes a branch of a draft. `path` counts up to `depth`, where it must be truncated.

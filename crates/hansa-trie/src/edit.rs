@@ -171,7 +171,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
             self.traces.made += 1;
             return Ok(self.forge.finish(draft, path, (start, depth)));
         }
-        match self.forge.drop(draft) {
+        match self.forge.discard(draft) {
             Some((at, only)) => self.lift(extended(&path, depth, at), (start, depth + 1), &only),
             None => {
                 self.vacate(&path, start);
