@@ -3,6 +3,7 @@
 //! Holds no secret: keys, the passphrase and the REST token are files of their own beside it.
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -14,6 +15,9 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 use crate::NodeError;
+
+/// The layout of the databases and blocks, as their folder's file `version` names it.
+pub(crate) const DATA_LAYOUT: &str = "1";
 
 /// Where a node listens and how it paces itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,10 +38,18 @@ pub struct NodeConfig {
     /// Longest pause between two blocks while there is nothing to record, in milliseconds.
     #[serde(default = "idle_default")]
     pub idle_block_ms: u64,
+    /// Memory for the parts of the chain's state that are used most, in MiB. A slot that is not there costs a read of the
+    /// disk; 512 MiB hold about two and a half million slots, which is a million records.
+    #[serde(default = "state_cache_default")]
+    pub state_cache_mib: u32,
 }
 
 const fn idle_default() -> u64 {
     1_000
+}
+
+const fn state_cache_default() -> u32 {
+    512
 }
 
 /// The files of one node's home folder.
@@ -95,6 +107,24 @@ impl Home {
         self.0.join("data")
     }
 
+    /// Makes sure that the data are in this version's layout; says so in a folder that is still empty.
+    ///
+    /// # Errors
+    /// [`NodeError::DataLayout`] where they are not; when the folder cannot be read or written.
+    pub fn claim_data(&self) -> Result<(), NodeError> {
+        let data = self.data();
+        let file = data.join("version");
+        let layout = match std::fs::read_to_string(&file) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound && is_unused(&data)? => {
+                return write_file(&file, format!("{DATA_LAYOUT}\n").as_bytes(), Secrecy::Public);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => "unnamed".to_owned(),
+            Err(source) => return Err(NodeError::Read { path: file, source }),
+        };
+        if layout == DATA_LAYOUT { Ok(()) } else { Err(NodeError::DataLayout { path: data, layout }) }
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors
@@ -113,6 +143,7 @@ impl Home {
                 "rpc_listen",
                 "passphrase_file",
                 "idle_block_ms",
+                "state_cache_mib",
             ]))
             .extract()
             .map_err(|e| NodeError::Config { path: file, problem: e.to_string() })
@@ -150,6 +181,16 @@ impl Home {
         let text = zeroize::Zeroizing::new(read_text(&self.token_file())?);
         Ok(text.trim().to_owned().into())
     }
+}
+
+/// Whether a folder is missing or holds nothing but the beginning of its version file.
+fn is_unused(folder: &Path) -> Result<bool, NodeError> {
+    let failed = |source| NodeError::Read { path: folder.to_owned(), source };
+    let mut entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        entries => entries.map_err(failed)?,
+    };
+    entries.try_fold(true, |unused, entry| Ok(unused && entry.map_err(failed)?.file_name() == "version.new"))
 }
 
 /// Whether others on the machine may read a file.
@@ -190,4 +231,31 @@ pub fn write_file(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<(), Nod
 /// When it cannot be read.
 pub fn read_text(path: &Path) -> Result<String, NodeError> {
     std::fs::read_to_string(path).map_err(|source| NodeError::Read { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_another_layout_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path());
+        let write =
+            |name: &str, text: &str| write_file(&home.data().join(name), text.as_bytes(), Secrecy::Public);
+        let layout = || match home.claim_data() {
+            Err(NodeError::DataLayout { layout, .. }) => Some(layout),
+            result => result.map(|()| None).unwrap(),
+        };
+        // A first start that did not get far.
+        write("version.new", "").unwrap();
+        assert_eq!((layout(), layout()), (None, None));
+        write("ledger/blocks/0", "blocks").unwrap();
+        assert_eq!(layout(), None);
+        write("version", "2\n").unwrap();
+        assert_eq!(layout().as_deref(), Some("2"));
+        std::fs::remove_file(home.data().join("version")).unwrap();
+        assert_eq!(layout().as_deref(), Some("unnamed"));
+        assert!(!home.data().join("version").exists());
+    }
 }

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use hansa_types::GenesisError;
 
+use crate::config::DATA_LAYOUT;
+
 /// Why a node cannot be prepared, started or kept running.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -26,6 +28,16 @@ pub enum NodeError {
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
+    },
+    /// The databases and blocks are in a layout that this version does not know.
+    #[error(
+        "{} is in layout {layout}, this version of hansa knows layout {DATA_LAYOUT} only; start the node with the version that wrote it", path.display()
+    )]
+    DataLayout {
+        /// The folder.
+        path: PathBuf,
+        /// What its file `version` says.
+        layout: String,
     },
     /// A file cannot be read.
     #[error("{} cannot be read", path.display())]

@@ -39,6 +39,7 @@ pub async fn run(home: Home) -> Result<(), NodeError> {
     let keys = open_keys(&home, &config)?;
     let draft = read_genesis(&home)?;
     let storage_key = Zeroizing::new(*keys.storage_key()?.derive("consensus")?.expose());
+    home.claim_data()?;
     let mut stop = Stop::install()?;
     let genesis = tokio::select! {
         genesis = founding::complete(&home, &config, &keys, &storage_key, draft) => genesis?,
@@ -105,7 +106,7 @@ impl Node {
         let started = Instant::now();
         let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
         let stores = hansa_ledger::open_stores(&home.data().join("ledger"))?;
-        let ledger = Ledger::open_with(stores, &genesis, pool, ledger_config(&keys))?;
+        let ledger = Ledger::open_with(stores, &genesis, pool, ledger_config(config, &keys))?;
         let engine = Engine::start(ConsensusConfig {
             secret_key: Zeroizing::new(*keys.network_secret()),
             ledger: ledger.clone(),
@@ -192,11 +193,13 @@ fn listen_failed(address: SocketAddr) -> impl FnOnce(std::io::Error) -> NodeErro
 
 /// Every member makes the same nodes of the trie in the same blocks; each writes them out at a time of its own, so that never
 /// all of them are busy with it at once.
-fn ledger_config(keys: &MemberKeys) -> LedgerConfig {
+fn ledger_config(node: &NodeConfig, keys: &MemberKeys) -> LedgerConfig {
     let mut config = LedgerConfig::default();
     let [share, ..] = keys.network_key().0.0;
     let most = config.state.unwritten_nodes_max;
     config.state.unwritten_nodes_max = most / 2 + most / 2 * usize::from(share) / 256;
+    let cache = usize::try_from(node.state_cache_mib).unwrap_or(usize::MAX);
+    config.state.cache_bytes_max = cache.saturating_mul(1024 * 1024);
     config
 }
 
