@@ -103,6 +103,16 @@ impl Application {
         clock.sleep(wait.min(self.timing.interval_min)).await;
     }
 
+    /// How long the next block is filled. Machines that are busy with more than blocks, as when a pool fills up, take so much
+    /// longer over each: a smaller block comes in time.
+    fn filling_time(&self, clock: &impl Clock, parent: &Block) -> Option<Duration> {
+        /// No block is filled for less than this part of the usual time.
+        const LEAST: f64 = 0.25;
+        let interval = self.board.interval(parent, clock.current()).unwrap_or_default();
+        let excess = interval.as_secs_f64() / self.timing.interval_aim.as_secs_f64();
+        self.timing.filling.map(|filling| filling.mul_f64(excess.max(1.0).powi(-2).max(LEAST)))
+    }
+
     /// Builds a block on `parent` as soon as there is a transaction for it, or an empty one when an idle chain is due a
     /// sign of life. A transaction that is pending and cannot be executed is no reason for an empty block.
     async fn fill<E: Spawner + Clock>(
@@ -147,7 +157,9 @@ impl Application {
         };
         let beneficiary = self.committees.beneficiary(context.round.epoch(), &context.leader).await;
         self.keep_interval(runtime, &parent).await;
+        let filling_time = self.filling_time(runtime, &parent);
         let proposal = || Proposal {
+            filling_time,
             parent: parent.hash(),
             timestamp: unix_seconds(runtime.current()).max(parent.header().timestamp),
             prevrandao: prevrandao(&seed, &parent),

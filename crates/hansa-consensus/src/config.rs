@@ -33,6 +33,11 @@ pub struct Timing {
     pub heartbeat: Duration,
     /// The least time between a block's proposal and the next one's.
     pub interval_min: Duration,
+    /// How long a leader goes on adding transactions to a block, since everybody else waits for it; `None` fills every
+    /// block up to its gas and bytes, as simulations need that must not depend on the machine's speed.
+    pub filling: Option<Duration>,
+    /// Blocks that come further apart than this are filled for less.
+    pub interval_aim: Duration,
     /// How long the others wait for a leader's proposal; well above `heartbeat`.
     pub leader_timeout: Duration,
     /// How long they wait for a view's certificate; above `leader_timeout`.
@@ -48,6 +53,8 @@ impl Default for Timing {
         Self {
             heartbeat: Duration::from_secs(1),
             interval_min: Duration::from_millis(5),
+            filling: Some(Duration::from_millis(100)),
+            interval_aim: Duration::from_millis(400),
             leader_timeout: Duration::from_secs(2),
             view_timeout: Duration::from_secs(3),
             absence: Duration::from_secs(5),

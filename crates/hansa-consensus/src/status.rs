@@ -103,6 +103,19 @@ impl StatusBoard {
         seen.get(&block.number()).filter(|(hash, _)| *hash == block.hash()).map(|(_, since)| *since)
     }
 
+    /// How far apart blocks come: from the proposal of `parent`'s own parent to its own, or from there until now.
+    pub(crate) fn interval(&self, parent: &Block, now: SystemTime) -> Option<Duration> {
+        let since = self.proposal_seen(parent)?;
+        let before = {
+            let seen = self.seen.lock();
+            let number = parent.number().checked_sub(1)?;
+            seen.get(&number).filter(|(hash, _)| *hash == parent.header().parent_hash).map(|(_, at)| *at)
+        };
+        let until_now = now.duration_since(since).unwrap_or_default();
+        let last = before.and_then(|before| since.duration_since(before).ok()).unwrap_or_default();
+        Some(last.max(until_now))
+    }
+
     /// A height is known to be final, though not yet executed here.
     pub(crate) fn saw_tip(&self, height: u64) {
         self.status.send_if_modified(|status| {

@@ -1,6 +1,6 @@
 //! The ledger as a whole: opening it, and its parts.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use alloy_primitives::B256;
 use parking_lot::{Mutex, RwLock};
@@ -26,19 +26,10 @@ pub(crate) const HEAD_KEY: &[u8] = b"head";
 const GENESIS_KEY: &[u8] = b"genesis";
 
 /// What a node may decide for itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LedgerConfig {
     /// Memory for the state, and how often its nodes are written.
     pub state: TrieConfig,
-    /// How long a proposer goes on adding transactions, because the other nodes wait for it; `None` fills every block
-    /// up to its gas and bytes, as simulations need that must not depend on the machine's speed.
-    pub filling_time_max: Option<Duration>,
-}
-
-impl Default for LedgerConfig {
-    fn default() -> Self {
-        Self { state: TrieConfig::default(), filling_time_max: Some(Duration::from_millis(100)) }
-    }
 }
 
 /// The chain of one consortium on one node. Cloning shares it. All methods block: call them off async executors.
@@ -53,7 +44,6 @@ pub(crate) struct Shared {
     /// Held while a block is made final, so that one is at a time.
     pub(crate) finalising: Mutex<()>,
     pub(crate) finalised: broadcast::Sender<Arc<FinalisedBlock>>,
-    pub(crate) filling_time_max: Option<Duration>,
     pool: Pool,
     genesis: Genesis,
     genesis_block: Block,
@@ -98,7 +88,6 @@ impl Ledger {
             chain: RwLock::new(chain),
             finalising: Mutex::new(()),
             finalised: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
-            filling_time_max: config.filling_time_max,
             pool,
             genesis: genesis.clone(),
             genesis_block,

@@ -1,6 +1,6 @@
 //! Building a block on any executed parent, from what is pending.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloy_consensus::Transaction;
 use alloy_primitives::{Address, B256, map::AddressMap};
@@ -27,6 +27,9 @@ pub struct Proposal {
     pub beneficiary: Address,
     /// Carried in the block, committed to by `extraData`.
     pub consensus: ConsensusData,
+    /// How long transactions are added, because the other nodes wait for it; `None` fills the block up to its gas and
+    /// bytes, as simulations need that must not depend on the machine's speed.
+    pub filling_time: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -40,7 +43,7 @@ struct Filling {
 impl Ledger {
     /// Executes what is pending on the parent and seals it into a block, which counts as verified here. It stops
     /// adding transactions at the block's gas, at [`BODY_BYTES_MAX`], and after
-    /// [`crate::LedgerConfig::filling_time_max`]. Those that can never be executed are dropped from the pool.
+    /// [`Proposal::filling_time`]. Those that can never be executed are dropped from the pool.
     ///
     /// # Errors
     /// [`LedgerError::UnknownParent`]; otherwise this node's storage is at fault.
@@ -60,7 +63,7 @@ impl Ledger {
             .executor
             .begin(parent_state(&parent), environment)
             .map_err(LedgerError::Execution)?;
-        let filling = self.fill(&parent, &mut executor)?;
+        let filling = self.fill(&parent, &mut executor, proposal.filling_time)?;
         let results = execute::conclude(executor, &parent.state, &filling.executed)?;
         header.state_root = results.state.root();
         header.receipts_root = results.receipts_root;
@@ -88,8 +91,9 @@ impl Ledger {
         &self,
         parent: &ExecutedBlock,
         executor: &mut BlockExecutor<ParentState<'_>>,
+        time_max: Option<Duration>,
     ) -> Result<Filling, LedgerError> {
-        let (begun, time_max) = (Instant::now(), self.shared().filling_time_max);
+        let begun = Instant::now();
         let gas_limit = parent.block.header().gas_limit;
         let mut candidates = self.pending_on(parent);
         let mut filling = Filling::default();

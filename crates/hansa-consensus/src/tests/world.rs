@@ -282,7 +282,7 @@ impl World {
             transport: LocalPeers::default(),
             blocker: self.oracle.control(signer.public_key()),
             secrets,
-            timing: Timing::default(),
+            timing: Timing { filling: None, ..Timing::default() },
             board: board.clone(),
             partition: name,
         };

@@ -109,6 +109,7 @@ impl Fixture {
     pub(crate) fn block(&self) -> Block {
         let parent = self.ledger.head();
         let proposal = Proposal {
+            filling_time: None,
             parent: parent.hash(),
             timestamp: parent.header().timestamp + 1,
             prevrandao: B256::repeat_byte(9),

@@ -110,14 +110,9 @@ pub fn genesis() -> Genesis {
     genesis_with(Limits { epoch_blocks: 4, ..Limits::default() })
 }
 
-/// Blocks that do not depend on how busy the machine is.
-pub fn unhurried() -> LedgerConfig {
-    LedgerConfig { filling_time_max: None, ..Default::default() }
-}
-
 pub fn open(stores: impl Into<StateStores>, genesis: &Genesis) -> Ledger {
     let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
-    Ledger::open_with(stores, genesis, pool, unhurried()).unwrap()
+    Ledger::open_with(stores, genesis, pool, LedgerConfig::default()).unwrap()
 }
 
 pub fn ledger() -> Ledger {
@@ -126,6 +121,7 @@ pub fn ledger() -> Ledger {
 
 pub fn proposal(parent: &Block) -> Proposal {
     Proposal {
+        filling_time: None,
         parent: parent.hash(),
         timestamp: parent.header().timestamp + 1,
         prevrandao: B256::repeat_byte(parent.number() as u8),

@@ -355,6 +355,7 @@ async fn mine(ledger: Ledger, clock: Arc<AtomicU64>) {
         tokio::task::spawn_blocking(move || {
             while chain.has_pending(chain.head().hash()) {
                 let proposal = Proposal {
+                    filling_time: None,
                     parent: chain.head().hash(),
                     timestamp,
                     prevrandao: B256::ZERO,
