@@ -54,7 +54,7 @@ impl Default for Timing {
             heartbeat: Duration::from_secs(1),
             interval_min: Duration::from_millis(5),
             filling: Some(Duration::from_millis(100)),
-            interval_aim: Duration::from_millis(400),
+            interval_aim: Duration::from_millis(450),
             leader_timeout: Duration::from_secs(2),
             view_timeout: Duration::from_secs(3),
             absence: Duration::from_secs(5),
