@@ -82,6 +82,12 @@ pub(crate) fn admit(story: &mut Story) -> Outcome<String> {
     let opened = story.network.expect(&second.home, &["member", "join", shown(&card)])?;
     let ballot = opened["id"].to_string();
     for (votes, voter) in [first, second, third].into_iter().enumerate() {
+        story.network.until("the voter's node has the ballot's block", |n| {
+            let known = n.expect(&voter.home, &["member", "ballots"])?;
+            let is_known =
+                known["ballots"].as_array().is_some_and(|b| b.iter().any(|b| b["id"] == opened["id"]));
+            Ok(is_known.then_some(()))
+        })?;
         story.network.expect(&voter.home, &["member", "vote", &ballot, "yes"])?;
         story.network.until("the vote is final on the first member's node", |n| {
             let ballots = n.expect(&first.home, &["member", "ballots"])?;
