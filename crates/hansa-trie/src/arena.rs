@@ -99,6 +99,27 @@ impl<V> Default for Parts<V> {
     }
 }
 
+impl<V: Copy> Parts<V> {
+    /// Adds a child at a nibble above all of `children`, which are the last ones here; nothing if it is empty.
+    fn push(&mut self, children: &mut Children, at: usize, child: &Child<V>) {
+        let there = 1 << at;
+        let (name, made, leaves) = match *child {
+            Child::Empty => return,
+            Child::Stored(name) => (name, 0, 0),
+            Child::Made(name, id) => {
+                self.ids.push(id);
+                (name, there, 0)
+            }
+            Child::Leaf(Leaf { key, value, reference }) => {
+                self.entries.push(Entry { key, value });
+                (reference, 0, there)
+            }
+        };
+        self.names.push(name);
+        children.add(Children { there, made, leaves });
+    }
+}
+
 /// A branch, wherever it is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Branch<'a, V> {
@@ -147,12 +168,11 @@ impl<V: TrieValue> OwnedBranch<V> {
         children: impl IntoIterator<Item = (usize, Child<V>)>,
         namer: &mut Namer,
     ) -> Self {
-        let mut forge = Forge::default();
-        let mut draft = forge.begin();
-        children.into_iter().for_each(|(at, child)| forge.push(&mut draft, at, &child));
-        let Parts { names, ids, entries } = forge.drafts;
-        let reference = namer.branch(&path, (start, depth), draft.children.there, &names);
-        let head = Head { path, reference, start: start as u8, depth: depth as u8, children: draft.children };
+        let (mut there, mut parts) = (Children::default(), Parts::default());
+        children.into_iter().for_each(|(at, child)| parts.push(&mut there, at, &child));
+        let Parts { names, ids, entries } = parts;
+        let reference = namer.branch(&path, (start, depth), there.there, &names);
+        let head = Head { path, reference, start: start as u8, depth: depth as u8, children: there };
         Self { head, names: names.into(), ids: ids.into(), entries: entries.into() }
     }
 
@@ -269,12 +289,6 @@ pub(crate) struct Forge<V> {
     namer: Namer,
 }
 
-impl<V> Default for Forge<V> {
-    fn default() -> Self {
-        Self::new(0)
-    }
-}
-
 /// A branch that is not finished. Those begun later must be finished or discarded before it is touched.
 pub(crate) struct Draft {
     children: Children,
@@ -313,21 +327,7 @@ impl<V> Forge<V> {
 impl<V: TrieValue> Forge<V> {
     /// Adds a child at a nibble above all that are there; nothing if it is empty.
     pub(crate) fn push(&mut self, draft: &mut Draft, at: usize, child: &Child<V>) {
-        let there = 1 << at;
-        let (name, made, leaves) = match *child {
-            Child::Empty => return,
-            Child::Stored(name) => (name, 0, 0),
-            Child::Made(name, id) => {
-                self.drafts.ids.push(id);
-                (name, there, 0)
-            }
-            Child::Leaf(Leaf { key, value, reference }) => {
-                self.drafts.entries.push(Entry { key, value });
-                (reference, 0, there)
-            }
-        };
-        self.drafts.names.push(name);
-        draft.children.add(Children { there, made, leaves });
+        self.drafts.push(&mut draft.children, at, child);
     }
 
     /// Adds the children that another branch has at the nibbles `range`, which are above all that are there.

@@ -7,8 +7,8 @@
 use std::mem::size_of;
 
 use alloy_primitives::{B256, U256, map::DefaultHashBuilder};
+use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
 
 use crate::account::AccountLeaf;
 use crate::key::truncated;
@@ -52,16 +52,8 @@ impl<V: TrieValue> NodeCache<V> {
     fn new(bytes_max: usize) -> Self {
         // Most branches have two to five leaves.
         const TYPICAL_BYTES: usize = 512;
-        let options = OptionsBuilder::new()
-            .estimated_items_capacity(bytes_max / TYPICAL_BYTES)
-            .weight_capacity(bytes_max as u64)
-            .build();
-        let lifecycle = DefaultLifecycle::default();
-        let hasher = DefaultHashBuilder::default();
-        Self(match options {
-            Ok(options) => Cache::with_options(options, Weight, hasher, lifecycle),
-            Err(_) => Cache::with(0, bytes_max as u64, Weight, hasher, lifecycle),
-        })
+        let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+        Self(Cache::with(bytes_max / TYPICAL_BYTES, bytes_max as u64, Weight, hasher, lifecycle))
     }
 
     /// The node with this hash, if it is cached, at the place that is below `start` nibbles of `path`.

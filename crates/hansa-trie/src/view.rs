@@ -314,18 +314,12 @@ struct Step<'a> {
     wiped: Vec<B256>,
 }
 
-impl<'a> Step<'a> {
-    fn accounts<'b>(&'b mut self) -> Editor<'b, AccountLeaf>
-    where
-        'a: 'b,
-    {
+impl Step<'_> {
+    fn accounts(&mut self) -> Editor<'_, AccountLeaf> {
         Editor { nodes: self.nodes, owner: None, forge: &mut self.accounts, traces: &mut self.traces }
     }
 
-    fn storage<'b>(&'b mut self, owner: B256) -> Editor<'b, U256>
-    where
-        'a: 'b,
-    {
+    fn storage(&mut self, owner: B256) -> Editor<'_, U256> {
         Editor { nodes: self.nodes, owner: Some(owner), forge: &mut self.storage, traces: &mut self.traces }
     }
 
