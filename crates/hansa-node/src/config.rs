@@ -39,7 +39,7 @@ pub struct NodeConfig {
     #[serde(default = "idle_default")]
     pub idle_block_ms: u64,
     /// Memory for the parts of the chain's state that are used most, in MiB. A slot that is not there costs a read of the
-    /// disk; 512 MiB hold about two and a half million slots, which is a million records.
+    /// disk; 512 MiB hold about two million slots, which is a million records.
     #[serde(default = "state_cache_default")]
     pub state_cache_mib: u32,
 }
@@ -107,7 +107,7 @@ impl Home {
         self.0.join("data")
     }
 
-    /// Makes sure that the data are in this version's layout; says so in a folder that is still empty.
+    /// Makes sure that the data are in this version's layout; says so in a folder that no node has used.
     ///
     /// # Errors
     /// [`NodeError::DataLayout`] where they are not; when the folder cannot be read or written.
@@ -116,7 +116,7 @@ impl Home {
         let file = data.join("version");
         let layout = match std::fs::read_to_string(&file) {
             Ok(text) => text.trim().to_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound && is_unused(&data)? => {
+            Err(error) if error.kind() == ErrorKind::NotFound && !is_used(&data) => {
                 return write_file(&file, format!("{DATA_LAYOUT}\n").as_bytes(), Secrecy::Public);
             }
             Err(error) if error.kind() == ErrorKind::NotFound => "unnamed".to_owned(),
@@ -183,14 +183,9 @@ impl Home {
     }
 }
 
-/// Whether a folder is missing or holds nothing but the beginning of its version file.
-fn is_unused(folder: &Path) -> Result<bool, NodeError> {
-    let failed = |source| NodeError::Read { path: folder.to_owned(), source };
-    let mut entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-        entries => entries.map_err(failed)?,
-    };
-    entries.try_fold(true, |unused, entry| Ok(unused && entry.map_err(failed)?.file_name() == "version.new"))
+/// Whether a node has kept data in this folder. What else is in it, as `lost+found` on a disk of its own, does not count.
+fn is_used(data: &Path) -> bool {
+    ["blocks", "consensus", "ledger", "objects"].iter().any(|part| data.join(part).exists())
 }
 
 /// Whether others on the machine may read a file.
@@ -247,7 +242,8 @@ mod tests {
             Err(NodeError::DataLayout { layout, .. }) => Some(layout),
             result => result.map(|()| None).unwrap(),
         };
-        // A first start that did not get far.
+        // A disk of its own, and a first start that did not get far.
+        write("lost+found/1", "").unwrap();
         write("version.new", "").unwrap();
         assert_eq!((layout(), layout()), (None, None));
         write("ledger/blocks/0", "blocks").unwrap();
