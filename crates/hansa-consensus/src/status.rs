@@ -99,21 +99,21 @@ impl StatusBoard {
 
     /// When the proposal of `block` was first seen here.
     pub(crate) fn proposal_seen(&self, block: &Block) -> Option<SystemTime> {
-        let seen = self.seen.lock();
-        seen.get(&block.number()).filter(|(hash, _)| *hash == block.hash()).map(|(_, since)| *since)
+        self.seen_at(block.number(), block.hash())
     }
 
-    /// How far apart blocks come: from the proposal of `parent`'s own parent to its own, or from there until now.
+    fn seen_at(&self, number: u64, hash: B256) -> Option<SystemTime> {
+        let seen = self.seen.lock();
+        seen.get(&number).filter(|(seen, _)| *seen == hash).map(|(_, at)| *at)
+    }
+
+    /// How far apart blocks come: the time between the last two proposals, `parent`'s being the second, or the time since
+    /// then if that is longer.
     pub(crate) fn interval(&self, parent: &Block, now: SystemTime) -> Option<Duration> {
-        let since = self.proposal_seen(parent)?;
-        let before = {
-            let seen = self.seen.lock();
-            let number = parent.number().checked_sub(1)?;
-            seen.get(&number).filter(|(hash, _)| *hash == parent.header().parent_hash).map(|(_, at)| *at)
-        };
-        let until_now = now.duration_since(since).unwrap_or_default();
-        let last = before.and_then(|before| since.duration_since(before).ok()).unwrap_or_default();
-        Some(last.max(until_now))
+        let last = self.proposal_seen(parent)?;
+        let before = self.seen_at(parent.number().checked_sub(1)?, parent.header().parent_hash);
+        let between = before.and_then(|before| last.duration_since(before).ok()).unwrap_or_default();
+        Some(between.max(now.duration_since(last).unwrap_or_default()))
     }
 
     /// A height is known to be final, though not yet executed here.
