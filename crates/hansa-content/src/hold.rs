@@ -38,14 +38,16 @@ impl Hold {
         Self { holds: Arc::clone(holds), keys: Mutex::default() }
     }
 
-    pub(crate) fn add(&self, key: Key) {
+    /// Whether the block was not held by this hold before.
+    pub(crate) fn add(&self, key: Key) -> bool {
         if !self.keys.lock().insert(key) {
-            return;
+            return false;
         }
         let _gate = self.holds.gate.read();
         let mut counts = self.holds.counts.lock();
         let count = counts.entry(key).or_default();
         *count = count.saturating_add(1);
+        true
     }
 }
 

@@ -19,11 +19,12 @@ mod check;
 mod dag;
 mod error;
 mod export;
-mod files;
 mod hold;
 mod import;
 mod pins;
 pub mod protobuf;
+mod quarantine;
+mod segments;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -38,7 +39,7 @@ pub use export::{FileReader, RangeReader};
 pub use hold::Hold;
 pub use import::{CHUNK_BYTES, Imported, Importer, LINKS_PER_NODE, import};
 pub use pins::{Collected, Pin};
-pub use store::{BlockStore, INLINE_BYTES_MAX, SPACES};
+pub use store::{BlockFile, BlockStore, INLINE_BYTES_MAX, SPACES};
 pub use writer::BlockWriter;
 
 /// Decoders that are not public, for the fuzz targets alone.

@@ -1,13 +1,13 @@
 //! Pins, and the collection of blocks that no pin reaches.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use cid::Cid;
 use hansa_kv::{Batch, KeyRange, Order};
 
 use crate::block::{Key, key_of};
 use crate::dag::{links, may_link};
-use crate::store::PINS;
+use crate::store::{PINS, Record};
 use crate::{BlockStore, ContentError};
 
 const PAGE: usize = 1024;
@@ -98,24 +98,32 @@ impl BlockStore {
     }
 
     fn mark_and_sweep(&self) -> Result<Collected, ContentError> {
+        // Before the index is read: nobody looks at what is written from here on.
+        let written = self.0.segments.snapshot();
         let mut marked = HashSet::new();
         for pin in self.pins()? {
             self.mark(pin.root, &mut marked)?;
         }
         let mut collected = Collected::default();
+        let mut wanted = BTreeSet::new();
         let mut after = None;
         loop {
             let page = self.records(after.as_ref(), PAGE)?;
             let Some(&(last, _)) = page.last() else { break };
-            let garbage: Vec<(Key, u32)> = page
-                .iter()
-                .filter(|(key, _)| !marked.contains(key))
-                .map(|(key, record)| (*key, record.size))
-                .collect();
-            self.sweep(&garbage, &mut marked, &mut collected)?;
+            wanted.extend(page.iter().filter_map(|(_, record)| record.extent()));
+            for (_, record) in self.sweep(&page, &mut marked)? {
+                collected.blocks = collected.blocks.saturating_add(1);
+                collected.bytes = collected.bytes.saturating_add(u64::from(record.size));
+                if let Some(extent) = record.extent() {
+                    wanted.remove(&extent);
+                }
+            }
             after = Some(last);
         }
-        self.sweep_stray_files()?;
+        // What imports left behind when the process ended amid them, and what was stored twice at the same time. The index
+        // must not go back, after a crash, to what is discarded here.
+        self.0.kv.sync()?;
+        self.0.segments.discard_others(written, wanted)?;
         Ok(collected)
     }
 
@@ -134,43 +142,24 @@ impl BlockStore {
         Ok(())
     }
 
+    /// Removes what is neither marked nor held, and returns it.
     fn sweep(
         &self,
-        garbage: &[(Key, u32)],
+        page: &[(Key, Record)],
         marked: &mut HashSet<Key>,
-        collected: &mut Collected,
-    ) -> Result<(), ContentError> {
-        if garbage.is_empty() {
-            return Ok(());
+    ) -> Result<Vec<(Key, Record)>, ContentError> {
+        if page.iter().all(|(key, _)| marked.contains(key)) {
+            return Ok(Vec::new());
         }
         let _gate = self.0.holds.gate().write();
         let pinned = self.0.pinned_since.lock().as_mut().map(std::mem::take).unwrap_or_default();
         for root in pinned {
             self.mark(root, marked)?;
         }
-        let mut keys = Vec::new();
-        for (key, size) in garbage {
-            if !marked.contains(key) && !self.0.holds.is_held(key) {
-                keys.push(*key);
-                collected.blocks = collected.blocks.saturating_add(1);
-                collected.bytes = collected.bytes.saturating_add(u64::from(*size));
-            }
-        }
-        self.remove_keys(&keys)
-    }
-
-    /// Removes block files that the index does not know: what imports left behind when the process ended amid them.
-    fn sweep_stray_files(&self) -> Result<(), ContentError> {
-        for first in 0..=u8::MAX {
-            let keys = self.0.files.keys(first)?;
-            let _gate = self.0.holds.gate().write();
-            for key in keys {
-                if !self.0.holds.is_held(&key) && self.record(&key)?.is_none() {
-                    self.0.files.remove(&key)?;
-                }
-            }
-        }
-        Ok(())
+        let is_garbage = |key: &Key| !marked.contains(key) && !self.0.holds.is_held(key);
+        let garbage: Vec<_> = page.iter().filter(|(key, _)| is_garbage(key)).copied().collect();
+        self.remove_records(&garbage)?;
+        Ok(garbage)
     }
 }
 

@@ -1,10 +1,11 @@
-//! The block store: small blocks in the key-value store, large ones a file each, one index over both.
+//! The block store: small blocks in the key-value store, large ones in segment files, one index over both.
 //!
 //! A block is entered in the index only after its bytes are durable, so an indexed block that cannot be read is damage,
 //! not a crash. Blocks are kept by digest: CIDs that differ in version or codec name the same block. The store does not
 //! decide what is worth keeping; see [`BlockStore::pin`].
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,11 +15,12 @@ use hansa_kv::{Batch, KeyRange, KvStore, Order, Space};
 use parking_lot::Mutex;
 
 use crate::block::{Key, cid_of, codec_of, key_of, sha256};
-use crate::files::Files;
 use crate::hold::{Hold, Holds};
+use crate::quarantine::Quarantine;
+use crate::segments::{Extent, Segments, Unindexed, sync_dir};
 use crate::{Block, ContentError};
 
-/// Blocks of at most this many bytes are kept in the key-value store, longer ones in files.
+/// Blocks of at most this many bytes are kept in the key-value store, longer ones in segment files.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024 - 1;
 
 const INDEX: Space = Space::new("content-index");
@@ -33,12 +35,16 @@ pub const SPACES: [Space; 3] = [INDEX, BYTES, PINS];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Inline,
-    File,
+    Segment {
+        segment: u32,
+        sector: u32,
+    },
     /// Its bytes were found damaged and are gone.
     Quarantine,
 }
 
-/// What the index says of a block. Encoding: place (1 byte), size (4, big endian), codec (8, big endian).
+/// What the index says of a block. Encoding: place (1 byte), size (4, big endian), codec (8, big endian); for a block in
+/// a segment the segment (4) and the sector (4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) place: Place,
@@ -47,28 +53,55 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn encode(self) -> [u8; 13] {
-        let place = match self.place {
-            Place::Inline => 0,
-            Place::File => 1,
-            Place::Quarantine => 2,
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let (place, at) = match self.place {
+            Place::Inline => (0, None),
+            Place::Segment { segment, sector } => (1, Some((segment, sector))),
+            Place::Quarantine => (2, None),
         };
-        let [a, b, c, d] = self.size.to_be_bytes();
-        let [e, f, g, h, i, j, k, l] = self.codec.to_be_bytes();
-        [place, a, b, c, d, e, f, g, h, i, j, k, l]
+        let mut bytes = Vec::with_capacity(21);
+        bytes.push(place);
+        bytes.extend(self.size.to_be_bytes());
+        bytes.extend(self.codec.to_be_bytes());
+        if let Some((segment, sector)) = at {
+            bytes.extend(segment.to_be_bytes());
+            bytes.extend(sector.to_be_bytes());
+        }
+        bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let [place, a, b, c, d, e, f, g, h, i, j, k, l] = *bytes else { return None };
-        let place = match place {
-            0 => Place::Inline,
-            1 => Place::File,
-            2 => Place::Quarantine,
+        let (&[place], rest) = bytes.split_first_chunk()?;
+        let (size, rest) = rest.split_first_chunk()?;
+        let (codec, rest) = rest.split_first_chunk()?;
+        let place = match (place, rest) {
+            (0, []) => Place::Inline,
+            (1, &[a, b, c, d, e, f, g, h]) => Place::Segment {
+                segment: u32::from_be_bytes([a, b, c, d]),
+                sector: u32::from_be_bytes([e, f, g, h]),
+            },
+            (2, []) => Place::Quarantine,
             _ => return None,
         };
-        let size = u32::from_be_bytes([a, b, c, d]);
-        Some(Self { place, size, codec: u64::from_be_bytes([e, f, g, h, i, j, k, l]) })
+        Some(Self { place, size: u32::from_be_bytes(*size), codec: u64::from_be_bytes(*codec) })
     }
+
+    /// What the block takes up in a segment.
+    pub(crate) const fn extent(self) -> Option<Extent> {
+        match self.place {
+            Place::Segment { segment, sector } => Some(Extent { segment, sector, bytes: self.size }),
+            Place::Inline | Place::Quarantine => None,
+        }
+    }
+}
+
+/// Where the bytes of a large block are on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockFile {
+    /// A file that holds this block among others.
+    pub path: PathBuf,
+    /// Where in it the block begins, in bytes.
+    pub offset: u64,
 }
 
 /// Blocks with their pins. Cloning gives another handle on the same store; one process may open a folder once.
@@ -77,7 +110,8 @@ pub struct BlockStore(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) kv: Arc<dyn KvStore>,
-    pub(crate) files: Files,
+    pub(crate) segments: Arc<Segments>,
+    quarantine: Quarantine,
     pub(crate) holds: Arc<Holds>,
     /// While a collection runs: roots pinned since it began.
     pub(crate) pinned_since: Mutex<Option<Vec<Cid>>>,
@@ -87,21 +121,24 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for BlockStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BlockStore").field("files", &self.0.files).finish_non_exhaustive()
+        f.debug_struct("BlockStore").field("segments", &self.0.segments).finish_non_exhaustive()
     }
 }
 
 impl BlockStore {
-    /// Opens the store whose index is in `kv` (with [`SPACES`]) and whose block files are in `dir`, which is created where
+    /// Opens the store whose index is in `kv` (with [`SPACES`]) and whose large blocks are in `dir`, which is created where
     /// it does not exist.
     ///
     /// # Errors
     /// [`ContentError::File`] where the folder cannot be used.
     pub fn open(kv: Arc<dyn KvStore>, dir: &Path) -> Result<Self, ContentError> {
-        let files = Files::open(dir)?;
+        let segments = Segments::open(&dir.join("segments"))?;
+        let quarantine = Quarantine::open(&dir.join("quarantine"))?;
+        sync_dir(dir)?;
         Ok(Self(Arc::new(Inner {
             kv,
-            files,
+            segments,
+            quarantine,
             holds: Arc::default(),
             pinned_since: Mutex::default(),
             collecting: Mutex::default(),
@@ -185,14 +222,14 @@ impl BlockStore {
         Ok(record.filter(|record| record.place != Place::Quarantine).map(|record| u64::from(record.size)))
     }
 
-    /// The file a large block is in; none for a small block or one that is not here.
+    /// Where on the disk a large block is; none for a small block or one that is not here.
     ///
     /// # Errors
     /// As for [`BlockStore::has`].
-    pub fn path(&self, cid: &Cid) -> Result<Option<PathBuf>, ContentError> {
-        let key = key_of(cid)?;
-        let is_file = self.record(&key)?.is_some_and(|record| record.place == Place::File);
-        Ok(is_file.then(|| self.0.files.path(&key)))
+    pub fn file(&self, cid: &Cid) -> Result<Option<BlockFile>, ContentError> {
+        let extent = self.record(&key_of(cid)?)?.and_then(Record::extent);
+        Ok(extent
+            .map(|extent| BlockFile { path: self.0.segments.path(extent.segment), offset: extent.offset() }))
     }
 
     /// Removes a block, pinned or not; durable when it returns. No error if it is not here.
@@ -202,7 +239,10 @@ impl BlockStore {
     pub fn remove(&self, cid: &Cid) -> Result<(), ContentError> {
         let key = key_of(cid)?;
         let _gate = self.0.holds.gate().write();
-        self.remove_keys(&[key])
+        match self.record(&key)? {
+            Some(record) => self.remove_records(&[(key, record)]),
+            None => Ok(()),
+        }
     }
 
     /// At most `limit` blocks of the store in the order of their digests, starting behind `after`; damaged ones included.
@@ -225,10 +265,12 @@ impl BlockStore {
         let key = block.key()?;
         let hold = self.hold();
         hold.add(key);
+        let replaced = self.record(&key)?.and_then(Record::extent);
         let mut stored = Stored::default();
-        stored.push(self.write_bytes(key, &block)?);
+        stored.push(Some(self.write_bytes(key, &block)?));
         self.index(stored, true)?;
-        self.0.files.release_from_quarantine(&key)
+        replaced.map_or(Ok(()), |extent| self.0.segments.discard(extent))?;
+        self.0.quarantine.release(&key)
     }
 
     /// A hold under which blocks can be put before they are pinned.
@@ -255,61 +297,81 @@ impl BlockStore {
     }
 
     /// Reads a block and compares it with its digest; damage is quarantined.
-    pub(crate) fn read_checked(&self, key: &Key, record: Record) -> Result<Bytes, ContentError> {
-        let damaged = || ContentError::Damaged(cid_of(record.codec, *key));
-        let bytes = match record.place {
-            Place::Inline => self.0.kv.get(BYTES, key)?.map(Bytes::from),
-            Place::File => self.0.files.read(key, record.size as usize)?,
-            Place::Quarantine => return Err(damaged()),
-        };
-        match bytes {
-            Some(bytes) if sha256(&bytes) == *key => Ok(bytes),
-            _ if self.record(key)? != Some(record) => Err(ContentError::Missing(cid_of(record.codec, *key))),
-            bytes => {
-                tracing::error!(cid = %cid_of(record.codec, *key), "a stored block is damaged; quarantined");
-                self.quarantine(key, record, bytes)?;
-                Err(damaged())
+    pub(crate) fn read_checked(&self, key: &Key, mut record: Record) -> Result<Bytes, ContentError> {
+        loop {
+            let bytes = match (record.place, record.extent()) {
+                (Place::Quarantine, _) => return Err(ContentError::Damaged(cid_of(record.codec, *key))),
+                (_, Some(extent)) => self.0.segments.read(extent)?,
+                (_, None) => self.0.kv.get(BYTES, key)?.map(Bytes::from),
+            };
+            if let Some(bytes) = bytes.as_ref().filter(|bytes| sha256(bytes) == *key) {
+                return Ok(bytes.clone());
+            }
+            let cid = cid_of(record.codec, *key);
+            match self.record(key)? {
+                Some(now) if now == record => {
+                    tracing::error!(%cid, "a stored block is damaged; quarantined");
+                    self.quarantine(key, record, bytes)?;
+                    return Err(ContentError::Damaged(cid));
+                }
+                // It was put elsewhere while this was reading.
+                Some(now) => record = now,
+                None => return Err(ContentError::Missing(cid)),
             }
         }
     }
 
     fn quarantine(&self, key: &Key, record: Record, bytes: Option<Bytes>) -> Result<(), ContentError> {
-        match (record.place, bytes) {
-            (Place::Inline, Some(bytes)) => self.0.files.write(key, &bytes)?,
-            (Place::Inline, None) | (Place::File, _) | (Place::Quarantine, _) => {}
+        if let Some(bytes) = bytes {
+            self.0.quarantine.keep(key, &bytes)?;
         }
-        self.0.files.quarantine(key)?;
         let mut batch = Batch::new();
         batch.put(INDEX, *key, Record { place: Place::Quarantine, ..record }.encode());
         batch.remove(BYTES, *key);
-        Ok(self.0.kv.write(batch)?)
+        self.0.kv.write(batch)?;
+        record.extent().map_or(Ok(()), |extent| self.0.segments.discard(extent))
     }
 
-    /// Makes a block's bytes durable, unless they are here, and says what is to be entered in the index.
+    /// Writes a block's bytes, unless they are here, and says what is to be entered in the index.
     pub(crate) fn store_bytes(&self, block: &Block, hold: &Hold) -> Result<Option<Entry>, ContentError> {
         let key = block.key()?;
         hold.add(key);
+        self.write_new(key, block)
+    }
+
+    /// Like [`BlockStore::store_bytes`] where everything is given up after an error: what the hold covers is here, or is
+    /// being written by somebody with the same hold.
+    pub(crate) fn store_once(&self, block: &Block, hold: &Hold) -> Result<Option<Entry>, ContentError> {
+        let key = block.key()?;
+        if hold.add(key) { self.write_new(key, block) } else { Ok(None) }
+    }
+
+    fn write_new(&self, key: Key, block: &Block) -> Result<Option<Entry>, ContentError> {
         match self.record(&key)? {
-            Some(Record { place: Place::Inline | Place::File, .. }) => Ok(None),
-            _ => self.write_bytes(key, block),
+            Some(Record { place: Place::Inline | Place::Segment { .. }, .. }) => Ok(None),
+            Some(Record { place: Place::Quarantine, .. }) | None => self.write_bytes(key, block).map(Some),
         }
     }
 
-    fn write_bytes(&self, key: Key, block: &Block) -> Result<Option<Entry>, ContentError> {
+    fn write_bytes(&self, key: Key, block: &Block) -> Result<Entry, ContentError> {
         let bytes = block.bytes();
-        let place = if bytes.len() <= INLINE_BYTES_MAX { Place::Inline } else { Place::File };
-        if place == Place::File {
-            self.0.files.write(&key, bytes)?;
-        }
+        let written = if bytes.len() <= INLINE_BYTES_MAX {
+            Written::Inline(bytes.clone())
+        } else {
+            Written::Segment(self.0.segments.append(bytes)?)
+        };
         // A block is at most 2 MiB long.
         let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let inline = (place == Place::Inline).then(|| bytes.clone());
-        Ok(Some(Entry { key, record: Record { place, size, codec: codec_of(block.cid()) }, inline }))
+        Ok(Entry { key, size, codec: codec_of(block.cid()), written })
     }
 
-    /// Enters stored blocks in the index: durably, or together with the next durable write.
+    /// Enters stored blocks in the index, after making their bytes durable: at once, or together with the next durable
+    /// write.
     pub(crate) fn index(&self, stored: Stored, durable: bool) -> Result<(), ContentError> {
-        self.0.files.sync_folders(&stored.folders)?;
+        for (segment, file) in &stored.segments {
+            file.sync_data()
+                .map_err(|e| ContentError::file("synchronise", &self.0.segments.path(*segment))(e))?;
+        }
         match durable {
             true if stored.batch.is_empty() => Ok(self.0.kv.sync()?),
             true => Ok(self.0.kv.write(stored.batch)?),
@@ -317,47 +379,60 @@ impl BlockStore {
         }
     }
 
-    /// Removes blocks; the caller holds the gate. The index goes first, so that a crash leaves stray files and no damage.
-    pub(crate) fn remove_keys(&self, keys: &[Key]) -> Result<(), ContentError> {
+    /// Removes blocks; the caller holds the gate. The index goes first, so that a crash leaves stray bytes and no damage.
+    pub(crate) fn remove_records(&self, records: &[(Key, Record)]) -> Result<(), ContentError> {
         let mut batch = Batch::new();
-        for key in keys {
+        for (key, _) in records {
             batch.remove(INDEX, *key);
             batch.remove(BYTES, *key);
         }
         self.0.kv.write(batch)?;
-        for key in keys {
-            self.0.files.remove(key)?;
-            self.0.files.release_from_quarantine(key)?;
+        for (key, record) in records {
+            record.extent().map_or(Ok(()), |extent| self.0.segments.discard(extent))?;
+            self.0.quarantine.release(key)?;
         }
         Ok(())
     }
 }
 
-/// A block whose bytes are durable, or will be with the index.
+/// A block whose bytes are written, or will be with the index.
 pub(crate) struct Entry {
     key: Key,
-    record: Record,
-    inline: Option<Bytes>,
+    size: u32,
+    codec: u64,
+    written: Written,
+}
+
+enum Written {
+    Inline(Bytes),
+    Segment(Unindexed),
 }
 
 /// Blocks to be entered in the index together.
 #[derive(Default)]
 pub(crate) struct Stored {
     batch: Batch,
-    folders: BTreeSet<u8>,
+    /// What the batch names, and the segments it is in.
+    extents: Vec<Unindexed>,
+    segments: BTreeMap<u32, Arc<File>>,
 }
 
 impl Stored {
     pub(crate) fn push(&mut self, entry: Option<Entry>) {
-        let Some(Entry { key, record, inline }) = entry else { return };
-        match inline {
-            Some(bytes) => self.batch.put(BYTES, key, bytes),
-            None => {
-                let [first, ..] = key;
-                self.folders.insert(first);
+        let Some(Entry { key, size, codec, written }) = entry else { return };
+        let place = match written {
+            Written::Inline(bytes) => {
+                self.batch.put(BYTES, key, bytes);
+                Place::Inline
             }
-        }
-        self.batch.put(INDEX, key, record.encode());
+            Written::Segment(written) => {
+                let Extent { segment, sector, .. } = written.extent();
+                self.segments.entry(segment).or_insert_with(|| Arc::clone(written.file()));
+                self.extents.push(written);
+                Place::Segment { segment, sector }
+            }
+        };
+        self.batch.put(INDEX, key, Record { place, size, codec }.encode());
     }
 
     /// Whether so much has been gathered that it is better indexed than kept.

@@ -125,7 +125,7 @@ impl BlockWriter {
     pub(crate) fn finish_with(mut self, extra: &[Block]) -> Result<Arc<Hold>, ContentError> {
         self.settle()?;
         for block in extra {
-            let entry = self.store.store_bytes(block, &self.hold)?;
+            let entry = self.store.store_once(block, &self.hold)?;
             self.stored.push(entry);
         }
         self.store.index(std::mem::take(&mut self.stored), true)?;
@@ -170,7 +170,7 @@ fn perform(store: &BlockStore, hold: &Hold, job: Job) -> Result<Done, ContentErr
         Job::Store(block) => (block, None),
         Job::Hash { index, bytes } => (Block::new(RAW, bytes)?, Some(index)),
     };
-    let entry = store.store_bytes(&block, hold)?;
+    let entry = store.store_once(&block, hold)?;
     let leaf = index.map(|index| Leaf { index, cid: *block.cid(), size: block.bytes().len() as u64 });
     Ok(Done { entry, leaf })
 }

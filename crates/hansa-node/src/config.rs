@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::NodeError;
 
 /// The layout of the databases and blocks, as their folder's file `version` names it.
-pub(crate) const DATA_LAYOUT: &str = "1";
+pub(crate) const DATA_LAYOUT: &str = "2";
 
 /// Where a node listens and how it paces itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,8 +248,8 @@ mod tests {
         assert_eq!((layout(), layout()), (None, None));
         write("ledger/blocks/0", "blocks").unwrap();
         assert_eq!(layout(), None);
-        write("version", "2\n").unwrap();
-        assert_eq!(layout().as_deref(), Some("2"));
+        write("version", "1\n").unwrap();
+        assert_eq!(layout().as_deref(), Some("1"));
         std::fs::remove_file(home.data().join("version")).unwrap();
         assert_eq!(layout().as_deref(), Some("unnamed"));
         assert!(!home.data().join("version").exists());

@@ -15,8 +15,8 @@ use hansa_envelope::{Kind, root_cid};
 use hansa_types::{
     DcId, Member, MemberStatus, ObjectId, Version,
     api::{
-        Fault, FaultLayer, Progress, RepairReport, Stage, StoredBlock, VerifyReport, VerifyRequest,
-        VerifyScope,
+        BlockFile, Fault, FaultLayer, Progress, RepairReport, Stage, StoredBlock, VerifyReport,
+        VerifyRequest, VerifyScope,
     },
 };
 
@@ -493,7 +493,8 @@ fn walk_local(store: &BlockStore, root: Cid) -> Result<Vec<StoredBlock>, Sharing
     let mut blocks = Vec::new();
     while let Some(cid) = waiting.pop() {
         let Some(bytes) = store.size(&cid)? else { continue };
-        let file = store.path(&cid)?.map(|path| path.display().to_string());
+        let file =
+            store.file(&cid)?.map(|at| BlockFile { path: at.path.display().to_string(), offset: at.offset });
         blocks.push(StoredBlock { cid: cid.to_string(), bytes, file });
         if !matches!(cid.codec(), DAG_CBOR | DAG_PB) {
             continue;

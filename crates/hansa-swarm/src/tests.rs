@@ -1,6 +1,7 @@
 //! Several nodes over loopback: transfers, admission, failures, and peers that do not keep to the protocol.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cid::Cid;
-use hansa_content::{Block, BlockStore, DAG_CBOR, Importer, RAW};
+use hansa_content::{Block, BlockFile, BlockStore, DAG_CBOR, Importer, RAW};
 use hansa_kv::MemoryStore;
 use hansa_types::NetworkKey;
 use tempfile::TempDir;
@@ -306,10 +307,9 @@ async fn a_damaged_block_is_not_served_and_comes_from_elsewhere() {
     let [damaged, healthy, reader] = &members[..] else { unreachable!() };
     let cid = damaged.block(&[5; 200_000]);
     healthy.block(&[5; 200_000]);
-    let path = damaged.store.path(&cid).unwrap().unwrap();
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[1000] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    let BlockFile { path, offset } = damaged.store.file(&cid).unwrap().unwrap();
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(&[5 ^ 1], offset + 1000).unwrap();
     assert!(not_found(reader.swarm.fetch_from(damaged.key(), cid).await));
     assert_eq!(reader.swarm.fetch(cid).await.unwrap(), vec![5; 200_000]);
     let repaired = damaged.swarm.fetch_from(healthy.key(), cid).await.unwrap();

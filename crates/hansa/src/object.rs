@@ -245,11 +245,17 @@ fn event(entry: &LogEntry) -> [String; 6] {
 pub(crate) async fn blocks(client: &Client, object: ObjectId, output: Output) -> Result<(), CliError> {
     let blocks = client.stored_blocks(object).await?;
     output.result(&json!({ "blocks": blocks }), |_| {
-        let rows: Vec<[String; 3]> = blocks
+        let rows: Vec<[String; 4]> = blocks
             .iter()
-            .map(|b| [b.cid.clone(), b.bytes.to_string(), b.file.clone().unwrap_or_default()])
+            .map(|b| {
+                let (path, offset) = match &b.file {
+                    Some(file) => (file.path.clone(), file.offset.to_string()),
+                    None => Default::default(),
+                };
+                [b.cid.clone(), b.bytes.to_string(), path, offset]
+            })
             .collect();
-        table(&["CID", "bytes", "file"], &rows)
+        table(&["CID", "bytes", "file", "offset"], &rows)
     });
     Ok(())
 }

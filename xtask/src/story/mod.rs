@@ -115,7 +115,7 @@ fn tap_counts(line: &str) -> Option<(u64, u64)> {
     number("# pass ").map(|n| (n, 0)).or_else(|| number("# fail ").map(|n| (0, n)))
 }
 
-/// The seventh step flips a byte of a block in a file of its own, as a node keeps blocks from 64 KiB on.
+/// The seventh step flips a byte of a block in a file, as a node keeps blocks from 64 KiB on.
 const SIZE_MIN: u64 = 128 << 10;
 /// What is added where all of the given files are smaller.
 const COMPANION_BYTES: usize = 1 << 20;

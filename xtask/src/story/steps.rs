@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -265,14 +266,13 @@ pub(crate) fn repair(story: &mut Story) -> Outcome<String> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|block| block["file"].is_string())
+        .filter(|block| block["file"].is_object())
         .max_by_key(|block| block["bytes"].as_u64())
-        .ok_or("the object has no block in a file of its own")?;
-    let (file, cid) = (text(largest, "file"), text(largest, "cid"));
-    let mut bytes = fs::read(&file).map_err(|e| format!("{file}: {e}"))?;
-    let middle = bytes.len() / 2;
-    *bytes.get_mut(middle).ok_or("the block is empty")? ^= 1;
-    fs::write(&file, &bytes).map_err(|e| format!("{file}: {e}"))?;
+        .ok_or("the object has no block of 64 KiB or more")?;
+    let (path, cid) = (text(&largest["file"], "path"), text(largest, "cid"));
+    let number = |value: &Value| value.as_u64().ok_or_else(|| format!("block ls said {largest}"));
+    let (offset, length) = (number(&largest["file"]["offset"])?, number(&largest["bytes"])?);
+    flip(Path::new(&path), offset + length / 2).map_err(|e| format!("{path}: {e}"))?;
     println!("   one byte flipped in {cid} on {}", holder.name);
     let ended = story.network.call(&first.home, &["verify", &object.id])?;
     let fault = &ended.json["faults"][0];
@@ -288,6 +288,14 @@ pub(crate) fn repair(story: &mut Story) -> Outcome<String> {
     story.network.expect(&first.home, &["verify", &object.id])?;
     println!("   repaired from another member, and verified clean");
     Ok(format!("named layer ipfs, node {}, block {cid:.16}…; repaired", holder.name))
+}
+
+/// Flips a bit of one byte of a file.
+fn flip(path: &Path, offset: u64) -> std::io::Result<()> {
+    let file = fs::File::options().read(true).write(true).open(path)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset)?;
+    file.write_all_at(&byte.map(|byte| byte ^ 1), offset)
 }
 
 pub(crate) fn survive(story: &mut Story) -> Outcome<String> {

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     io,
+    os::unix::fs::FileExt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,7 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cid::Cid;
 use futures::StreamExt;
-use hansa_content::{Block, BlockStore, Hold, links};
+use hansa_content::{Block, BlockFile, BlockStore, Hold, links};
 use hansa_envelope::MemberKeys;
 use hansa_kv::{KvStore, MemoryStore};
 use hansa_ledger::{Ledger, Proposal};
@@ -205,13 +206,14 @@ impl Node {
         self.sharing.verify(Some(object), VerifyRequest::default(), quiet()).await.unwrap()
     }
 
-    /// Flips one bit of a block's file; `false` when the block has no file of its own here.
+    /// Flips one bit of a large block; `false` when the block is small, or not here.
     pub(super) fn flip(&self, cid: &str) -> bool {
-        let Some(path) = self.store.path(&cid.parse().unwrap()).unwrap() else { return false };
-        let mut bytes = std::fs::read(&path).unwrap();
+        let cid = cid.parse().unwrap();
+        let Some(BlockFile { path, offset }) = self.store.file(&cid).unwrap() else { return false };
+        let bytes = self.store.expect(&cid).unwrap();
         let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[bytes[middle] ^ 1], offset + middle as u64).unwrap();
         true
     }
 }

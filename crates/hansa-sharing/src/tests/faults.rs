@@ -17,8 +17,8 @@ fn large() -> Vec<u8> {
     (0..3_000_000_u32).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[2]).collect()
 }
 
-/// A block of the object's newest version that has a file of its own on the node.
-async fn block_file(node: &Node, object: ObjectId) -> String {
+/// A large block of the object's newest version on the node.
+async fn large_block(node: &Node, object: ObjectId) -> String {
     let blocks = node.sharing.stored_blocks(object).await.unwrap();
     blocks.into_iter().find(|block| block.file.is_some() && block.bytes > 100_000).unwrap().cid
 }
@@ -47,7 +47,7 @@ async fn one_flipped_byte_is_named_from_afar_and_repaired_where_it_is() {
     let owner = net.node(1);
     let object = owner.put("large.bin", &large()).await.id;
     let keeper = keeper(&net, object);
-    let cid = block_file(keeper, object).await;
+    let cid = large_block(keeper, object).await;
     assert!(keeper.flip(&cid));
     let report = owner.verify(object).await;
     assert_eq!(report.faults.len(), 1, "{report:?}");
@@ -69,7 +69,7 @@ async fn the_owners_own_damage_is_found_locally_and_never_served_as_content() {
     let owner = net.node(1);
     let bytes = large();
     let object = owner.put("large.bin", &bytes).await.id;
-    let cid = block_file(owner, object).await;
+    let cid = large_block(owner, object).await;
     assert!(owner.flip(&cid));
     let local = VerifyRequest { scope: VerifyScope::Local, ..VerifyRequest::default() };
     let report = owner.sharing.verify(None, local, quiet()).await.unwrap();
@@ -140,7 +140,7 @@ async fn what_nobody_has_any_more_remains_in_the_repair_report() {
     let net = Consortium::start(4).await;
     let owner = net.node(1);
     let object = owner.put("large.bin", &large()).await.id;
-    let cid = block_file(owner, object).await;
+    let cid = large_block(owner, object).await;
     for node in &net.nodes {
         node.flip(&cid);
     }

@@ -13,8 +13,8 @@ mod stream;
 pub use code::{Code, Problem};
 pub use governance::{Ballot, BallotState, Invitation, JoinBallotRequest, Tally, VoteRequest};
 pub use object::{
-    Fault, FaultLayer, Fetching, GrantRequest, LogEntry, LogKind, ObjectKind, ObjectSummary, PutMeta,
-    PutReceipt, Recorded, RepairReport, StoredBlock, VerifyReport, VerifyRequest, VerifyScope,
+    BlockFile, Fault, FaultLayer, Fetching, GrantRequest, LogEntry, LogKind, ObjectKind, ObjectSummary,
+    PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, VerifyReport, VerifyRequest, VerifyScope,
     VisibilityRequest,
 };
 pub use status::{BlockSummary, ConsensusStatus, Head, Health, NodeStatus, PoolStatus, SwarmStatus};

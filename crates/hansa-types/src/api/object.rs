@@ -294,7 +294,17 @@ pub struct StoredBlock {
     pub cid: String,
     /// Its length.
     pub bytes: u64,
-    /// The file that holds it, where it has one of its own.
+    /// Where on the disk it is; a small block is in the node's database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
+    pub file: Option<BlockFile>,
+}
+
+/// The place of a block in a file that holds many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockFile {
+    /// The file.
+    pub path: String,
+    /// Where in it the block begins, in bytes.
+    pub offset: u64,
 }

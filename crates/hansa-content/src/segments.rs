@@ -1,0 +1,417 @@
+//! Segment files that large blocks are appended to, many in each. Knows no index and no CIDs.
+//!
+//! Each thread that writes has a segment to itself, so that nobody waits for another's disk. A place in a segment is used
+//! once: what is no longer wanted is punched out of the file, which gives its room back, and a full segment without
+//! content is removed. The page cache is bypassed where the file system allows it: blocks are written once and read
+//! rarely, and copying them through the cache costs more than hashing them does.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
+use rustix::fs::{FallocateFlags, OFlags};
+use rustix::io::Errno;
+
+use crate::{ContentError, MAX_BLOCK_BYTES};
+
+/// Blocks begin at multiples of this in their segments; direct transfers want it of address, offset and length.
+const SECTOR_BYTES: usize = 4096;
+/// Sectors of the longest block.
+const MAX_BLOCK_SECTORS: u32 = (MAX_BLOCK_BYTES / SECTOR_BYTES) as u32;
+/// Sectors of a segment: 256 MiB.
+const SEGMENT_SECTORS: u32 = 65_536;
+
+/// Where a block is: `bytes` from the beginning of a sector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Extent {
+    pub(crate) segment: u32,
+    pub(crate) sector: u32,
+    pub(crate) bytes: u32,
+}
+
+impl Extent {
+    pub(crate) const fn offset(self) -> u64 {
+        offset_of(self.sector)
+    }
+
+    const fn end(self) -> u32 {
+        self.sector.saturating_add(sectors(self.bytes as usize))
+    }
+}
+
+const fn sectors(bytes: usize) -> u32 {
+    // A block is at most 2 MiB long.
+    bytes.div_ceil(SECTOR_BYTES) as u32
+}
+
+const fn offset_of(sector: u32) -> u64 {
+    (sector as u64).saturating_mul(SECTOR_BYTES as u64)
+}
+
+#[derive(Debug)]
+pub(crate) struct Segments {
+    folder: PathBuf,
+    /// A segment with less room than the longest block needs, of this many sectors, is full.
+    limit: u32,
+    /// Whether the file system has not refused to bypass the page cache.
+    direct: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The end of each segment in sectors, what is being written included.
+    ends: BTreeMap<u32, u32>,
+    /// The number of the next segment; numbers are not used again while the process runs.
+    next: u32,
+    /// Segments with room for any block that nobody is writing to.
+    idle: Vec<Tail>,
+    /// What is being written, or is written and not in the index yet.
+    unindexed: BTreeSet<Extent>,
+}
+
+/// A segment with room.
+#[derive(Debug)]
+struct Tail {
+    segment: u32,
+    file: Arc<File>,
+    end: u32,
+}
+
+/// An extent that has been written, and counts as wanted until this is dropped: after it is in the index.
+#[derive(Debug)]
+pub(crate) struct Unindexed {
+    segments: Arc<Segments>,
+    file: Arc<File>,
+    extent: Extent,
+}
+
+impl Unindexed {
+    pub(crate) const fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// The file to be synchronised before this is entered in the index.
+    pub(crate) const fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+}
+
+impl Drop for Unindexed {
+    fn drop(&mut self) {
+        self.segments.state.lock().unindexed.remove(&self.extent);
+    }
+}
+
+/// What there was at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    ends: BTreeMap<u32, u32>,
+    unindexed: BTreeSet<Extent>,
+}
+
+thread_local! {
+    /// Where a thread aligns what it writes: reused, because fresh memory is slow.
+    static STAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Segments {
+    pub(crate) fn open(folder: &Path) -> Result<Arc<Self>, ContentError> {
+        Self::with_limit(folder, SEGMENT_SECTORS)
+    }
+
+    pub(crate) fn with_limit(folder: &Path, limit: u32) -> Result<Arc<Self>, ContentError> {
+        create_dir(folder)?;
+        let segments = Self {
+            folder: folder.to_path_buf(),
+            limit,
+            direct: AtomicBool::new(true),
+            state: Mutex::default(),
+        };
+        let mut state = State::default();
+        let listed = fs::read_dir(folder).map_err(ContentError::file("list", folder))?;
+        for entry in listed {
+            let entry = entry.map_err(ContentError::file("list", folder))?;
+            let Some(segment) = number_of(&entry.file_name().to_string_lossy()) else { continue };
+            let length = entry.metadata().map_err(ContentError::file("look at", &entry.path()))?.len();
+            let end = u32::try_from(length.div_ceil(SECTOR_BYTES as u64)).unwrap_or(u32::MAX);
+            state.ends.insert(segment, end);
+            state.next = state.next.max(segment.saturating_add(1));
+            if segments.has_room(end) {
+                let file = segments.open_file(segment, OpenOptions::new().write(true))?;
+                state.idle.push(Tail { segment, file: Arc::new(file), end });
+            }
+        }
+        *segments.state.lock() = state;
+        Ok(Arc::new(segments))
+    }
+
+    const fn has_room(&self, end: u32) -> bool {
+        end.saturating_add(MAX_BLOCK_SECTORS) <= self.limit
+    }
+
+    pub(crate) fn path(&self, segment: u32) -> PathBuf {
+        self.folder.join(format!("{segment:08x}.segment"))
+    }
+
+    /// Appends a block to a segment. Its bytes are durable once the segment is synchronised.
+    pub(crate) fn append(self: &Arc<Self>, bytes: &[u8]) -> Result<Unindexed, ContentError> {
+        let length = u32::try_from(bytes.len()).map_err(|_| ContentError::TooLong(bytes.len()))?;
+        let mut tail = self.take_tail()?;
+        let extent = Extent { segment: tail.segment, sector: tail.end, bytes: length };
+        tail.end = extent.end();
+        {
+            let mut state = self.state.lock();
+            state.ends.insert(tail.segment, tail.end);
+            state.unindexed.insert(extent);
+        }
+        let written = Unindexed { segments: Arc::clone(self), file: Arc::clone(&tail.file), extent };
+        let result = write_sectors(&tail.file, bytes, extent.offset());
+        if self.has_room(tail.end) {
+            self.state.lock().idle.push(tail);
+        }
+        result.map_err(ContentError::file("write", &self.path(extent.segment)))?;
+        Ok(written)
+    }
+
+    fn take_tail(&self) -> Result<Tail, ContentError> {
+        let segment = {
+            let mut state = self.state.lock();
+            if let Some(tail) = state.idle.pop() {
+                return Ok(tail);
+            }
+            let segment = state.next;
+            state.next = segment.saturating_add(1);
+            segment
+        };
+        let file = self.open_file(segment, OpenOptions::new().write(true).create(true).truncate(false))?;
+        sync_dir(&self.folder)?;
+        Ok(Tail { segment, file: Arc::new(file), end: 0 })
+    }
+
+    /// Opens a segment, bypassing the page cache if that is possible.
+    fn open_file(&self, segment: u32, options: &mut OpenOptions) -> Result<File, ContentError> {
+        let path = self.path(segment);
+        if self.direct.load(Ordering::Relaxed) {
+            match options.clone().custom_flags(OFlags::DIRECT.bits().cast_signed()).open(&path) {
+                Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                    self.direct.store(false, Ordering::Relaxed);
+                }
+                result => return result.map_err(ContentError::file("open", &path)),
+            }
+        }
+        options.open(&path).map_err(ContentError::file("open", &path))
+    }
+
+    /// What an extent holds; none if the segment is not there or ends before it.
+    pub(crate) fn read(&self, extent: Extent) -> Result<Option<Bytes>, ContentError> {
+        let file = match self.open_file(extent.segment, OpenOptions::new().read(true)) {
+            Err(ContentError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        let size = (extent.bytes as usize).min(MAX_BLOCK_BYTES);
+        read_sectors(&file, size, extent.offset())
+            .map_err(ContentError::file("read", &self.path(extent.segment)))
+    }
+
+    /// Gives an extent's room back to the file system. Nobody may want it any more.
+    pub(crate) fn discard(&self, extent: Extent) -> Result<(), ContentError> {
+        self.punch(extent.segment, extent.sector, extent.end())
+    }
+
+    fn punch(&self, segment: u32, from: u32, to: u32) -> Result<(), ContentError> {
+        let path = self.path(segment);
+        let file = match OpenOptions::new().write(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            file => file.map_err(ContentError::file("open", &path))?,
+        };
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&file, flags, offset_of(from), offset_of(to.saturating_sub(from))) {
+            // Without holes, room comes back with the whole segment.
+            Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(ContentError::file("free a part of", &path)(error.into())),
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let state = self.state.lock();
+        Snapshot { ends: state.ends.clone(), unindexed: state.unindexed.clone() }
+    }
+
+    /// Gives back all room that was in use at a snapshot, but for `wanted`: every extent that the index has named since.
+    pub(crate) fn discard_others(
+        &self,
+        snapshot: Snapshot,
+        wanted: impl IntoIterator<Item = Extent>,
+    ) -> Result<(), ContentError> {
+        let mut by_segment: BTreeMap<u32, Vec<Extent>> = BTreeMap::new();
+        for extent in snapshot.unindexed.into_iter().chain(wanted) {
+            by_segment.entry(extent.segment).or_default().push(extent);
+        }
+        for (segment, end) in snapshot.ends {
+            match by_segment.remove(&segment) {
+                Some(extents) => self.discard_between(segment, end, extents)?,
+                None if self.forget(segment, end) => remove(&self.path(segment))?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn discard_between(&self, segment: u32, end: u32, mut extents: Vec<Extent>) -> Result<(), ContentError> {
+        extents.sort_unstable();
+        let path = self.path(segment);
+        let wanted: u32 =
+            extents.iter().fold(0, |sum, extent| sum.saturating_add(sectors(extent.bytes as usize)));
+        // In units of 512 bytes, by definition.
+        let allocated = match fs::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            metadata => metadata.map_err(ContentError::file("look at", &path))?.blocks().saturating_mul(512),
+        };
+        if allocated <= offset_of(wanted) {
+            return Ok(());
+        }
+        let mut from = 0;
+        for extent in extents {
+            if from < extent.sector {
+                self.punch(segment, from, extent.sector)?;
+            }
+            from = from.max(extent.end());
+        }
+        if from < end { self.punch(segment, from, end) } else { Ok(()) }
+    }
+
+    /// Ends a segment, unless it has been appended to since it ended there.
+    fn forget(&self, segment: u32, end: u32) -> bool {
+        let mut state = self.state.lock();
+        let unchanged = state.ends.get(&segment) == Some(&end);
+        if unchanged {
+            state.ends.remove(&segment);
+            state.idle.retain(|tail| tail.segment != segment);
+        }
+        unchanged
+    }
+}
+
+/// The number in a segment's file name.
+fn number_of(name: &str) -> Option<u32> {
+    let digits = name.strip_suffix(".segment").filter(|digits| digits.len() == 8)?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// Room for `size` bytes and the rest of the last sector, starting at an aligned address.
+fn aligned(buffer: &mut Vec<u8>, size: usize) -> &mut [u8] {
+    let length = size.next_multiple_of(SECTOR_BYTES);
+    if buffer.len() < length.saturating_add(SECTOR_BYTES) {
+        buffer.resize(length.saturating_add(SECTOR_BYTES), 0);
+    }
+    let start = buffer.as_ptr().align_offset(SECTOR_BYTES);
+    buffer.get_mut(start..start.saturating_add(length)).unwrap_or_default()
+}
+
+/// Writes whole sectors; the last is filled up with zeros.
+fn write_sectors(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    STAGE.with_borrow_mut(|stage| {
+        let sectors = aligned(stage, bytes.len());
+        let (content, padding) = sectors.split_at_mut_checked(bytes.len()).unwrap_or_default();
+        content.copy_from_slice(bytes);
+        padding.fill(0);
+        file.write_all_at(sectors, offset)
+    })
+}
+
+fn read_sectors(file: &File, size: usize, offset: u64) -> io::Result<Option<Bytes>> {
+    let mut buffer = Vec::new();
+    match file.read_exact_at(aligned(&mut buffer, size), offset) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        result => result?,
+    }
+    let start = buffer.as_ptr().align_offset(SECTOR_BYTES);
+    let mut bytes = Bytes::from(buffer);
+    bytes.advance(start.min(bytes.len()));
+    bytes.truncate(size);
+    Ok(Some(bytes))
+}
+
+pub(crate) fn create_dir(path: &Path) -> Result<(), ContentError> {
+    fs::create_dir_all(path).map_err(ContentError::file("create", path))
+}
+
+pub(crate) fn sync_dir(path: &Path) -> Result<(), ContentError> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(ContentError::file("synchronise", path))
+}
+
+pub(crate) fn remove(path: &Path) -> Result<(), ContentError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(ContentError::file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three blocks of 1 MiB and no room for the longest block after them.
+    const LIMIT: u32 = 4 * 256;
+
+    fn block(fill: u8) -> Vec<u8> {
+        vec![fill; 1 << 20]
+    }
+
+    #[test]
+    fn segments_fill_up_go_on_after_a_restart_and_vanish_when_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Segments::with_limit(dir.path(), LIMIT).unwrap();
+        let files = || fs::read_dir(dir.path()).unwrap().count();
+        let segments = open();
+        let extents: Vec<Extent> =
+            (0..4).map(|fill| segments.append(&block(fill)).unwrap().extent()).collect();
+        let places: Vec<_> = extents.iter().map(|extent| (extent.segment, extent.sector)).collect();
+        assert_eq!(places, [(0, 0), (0, 256), (0, 512), (1, 0)]);
+        fs::write(dir.path().join("notes.txt"), "not a segment").unwrap();
+        drop(segments);
+
+        let segments = open();
+        // Shorter than its sectors, and what follows begins at a whole one.
+        let short = segments.append(&[4; 70_000]).unwrap().extent();
+        assert_eq!((short.segment, short.sector), (1, 256));
+        assert_eq!(segments.append(&block(5)).unwrap().extent().sector, 256 + 18);
+        assert_eq!(segments.read(short).unwrap().unwrap(), vec![4; 70_000]);
+        for (fill, extent) in (0..).zip(&extents) {
+            assert_eq!(segments.read(*extent).unwrap().unwrap(), block(fill));
+        }
+        let beyond = Extent { sector: 900, ..short };
+        assert_eq!(segments.read(beyond).unwrap(), None);
+        assert_eq!(segments.read(Extent { segment: 9, ..short }).unwrap(), None);
+
+        segments.discard_others(segments.snapshot(), [extents[1]]).unwrap();
+        assert_eq!(files(), 2);
+        assert_eq!(segments.read(extents[1]).unwrap().unwrap(), block(1));
+        assert_eq!(segments.read(extents[0]).unwrap().unwrap(), block(0));
+        assert_eq!(segments.append(&block(6)).unwrap().extent().segment, 2);
+    }
+
+    #[test]
+    fn what_is_not_indexed_yet_or_came_after_the_snapshot_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = Segments::with_limit(dir.path(), LIMIT).unwrap();
+        let abandoned = segments.append(&block(1)).unwrap().extent();
+        let waiting = segments.append(&block(2)).unwrap();
+        let snapshot = segments.snapshot();
+        let later = segments.append(&block(3)).unwrap().extent();
+        segments.discard_others(snapshot, []).unwrap();
+        assert_eq!(segments.read(abandoned).unwrap().unwrap(), block(0));
+        assert_eq!(segments.read(waiting.extent()).unwrap().unwrap(), block(2));
+        assert_eq!(segments.read(later).unwrap().unwrap(), block(3));
+    }
+}
