@@ -36,7 +36,7 @@ where
     })
 }
 
-/// Bytes between two layers, already ciphered.
+/// Bytes of the socket, so ciphered.
 #[derive(Default)]
 struct Buffer {
     bytes: Vec<u8>,
@@ -96,14 +96,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Private<S> {
         let this = &mut *self;
         if this.input.is_empty() {
             let room = this.input.room();
-            let count = ready!(Pin::new(&mut this.socket).poll_read(cx, room))?;
-            this.reading.apply(room.get_mut(..count).unwrap_or_default());
-            this.input.to = count;
+            this.input.to = ready!(Pin::new(&mut this.socket).poll_read(cx, room))?;
         }
         let content = this.input.content();
         let count = content.len().min(buffer.len());
         if let (Some(to), Some(from)) = (buffer.get_mut(..count), content.get(..count)) {
-            to.copy_from_slice(from);
+            this.reading.apply(from, to);
         }
         this.input.consume(count);
         Poll::Ready(Ok(count))
@@ -116,8 +114,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Private<S> {
         ready!(this.poll_output(cx))?;
         let count = data.len().min(BUFFER);
         if let (Some(to), Some(from)) = (this.output.room().get_mut(..count), data.get(..count)) {
-            to.copy_from_slice(from);
-            this.writing.apply(to);
+            this.writing.apply(from, to);
         }
         this.output.to = count;
         // What does not go at once goes with the next write or flush.

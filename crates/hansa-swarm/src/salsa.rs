@@ -28,16 +28,17 @@ impl XSalsa20 {
         Self { state: initial(&derived, [next(), next(), 0, 0]), counter: 0, ahead: [0; BATCH], used: BATCH }
     }
 
-    /// Adds the key stream to the data.
-    pub(crate) fn apply(&mut self, data: &mut [u8]) {
+    /// Writes the sum of data and key stream to a place of the same length, in one pass.
+    pub(crate) fn apply(&mut self, from: &[u8], to: &mut [u8]) {
         let left = self.ahead.get(self.used..).unwrap_or_default();
-        let (head, rest) = data.split_at_mut(left.len().min(data.len()));
-        add(head, left);
-        self.used = self.used.saturating_add(head.len());
-        for part in rest.chunks_mut(BATCH) {
+        let head = left.len().min(from.len()).min(to.len());
+        let ((from_head, from), (to_head, to)) = (from.split_at(head), to.split_at_mut(head));
+        add(from_head, left, to_head);
+        self.used = self.used.saturating_add(head);
+        for (from, to) in from.chunks(BATCH).zip(to.chunks_mut(BATCH)) {
             self.refill();
-            add(part, &self.ahead);
-            self.used = part.len();
+            add(from, &self.ahead, to);
+            self.used = from.len();
         }
     }
 
@@ -47,9 +48,9 @@ impl XSalsa20 {
     }
 }
 
-fn add(data: &mut [u8], stream: &[u8]) {
-    for (byte, key) in data.iter_mut().zip(stream) {
-        *byte ^= key;
+fn add(data: &[u8], stream: &[u8], to: &mut [u8]) {
+    for ((to, byte), key) in to.iter_mut().zip(data).zip(stream) {
+        *to = byte ^ key;
     }
 }
 
@@ -329,7 +330,7 @@ mod tests {
 
     fn stream(key: &[u8; 32], nonce: &[u8; 24], length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        XSalsa20::new(key, nonce).apply(&mut bytes);
+        XSalsa20::new(key, nonce).apply(&vec![0; length], &mut bytes);
         bytes
     }
 
@@ -372,7 +373,7 @@ mod tests {
             let mut joined = Vec::new();
             for length in pieces {
                 let mut piece = vec![0; length];
-                cipher.apply(&mut piece);
+                cipher.apply(&vec![0; length], &mut piece);
                 joined.extend(piece);
             }
             prop_assert_eq!(&joined, &stream(&key, &nonce, joined.len()));
