@@ -15,6 +15,7 @@
 )]
 
 mod block;
+mod buffer;
 mod check;
 mod dag;
 mod error;
@@ -31,6 +32,7 @@ mod tests;
 mod writer;
 
 pub use block::{Block, DAG_CBOR, DAG_PB, MAX_BLOCK_BYTES, RAW};
+pub use buffer::Buffer;
 pub use check::{DagReport, ScrubProgress, ScrubReport};
 pub use cid::Cid;
 pub use dag::{Link, links};

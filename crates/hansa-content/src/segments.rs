@@ -5,7 +5,6 @@
 //! content is removed. The page cache is bypassed where the file system allows it: blocks are written once and read
 //! rarely, and copying them through the cache costs more than hashing them does.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -14,12 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
-use crate::{ContentError, MAX_BLOCK_BYTES};
+use crate::{Buffer, ContentError, MAX_BLOCK_BYTES};
 
 /// Blocks begin at multiples of this in their segments; direct transfers want it of address, offset and length.
 const SECTOR_BYTES: usize = 4096;
@@ -115,11 +114,6 @@ impl Drop for Unindexed {
 pub(crate) struct Snapshot {
     ends: BTreeMap<u32, u32>,
     unindexed: BTreeSet<Extent>,
-}
-
-thread_local! {
-    /// Where a thread aligns what it writes: reused, because fresh memory is slow.
-    static STAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Segments {
@@ -308,38 +302,23 @@ fn number_of(name: &str) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// Room for `size` bytes and the rest of the last sector, starting at an aligned address.
-fn aligned(buffer: &mut Vec<u8>, size: usize) -> &mut [u8] {
-    let length = size.next_multiple_of(SECTOR_BYTES);
-    if buffer.len() < length.saturating_add(SECTOR_BYTES) {
-        buffer.resize(length.saturating_add(SECTOR_BYTES), 0);
-    }
-    let start = buffer.as_ptr().align_offset(SECTOR_BYTES);
-    buffer.get_mut(start..start.saturating_add(length)).unwrap_or_default()
-}
-
 /// Writes whole sectors; the last is filled up with zeros.
 fn write_sectors(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    STAGE.with_borrow_mut(|stage| {
-        let sectors = aligned(stage, bytes.len());
-        let (content, padding) = sectors.split_at_mut_checked(bytes.len()).unwrap_or_default();
-        content.copy_from_slice(bytes);
-        padding.fill(0);
-        file.write_all_at(sectors, offset)
-    })
+    let mut sectors = Buffer::aligned(bytes.len().next_multiple_of(SECTOR_BYTES), SECTOR_BYTES);
+    let (content, padding) = sectors.split_at_mut_checked(bytes.len()).unwrap_or_default();
+    content.copy_from_slice(bytes);
+    padding.fill(0);
+    file.write_all_at(&sectors, offset)
 }
 
 fn read_sectors(file: &File, size: usize, offset: u64) -> io::Result<Option<Bytes>> {
-    let mut buffer = Vec::new();
-    match file.read_exact_at(aligned(&mut buffer, size), offset) {
+    let mut sectors = Buffer::aligned(size.next_multiple_of(SECTOR_BYTES), SECTOR_BYTES);
+    match file.read_exact_at(&mut sectors, offset) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
         result => result?,
     }
-    let start = buffer.as_ptr().align_offset(SECTOR_BYTES);
-    let mut bytes = Bytes::from(buffer);
-    bytes.advance(start.min(bytes.len()));
-    bytes.truncate(size);
-    Ok(Some(bytes))
+    sectors.truncate(size);
+    Ok(Some(sectors.freeze()))
 }
 
 pub(crate) fn create_dir(path: &Path) -> Result<(), ContentError> {

@@ -6,10 +6,11 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, SelectAll};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use hansa_content::Buffer;
 use libp2p::core::upgrade::ReadyUpgrade;
 use libp2p::swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
@@ -162,7 +163,7 @@ async fn read_message(
     let Some(length) = read_length(stream).await? else { return Ok(None) };
     let kib = u32::try_from(length.div_ceil(1024).max(1)).map_err(|_| ReadError::Violation("length"))?;
     let permit = Arc::clone(budget).acquire_many_owned(kib).await.map_err(|_| ReadError::Io)?;
-    let mut bytes = BytesMut::zeroed(length);
+    let mut bytes = Buffer::new(length);
     stream.read_exact(&mut bytes).await.map_err(|_| ReadError::Io)?;
     let message =
         Message::decode(bytes.freeze()).map_err(|_| ReadError::Violation("a malformed Bitswap message"))?;
