@@ -20,9 +20,12 @@ impl Quarantine {
         self.0.join(hex::encode(key))
     }
 
-    pub(crate) fn keep(&self, key: &Key, bytes: &[u8]) -> Result<(), ContentError> {
+    /// Keeps a copy if there is room for it: damage must be found on a full disk too.
+    pub(crate) fn keep(&self, key: &Key, bytes: &[u8]) {
         let path = self.path(key);
-        fs::write(&path, bytes).map_err(ContentError::file("write", &path))
+        if let Err(error) = fs::write(&path, bytes) {
+            tracing::warn!(path = %path.display(), %error, "a damaged block is not kept in quarantine");
+        }
     }
 
     pub(crate) fn release(&self, key: &Key) -> Result<(), ContentError> {

@@ -57,7 +57,7 @@ const fn offset_of(sector: u32) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Segments {
     folder: PathBuf,
-    /// A segment with less room than the longest block needs, of this many sectors, is full.
+    /// How long a segment may become, in sectors. One that might not take the longest block any more is full.
     limit: u32,
     /// Whether the file system has not refused to bypass the page cache.
     direct: AtomicBool,
@@ -158,33 +158,40 @@ impl Segments {
     /// Appends a block to a segment. Its bytes are durable once the segment is synchronised.
     pub(crate) fn append(self: &Arc<Self>, bytes: &[u8]) -> Result<Unindexed, ContentError> {
         let length = u32::try_from(bytes.len()).map_err(|_| ContentError::TooLong(bytes.len()))?;
-        let mut tail = self.take_tail()?;
-        let extent = Extent { segment: tail.segment, sector: tail.end, bytes: length };
-        tail.end = extent.end();
-        {
-            let mut state = self.state.lock();
-            state.ends.insert(tail.segment, tail.end);
-            state.unindexed.insert(extent);
-        }
-        let written = Unindexed { segments: Arc::clone(self), file: Arc::clone(&tail.file), extent };
+        let (tail, extent) = self.reserve(length)?;
+        let reserved = Unindexed { segments: Arc::clone(self), file: Arc::clone(&tail.file), extent };
         let result = write_sectors(&tail.file, bytes, extent.offset());
         if self.has_room(tail.end) {
             self.state.lock().idle.push(tail);
         }
         result.map_err(ContentError::file("write", &self.path(extent.segment)))?;
-        Ok(written)
+        Ok(reserved)
     }
 
-    fn take_tail(&self) -> Result<Tail, ContentError> {
-        let segment = {
-            let mut state = self.state.lock();
-            if let Some(tail) = state.idle.pop() {
-                return Ok(tail);
+    /// Takes a segment from the idle ones, or makes one, and a part of it. Both under one lock, so that no collection sees a
+    /// segment that is neither idle nor in use.
+    fn reserve(&self, bytes: u32) -> Result<(Tail, Extent), ContentError> {
+        let mut state = self.state.lock();
+        let mut tail = match state.idle.pop() {
+            Some(tail) => tail,
+            None => {
+                let segment = state.next;
+                state.next = segment.saturating_add(1);
+                drop(state);
+                let tail = self.create(segment)?;
+                state = self.state.lock();
+                tail
             }
-            let segment = state.next;
-            state.next = segment.saturating_add(1);
-            segment
         };
+        let extent = Extent { segment: tail.segment, sector: tail.end, bytes };
+        tail.end = extent.end();
+        state.ends.insert(tail.segment, tail.end);
+        state.unindexed.insert(extent);
+        drop(state);
+        Ok((tail, extent))
+    }
+
+    fn create(&self, segment: u32) -> Result<Tail, ContentError> {
         let file = self.open_file(segment, OpenOptions::new().write(true).create(true).truncate(false))?;
         sync_dir(&self.folder)?;
         Ok(Tail { segment, file: Arc::new(file), end: 0 })

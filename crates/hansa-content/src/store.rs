@@ -323,7 +323,7 @@ impl BlockStore {
 
     fn quarantine(&self, key: &Key, record: Record, bytes: Option<Bytes>) -> Result<(), ContentError> {
         if let Some(bytes) = bytes {
-            self.0.quarantine.keep(key, &bytes)?;
+            self.0.quarantine.keep(key, &bytes);
         }
         let mut batch = Batch::new();
         batch.put(INDEX, *key, Record { place: Place::Quarantine, ..record }.encode());
