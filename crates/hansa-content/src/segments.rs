@@ -400,4 +400,36 @@ mod tests {
         assert_eq!(segments.read(waiting.extent()).unwrap().unwrap(), block(2));
         assert_eq!(segments.read(later).unwrap().unwrap(), block(3));
     }
+
+    #[test]
+    fn collections_between_appends_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = Segments::with_limit(dir.path(), LIMIT).unwrap();
+        let index: Mutex<BTreeMap<Extent, u8>> = Mutex::default();
+        let writing = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while writing.load(Ordering::Relaxed) {
+                    let snapshot = segments.snapshot();
+                    let wanted: Vec<Extent> = index.lock().keys().copied().collect();
+                    segments.discard_others(snapshot, wanted).unwrap();
+                }
+            });
+            for fill in 0..=255 {
+                let written = segments.append(&[fill; 5000]).unwrap();
+                // One block is wanted at a time, so that segments are often without content.
+                let extent = written.extent();
+                let before = std::mem::replace(&mut *index.lock(), BTreeMap::from([(extent, fill)]));
+                drop(written);
+                before.keys().for_each(|extent| segments.discard(*extent).unwrap());
+                if fill % 3 == 0 {
+                    index.lock().clear();
+                    segments.discard(extent).unwrap();
+                } else {
+                    assert_eq!(segments.read(extent).unwrap().unwrap(), vec![fill; 5000]);
+                }
+            }
+            writing.store(false, Ordering::Relaxed);
+        });
+    }
 }
