@@ -1,5 +1,4 @@
-//! Memory for large blocks that is used again: fresh memory has to be cleared, and mapped, which costs as much as half of
-//! hashing what it is for.
+//! Memory for large blocks that is used again: fresh memory has to be mapped and cleared before it is overwritten.
 
 use std::ops::{Deref, DerefMut, Range};
 

@@ -1,6 +1,6 @@
 //! Pins, and the collection of blocks that no pin reaches.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use cid::Cid;
 use hansa_kv::{Batch, KeyRange, Order};
@@ -105,23 +105,22 @@ impl BlockStore {
             self.mark(pin.root, &mut marked)?;
         }
         let mut collected = Collected::default();
-        let mut wanted = BTreeSet::new();
+        let mut wanted = Vec::new();
         let mut after = None;
         loop {
             let page = self.records(after.as_ref(), PAGE)?;
             let Some(&(last, _)) = page.last() else { break };
-            wanted.extend(page.iter().filter_map(|(_, record)| record.extent()));
-            for (_, record) in self.sweep(&page, &mut marked)? {
+            let garbage = self.sweep(&page, &mut marked)?;
+            for record in garbage.values() {
                 collected.blocks = collected.blocks.saturating_add(1);
                 collected.bytes = collected.bytes.saturating_add(u64::from(record.size));
-                if let Some(extent) = record.extent() {
-                    wanted.remove(&extent);
-                }
             }
+            let kept = page.into_iter().filter(|(key, _)| !garbage.contains_key(key));
+            wanted.extend(kept.filter_map(|(_, record)| record.extent()));
             after = Some(last);
         }
-        // What imports left behind when the process ended amid them, and what was stored twice at the same time. The index
-        // must not go back, after a crash, to what is discarded here.
+        // Besides the garbage: what imports left behind when the process ended amid them, what was stored twice at the same
+        // time, what was damaged. The index must not go back, after a crash, to what is discarded here.
         self.0.kv.sync()?;
         self.0.segments.discard_others(written, wanted)?;
         Ok(collected)
@@ -147,9 +146,9 @@ impl BlockStore {
         &self,
         page: &[(Key, Record)],
         marked: &mut HashSet<Key>,
-    ) -> Result<Vec<(Key, Record)>, ContentError> {
+    ) -> Result<BTreeMap<Key, Record>, ContentError> {
         if page.iter().all(|(key, _)| marked.contains(key)) {
-            return Ok(Vec::new());
+            return Ok(BTreeMap::new());
         }
         let _gate = self.0.holds.gate().write();
         let pinned = self.0.pinned_since.lock().as_mut().map(std::mem::take).unwrap_or_default();
@@ -157,8 +156,8 @@ impl BlockStore {
             self.mark(root, marked)?;
         }
         let is_garbage = |key: &Key| !marked.contains(key) && !self.0.holds.is_held(key);
-        let garbage: Vec<_> = page.iter().filter(|(key, _)| is_garbage(key)).copied().collect();
-        self.remove_records(&garbage)?;
+        let garbage: BTreeMap<_, _> = page.iter().filter(|(key, _)| is_garbage(key)).copied().collect();
+        self.remove_keys(garbage.keys())?;
         Ok(garbage)
     }
 }

@@ -1,8 +1,8 @@
 //! Segment files that large blocks are appended to, many in each. Knows no index and no CIDs.
 //!
-//! Each thread that writes has a segment to itself, so that nobody waits for another's disk. A place in a segment is used
-//! once: what is no longer wanted is punched out of the file, which gives its room back, and a full segment without
-//! content is removed. The page cache is bypassed where the file system allows it: blocks are written once and read
+//! Each thread that writes has a segment to itself, so that nobody waits for another's disk. Only
+//! [`Segments::discard_others`] gives room back: it is told everything that is wanted, punches the rest out of the files, and
+//! removes segments without content. The page cache is bypassed where the file system allows it: blocks are written once and read
 //! rarely, and copying them through the cache costs more than hashing them does.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,8 @@ const SECTOR_BYTES: usize = 4096;
 const MAX_BLOCK_SECTORS: u32 = (MAX_BLOCK_BYTES / SECTOR_BYTES) as u32;
 /// Sectors of a segment: 256 MiB.
 const SEGMENT_SECTORS: u32 = 65_536;
+/// Segments that are kept open for the next block; others are not appended to until the next start.
+const IDLE_MAX: usize = 16;
 
 /// Where a block is: `bytes` from the beginning of a sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,7 +140,7 @@ impl Segments {
             let end = u32::try_from(length.div_ceil(SECTOR_BYTES as u64)).unwrap_or(u32::MAX);
             state.ends.insert(segment, end);
             state.next = state.next.max(segment.saturating_add(1));
-            if segments.has_room(end) {
+            if segments.has_room(end) && state.idle.len() < IDLE_MAX {
                 let file = segments.open_file(segment, OpenOptions::new().write(true))?;
                 state.idle.push(Tail { segment, file: Arc::new(file), end });
             }
@@ -161,9 +163,11 @@ impl Segments {
         let (tail, extent) = self.reserve(length)?;
         let reserved = Unindexed { segments: Arc::clone(self), file: Arc::clone(&tail.file), extent };
         let result = write_sectors(&tail.file, bytes, extent.offset());
-        if self.has_room(tail.end) {
-            self.state.lock().idle.push(tail);
+        let mut state = self.state.lock();
+        if self.has_room(tail.end) && state.idle.len() < IDLE_MAX {
+            state.idle.push(tail);
         }
+        drop(state);
         result.map_err(ContentError::file("write", &self.path(extent.segment)))?;
         Ok(reserved)
     }
@@ -222,11 +226,6 @@ impl Segments {
         let size = (extent.bytes as usize).min(MAX_BLOCK_BYTES);
         read_sectors(&file, size, extent.offset())
             .map_err(ContentError::file("read", &self.path(extent.segment)))
-    }
-
-    /// Gives an extent's room back to the file system. Nobody may want it any more.
-    pub(crate) fn discard(&self, extent: Extent) -> Result<(), ContentError> {
-        self.punch(extent.segment, extent.sector, extent.end())
     }
 
     fn punch(&self, segment: u32, from: u32, to: u32) -> Result<(), ContentError> {
@@ -421,10 +420,9 @@ mod tests {
                 let extent = written.extent();
                 let before = std::mem::replace(&mut *index.lock(), BTreeMap::from([(extent, fill)]));
                 drop(written);
-                before.keys().for_each(|extent| segments.discard(*extent).unwrap());
+                assert!(before.len() <= 1);
                 if fill % 3 == 0 {
                     index.lock().clear();
-                    segments.discard(extent).unwrap();
                 } else {
                     assert_eq!(segments.read(extent).unwrap().unwrap(), vec![fill; 5000]);
                 }

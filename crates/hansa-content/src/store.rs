@@ -232,17 +232,15 @@ impl BlockStore {
             .map(|extent| BlockFile { path: self.0.segments.path(extent.segment), offset: extent.offset() }))
     }
 
-    /// Removes a block, pinned or not; durable when it returns. No error if it is not here.
+    /// Removes a block, pinned or not; durable when it returns. No error if it is not here. The room of a large block comes
+    /// back with the next collection.
     ///
     /// # Errors
     /// [`ContentError::Index`], [`ContentError::File`].
     pub fn remove(&self, cid: &Cid) -> Result<(), ContentError> {
         let key = key_of(cid)?;
         let _gate = self.0.holds.gate().write();
-        match self.record(&key)? {
-            Some(record) => self.remove_records(&[(key, record)]),
-            None => Ok(()),
-        }
+        self.remove_keys([&key])
     }
 
     /// At most `limit` blocks of the store in the order of their digests, starting behind `after`; damaged ones included.
@@ -265,11 +263,9 @@ impl BlockStore {
         let key = block.key()?;
         let hold = self.hold();
         hold.add(key);
-        let replaced = self.record(&key)?.and_then(Record::extent);
         let mut stored = Stored::default();
         stored.push(Some(self.write_bytes(key, &block)?));
         self.index(stored, true)?;
-        replaced.map_or(Ok(()), |extent| self.0.segments.discard(extent))?;
         self.0.quarantine.release(&key)
     }
 
@@ -328,8 +324,7 @@ impl BlockStore {
         let mut batch = Batch::new();
         batch.put(INDEX, *key, Record { place: Place::Quarantine, ..record }.encode());
         batch.remove(BYTES, *key);
-        self.0.kv.write(batch)?;
-        record.extent().map_or(Ok(()), |extent| self.0.segments.discard(extent))
+        Ok(self.0.kv.write(batch)?)
     }
 
     /// Writes a block's bytes, unless they are here, and says what is to be entered in the index.
@@ -379,19 +374,18 @@ impl BlockStore {
         }
     }
 
-    /// Removes blocks; the caller holds the gate. The index goes first, so that a crash leaves stray bytes and no damage.
-    pub(crate) fn remove_records(&self, records: &[(Key, Record)]) -> Result<(), ContentError> {
+    /// Takes blocks out of the index; the caller holds the gate. Bytes in segments stay until the end of a collection.
+    pub(crate) fn remove_keys<'a>(
+        &self,
+        keys: impl IntoIterator<Item = &'a Key> + Clone,
+    ) -> Result<(), ContentError> {
         let mut batch = Batch::new();
-        for (key, _) in records {
+        for key in keys.clone() {
             batch.remove(INDEX, *key);
             batch.remove(BYTES, *key);
         }
         self.0.kv.write(batch)?;
-        for (key, record) in records {
-            record.extent().map_or(Ok(()), |extent| self.0.segments.discard(extent))?;
-            self.0.quarantine.release(key)?;
-        }
-        Ok(())
+        keys.into_iter().try_for_each(|key| self.0.quarantine.release(key))
     }
 }
 
