@@ -39,7 +39,7 @@ pub struct NodeConfig {
     #[serde(default = "idle_default")]
     pub idle_block_ms: u64,
     /// Memory for the parts of the chain's state that are used most, in MiB. A slot that is not there costs a read of the
-    /// disk; 512 MiB hold about two million slots, which is a million records.
+    /// disk; 512 MiB hold about three million slots, which is a million and a half records.
     #[serde(default = "state_cache_default")]
     pub state_cache_mib: u32,
 }
