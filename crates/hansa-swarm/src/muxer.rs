@@ -1,14 +1,17 @@
-//! yamux with a capped receive window.
+//! yamux with a receive window that fits the peer; libp2p's own wrapper does not let it be set.
 //!
-//! libp2p's own wrapper does not let the window be set, and js-yamux sends frames as long as the window that it is
-//! granted, while the Rust implementation refuses frames over 1 MiB: with 256 streams and 256 × 256 KiB + 512 KiB for the
-//! connection, no stream's window grows beyond 768 KiB.
+//! js-yamux sends frames as long as the window that it is granted, while the Rust implementation refuses frames over 1 MiB:
+//! with 256 streams and 256 × 256 KiB + 512 KiB for the connection, no stream's window grows beyond 768 KiB. That is less than
+//! a block, and makes sender and receiver wait for one another. So there is a second name for the same protocol, by which a
+//! peer promises frames of at most 1 MiB whatever the window; between peers that both know it, windows grow as far as the
+//! round trip and the throughput call for.
 
 use std::collections::VecDeque;
 use std::future::{Ready, ready};
 use std::io;
-use std::iter;
+use std::iter::Copied;
 use std::pin::Pin;
+use std::slice;
 use std::task::{Context, Poll, Waker};
 
 use futures::{AsyncRead, AsyncWrite};
@@ -16,22 +19,63 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 
 const STREAMS_MAX: usize = 256;
-const WINDOW_BYTES_MAX: usize = STREAMS_MAX * 256 * 1024 + 512 * 1024;
+/// What the streams of a connection may have in flight together: each has 256 KiB from the start, the rest is for those that
+/// use it.
+const WINDOW_BYTES_MAX: usize = STREAMS_MAX * 256 * 1024 + 8 * 1024 * 1024;
+/// The same where the peer's frames may be as long as its window.
+const PLAIN_WINDOW_BYTES_MAX: usize = STREAMS_MAX * 256 * 1024 + 512 * 1024;
 /// Streams that the peer opened and nobody has taken yet; more are refused.
 const WAITING_MAX: usize = 128;
 /// Length of the frames we send: long enough to cost little, short enough to let other streams between.
 const FRAME_BYTES: usize = 64 * 1024;
 
+/// What a peer promises with the name of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// Frames of at most 1 MiB.
+    ShortFrames,
+    /// Nothing.
+    Plain,
+}
+
+impl AsRef<str> for Variant {
+    fn as_ref(&self) -> &str {
+        match self {
+            Self::ShortFrames => "/hansa/yamux/1.0.0",
+            Self::Plain => "/yamux/1.0.0",
+        }
+    }
+}
+
 /// Makes a yamux connection of an authenticated one.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Upgrade;
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Upgrade {
+    /// The preferred one first.
+    pub(crate) variants: &'static [Variant],
+    pub(crate) frame_bytes: usize,
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self { variants: &[Variant::ShortFrames, Variant::Plain], frame_bytes: FRAME_BYTES }
+    }
+}
 
 impl Upgrade {
-    fn connect<S: AsyncRead + AsyncWrite + Unpin>(socket: S, mode: yamux::Mode) -> Muxer<S> {
+    fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        socket: S,
+        mode: yamux::Mode,
+        variant: Variant,
+    ) -> Muxer<S> {
+        let window = match variant {
+            Variant::ShortFrames => WINDOW_BYTES_MAX,
+            Variant::Plain => PLAIN_WINDOW_BYTES_MAX,
+        };
         let mut config = yamux::Config::default();
         config.set_max_num_streams(STREAMS_MAX);
-        config.set_max_connection_receive_window(Some(WINDOW_BYTES_MAX));
-        config.set_split_send_size(FRAME_BYTES);
+        config.set_max_connection_receive_window(Some(window));
+        config.set_split_send_size(self.frame_bytes);
         config.set_read_after_close(false);
         Muxer {
             connection: yamux::Connection::new(socket, config, mode),
@@ -42,11 +86,11 @@ impl Upgrade {
 }
 
 impl UpgradeInfo for Upgrade {
-    type Info = &'static str;
-    type InfoIter = iter::Once<Self::Info>;
+    type Info = Variant;
+    type InfoIter = Copied<slice::Iter<'static, Variant>>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        iter::once("/yamux/1.0.0")
+        self.variants.iter().copied()
     }
 }
 
@@ -55,8 +99,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
     type Error = io::Error;
     type Future = Ready<Result<Self::Output, Self::Error>>;
 
-    fn upgrade_inbound(self, socket: S, _: Self::Info) -> Self::Future {
-        ready(Ok(Self::connect(socket, yamux::Mode::Server)))
+    fn upgrade_inbound(self, socket: S, variant: Variant) -> Self::Future {
+        ready(Ok(self.connect(socket, yamux::Mode::Server, variant)))
     }
 }
 
@@ -65,8 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
     type Error = io::Error;
     type Future = Ready<Result<Self::Output, Self::Error>>;
 
-    fn upgrade_outbound(self, socket: S, _: Self::Info) -> Self::Future {
-        ready(Ok(Self::connect(socket, yamux::Mode::Client)))
+    fn upgrade_outbound(self, socket: S, variant: Variant) -> Self::Future {
+        ready(Ok(self.connect(socket, yamux::Mode::Client, variant)))
     }
 }
 
@@ -143,3 +187,106 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<S> {
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct Error(yamux::ConnectionError);
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+    use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt};
+    use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportEvent};
+    use libp2p::core::{Endpoint, Transport};
+    use libp2p::identity::Keypair;
+    use libp2p::{Multiaddr, PeerId};
+
+    use super::*;
+    use crate::{SwarmKey, transport};
+
+    const SENT_BYTES: usize = 16 * 1024 * 1024;
+
+    fn transport(muxer: Upgrade) -> Boxed<(PeerId, StreamMuxerBox)> {
+        transport::build(&Keypair::generate_ed25519(), &SwarmKey::from_bytes([1; 32]), muxer).unwrap()
+    }
+
+    /// Connects over loopback.
+    async fn connect(ours: Upgrade, theirs: Upgrade) -> [StreamMuxerBox; 2] {
+        let (mut ours, mut theirs) = (transport(ours), transport(theirs));
+        ours.listen_on(ListenerId::next(), "/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let address: Multiaddr = loop {
+            if let TransportEvent::NewAddress { listen_addr, .. } = ours.select_next_some().await {
+                break listen_addr;
+            }
+        };
+        let how = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let dialled = theirs.dial(address, how).unwrap();
+        let accepted = async {
+            loop {
+                if let TransportEvent::Incoming { upgrade, .. } = ours.select_next_some().await {
+                    return upgrade.await;
+                }
+            }
+        };
+        let (accepted, dialled) = tokio::join!(accepted, dialled);
+        [accepted.unwrap().1, dialled.unwrap().1]
+    }
+
+    /// Drives a connection for as long as something else takes.
+    async fn driven<T>(mut muxer: StreamMuxerBox, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        poll_fn(|cx| {
+            let done = work.poll_unpin(cx);
+            while let (Poll::Pending, Poll::Ready(event)) = (&done, muxer.poll_unpin(cx)) {
+                event.expect("the connection lives");
+            }
+            done
+        })
+        .await
+    }
+
+    /// Sends from the second to the first.
+    async fn sends(ours: Upgrade, theirs: Upgrade) {
+        let [mut receiver, mut sender] = connect(ours, theirs).await;
+        let mut output = poll_fn(|cx| sender.poll_outbound_unpin(cx)).await.unwrap();
+        let (done, ended) = futures::channel::oneshot::channel();
+        let data: Vec<u8> = (0..SENT_BYTES).map(|index| (index / 997) as u8).collect();
+        let sent = async {
+            output.write_all(&data).await.unwrap();
+            output.flush().await.unwrap();
+            ended.await.unwrap();
+        };
+        let received = async {
+            let mut input = poll_fn(|cx| match receiver.poll_unpin(cx) {
+                Poll::Ready(event) => panic!("{event:?}"),
+                Poll::Pending => receiver.poll_inbound_unpin(cx),
+            })
+            .await
+            .unwrap();
+            let mut bytes = vec![0; SENT_BYTES];
+            driven(receiver, async {
+                input.read_exact(&mut bytes).await.unwrap();
+                done.send(()).unwrap();
+            })
+            .await;
+            bytes
+        };
+        let (bytes, ()) = tokio::join!(received, driven(sender, sent));
+        assert!(bytes == data);
+    }
+
+    #[tokio::test]
+    async fn peers_agree_on_either_variant() {
+        let only = |variants| Upgrade { variants, ..Upgrade::default() };
+        assert_eq!(Upgrade::default().protocol_info().next(), Some(Variant::ShortFrames));
+        sends(Upgrade::default(), Upgrade::default()).await;
+        sends(Upgrade::default(), only(&[Variant::ShortFrames])).await;
+        sends(Upgrade::default(), only(&[Variant::Plain])).await;
+        sends(only(&[Variant::Plain]), Upgrade::default()).await;
+    }
+
+    /// js-yamux does so.
+    #[tokio::test]
+    async fn a_peer_may_send_frames_as_long_as_its_window() {
+        let long = Upgrade { variants: &[Variant::Plain], frame_bytes: usize::MAX };
+        sends(Upgrade::default(), long).await;
+    }
+}

@@ -17,6 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) fn build(
     keys: &Keypair,
     swarm_key: &SwarmKey,
+    muxer: muxer::Upgrade,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SwarmError> {
     let noise = noise::Config::new(keys).map_err(|error| SwarmError::Config(error.to_string()))?;
     let key = swarm_key.clone();
@@ -24,7 +25,7 @@ pub(crate) fn build(
         .and_then(move |socket, _| psk::handshake(socket, key))
         .upgrade(Version::V1)
         .authenticate(noise)
-        .multiplex(muxer::Upgrade)
+        .multiplex(muxer)
         .timeout(CONNECT_TIMEOUT)
         .boxed())
 }

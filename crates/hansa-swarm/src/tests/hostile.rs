@@ -75,7 +75,7 @@ async fn is_dropped_for_saying(pieces: Vec<Bytes>) {
     cards.push(SwarmMember { key, endpoint: "/ip4/127.0.0.1/tcp/1".into() });
     honest.swarm.set_members(cards).await.unwrap();
 
-    let transport = transport::build(&keys, &swarm_key()).unwrap();
+    let transport = transport::build(&keys, &swarm_key(), Default::default()).unwrap();
     let settings = swarm::Config::with_tokio_executor();
     let liar = Liar { pieces, actions: VecDeque::new() };
     let mut node = libp2p::Swarm::new(transport, liar, keys.public().to_peer_id(), settings);
