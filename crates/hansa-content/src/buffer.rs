@@ -1,41 +1,80 @@
-//! Memory for large blocks that is used again: fresh memory has to be mapped and cleared before it is overwritten.
+//! Memory for large blocks that is used again, and lies in huge pages: fresh memory has to be mapped and cleared before it is
+//! overwritten, and a disk is given a block in a request for each few hundred pieces of its memory that are apart.
 
 use std::ops::{Deref, DerefMut, Range};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
+use memmap2::{Advice, MmapMut};
 use parking_lot::Mutex;
 
-/// Length of the buffers that are kept: a leaf, and room for alignment or for a message around it.
-const KEPT_BYTES: usize = 1024 * 1024 + 64 * 1024;
-/// Shorter contents get memory of their own, so that they do not hold much more than they need.
-const SHORTEST_BYTES: usize = KEPT_BYTES / 2;
-/// Buffers that are kept while nobody uses them.
-const KEPT: usize = 32;
+use crate::segments::SECTOR_BYTES;
 
-static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+/// Length of the pieces that are used again: a leaf, and room for alignment or for a message around it.
+const PIECE_BYTES: usize = 1024 * 1024 + 64 * 1024;
+/// Shorter contents get memory of their own, so that they do not hold much more than they need.
+const SHORTEST_BYTES: usize = PIECE_BYTES / 2;
+/// Pieces there are; a process that needs more at once gets memory that is not used again. Together they are a whole number
+/// of huge pages, and take up memory only as far as they have been in use at the same time.
+const PIECES: usize = 64;
+const HUGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// Pieces that nobody uses. The last one given back is the next one taken.
+static FREE: LazyLock<Mutex<Vec<&'static mut [u8]>>> = LazyLock::new(|| {
+    let pieces =
+        map_pieces().inspect_err(|error| tracing::warn!(%error, "no memory for blocks to be used again"));
+    Mutex::new(pieces.unwrap_or_default())
+});
+
+/// Maps the pieces for as long as the process lives.
+fn map_pieces() -> std::io::Result<Vec<&'static mut [u8]>> {
+    let length = PIECES.saturating_mul(PIECE_BYTES);
+    let map = Box::leak(Box::new(MmapMut::map_anon(length.saturating_add(HUGE_PAGE_BYTES))?));
+    if let Err(error) = map.advise(Advice::HugePage) {
+        tracing::debug!(%error, "no huge pages");
+    }
+    let start = map.as_ptr().align_offset(HUGE_PAGE_BYTES);
+    let aligned = map.get_mut(start..start.saturating_add(length)).unwrap_or_default();
+    Ok(aligned.chunks_exact_mut(PIECE_BYTES).rev().collect())
+}
+
+#[derive(Debug)]
+enum Memory {
+    /// To be given back.
+    Piece(&'static mut [u8]),
+    Own(Vec<u8>),
+}
 
 /// Bytes to be overwritten: what they are at first is arbitrary.
 #[derive(Debug)]
 pub struct Buffer {
-    bytes: Vec<u8>,
+    memory: Memory,
     used: Range<usize>,
 }
 
 impl Buffer {
-    /// A buffer of this length.
+    /// A buffer of this length that ends where a sector in memory ends, so that a block at the end of a message can be written
+    /// to the disk from where it is.
     pub fn new(length: usize) -> Self {
-        Self::aligned(length, 1)
+        Self::with_boundary(length, length)
     }
 
-    /// A buffer of this length at an address that is a multiple of `alignment`, a power of two.
-    pub(crate) fn aligned(length: usize, alignment: usize) -> Self {
-        let needed = length.saturating_add(alignment.saturating_sub(1));
-        let bytes = match needed {
-            SHORTEST_BYTES..=KEPT_BYTES => FREE.lock().pop().unwrap_or_else(|| vec![0; KEPT_BYTES]),
-            _ => vec![0; needed],
+    /// A buffer of this length that begins where a sector in memory begins.
+    pub(crate) fn for_sectors(length: usize) -> Self {
+        Self::with_boundary(length, 0)
+    }
+
+    /// A buffer whose byte with number `boundary`, or the one behind it, is the first of a sector.
+    fn with_boundary(length: usize, boundary: usize) -> Self {
+        let needed = length.saturating_add(SECTOR_BYTES);
+        let piece = match needed {
+            SHORTEST_BYTES..=PIECE_BYTES => FREE.lock().pop(),
+            _ => None,
         };
-        let start = bytes.as_ptr().align_offset(alignment);
-        Self { bytes, used: start..start.saturating_add(length) }
+        let memory = piece.map_or_else(|| Memory::Own(vec![0; needed]), Memory::Piece);
+        let address = memory.bytes().as_ptr().addr().wrapping_add(boundary);
+        let start = address.wrapping_neg() % SECTOR_BYTES;
+        Self { memory, used: start..start.saturating_add(length) }
     }
 
     /// Shortens what is used of it.
@@ -49,17 +88,30 @@ impl Buffer {
     }
 }
 
+impl Memory {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Piece(piece) => piece,
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
 impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.bytes.get(self.used.clone()).unwrap_or_default()
+        self.memory.bytes().get(self.used.clone()).unwrap_or_default()
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.used.clone()).unwrap_or_default()
+        let bytes = match &mut self.memory {
+            Memory::Piece(piece) => &mut **piece,
+            Memory::Own(bytes) => bytes,
+        };
+        bytes.get_mut(self.used.clone()).unwrap_or_default()
     }
 }
 
@@ -71,11 +123,8 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.bytes.len() == KEPT_BYTES {
-            let mut free = FREE.lock();
-            if free.len() < KEPT {
-                free.push(std::mem::take(&mut self.bytes));
-            }
+        if let Memory::Piece(piece) = &mut self.memory {
+            FREE.lock().push(std::mem::take(piece));
         }
     }
 }
@@ -86,10 +135,9 @@ mod tests {
 
     #[test]
     fn buffers_are_as_long_and_aligned_as_asked_for() {
-        for length in [0, 1, 4096, SHORTEST_BYTES, 1 << 20, KEPT_BYTES, 2 << 20] {
-            for alignment in [1, 4096] {
-                let mut buffer = Buffer::aligned(length, alignment);
-                assert_eq!((buffer.len(), buffer.as_ptr() as usize % alignment), (length, 0));
+        for length in [0, 1, 4096, SHORTEST_BYTES, 1 << 20, PIECE_BYTES, 2 << 20] {
+            for (mut buffer, boundary) in [(Buffer::for_sectors(length), 0), (Buffer::new(length), length)] {
+                assert_eq!((buffer.len(), (buffer.as_ptr() as usize + boundary) % 4096), (length, 0));
                 buffer.fill(7);
                 buffer.truncate(length / 2);
                 assert_eq!(buffer.freeze(), vec![7; length / 2]);
@@ -98,13 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_is_used_again_only_after_its_last_handle_is_gone() {
+    fn memory_is_used_again_only_after_its_last_handle_is_gone() {
         let mut buffer = Buffer::new(1 << 20);
         buffer.fill(1);
         let bytes = buffer.freeze();
         let part = bytes.slice(5..10);
         drop(bytes);
-        let others: Vec<Bytes> = (0..2 * KEPT)
+        let others: Vec<Bytes> = (0..2 * PIECES)
             .map(|_| {
                 let mut other = Buffer::new(1 << 20);
                 other.fill(2);
@@ -113,6 +161,6 @@ mod tests {
             .collect();
         assert_eq!(part, [1; 5].as_slice());
         drop((part, others));
-        assert!(FREE.lock().len() <= KEPT);
+        assert!(FREE.lock().len() <= PIECES);
     }
 }

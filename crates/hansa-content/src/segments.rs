@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use crate::{Buffer, ContentError, MAX_BLOCK_BYTES};
 
 /// Blocks begin at multiples of this in their segments; direct transfers want it of address, offset and length.
-const SECTOR_BYTES: usize = 4096;
+pub(crate) const SECTOR_BYTES: usize = 4096;
 /// Sectors of the longest block.
 const MAX_BLOCK_SECTORS: u32 = (MAX_BLOCK_BYTES / SECTOR_BYTES) as u32;
 /// Sectors of a segment: 256 MiB.
@@ -310,7 +310,10 @@ fn number_of(name: &str) -> Option<u32> {
 
 /// Writes whole sectors; the last is filled up with zeros.
 fn write_sectors(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    let mut sectors = Buffer::aligned(bytes.len().next_multiple_of(SECTOR_BYTES), SECTOR_BYTES);
+    if bytes.as_ptr().addr().is_multiple_of(SECTOR_BYTES) && bytes.len().is_multiple_of(SECTOR_BYTES) {
+        return file.write_all_at(bytes, offset);
+    }
+    let mut sectors = Buffer::for_sectors(bytes.len().next_multiple_of(SECTOR_BYTES));
     let (content, padding) = sectors.split_at_mut_checked(bytes.len()).unwrap_or_default();
     content.copy_from_slice(bytes);
     padding.fill(0);
@@ -318,7 +321,7 @@ fn write_sectors(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
 }
 
 fn read_sectors(file: &File, size: usize, offset: u64) -> io::Result<Option<Bytes>> {
-    let mut sectors = Buffer::aligned(size.next_multiple_of(SECTOR_BYTES), SECTOR_BYTES);
+    let mut sectors = Buffer::for_sectors(size.next_multiple_of(SECTOR_BYTES));
     match file.read_exact_at(&mut sectors, offset) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
         result => result?,
