@@ -51,7 +51,7 @@ impl Block {
         Ok(Self { cid, bytes })
     }
 
-    /// A block whose bytes the caller has compared with the digest.
+    /// A block whose bytes were compared with the digest, now or before they were stored.
     pub(crate) const fn checked(cid: Cid, bytes: Bytes) -> Self {
         Self { cid, bytes }
     }

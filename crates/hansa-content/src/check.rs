@@ -6,6 +6,7 @@ use cid::Cid;
 
 use crate::block::{cid_of, key_of};
 use crate::dag::links;
+use crate::store::Proof;
 use crate::{BlockStore, ContentError};
 
 /// How far a check has come.
@@ -75,7 +76,7 @@ impl BlockStore {
             let page = self.records(after.as_ref(), 256)?;
             let Some(&(last, _)) = page.last() else { break };
             for (key, record) in page {
-                match self.read_checked(&key, record) {
+                match self.read_record(&key, record, Proof::Digest) {
                     Ok(bytes) => done.add(bytes.len()),
                     Err(ContentError::Missing(_)) => continue,
                     Err(ContentError::Damaged(_) | ContentError::File { .. }) => {
@@ -109,7 +110,7 @@ impl BlockStore {
             if !seen.insert(key_of(&cid)?) {
                 continue;
             }
-            match self.get(&cid) {
+            match self.check(&cid) {
                 Ok(Some(bytes)) => {
                     done.add(bytes.len());
                     let children = links(&cid, &bytes)?;

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hansa_kv::{FjallOptions, FjallStore, MemoryStore};
+use hansa_kv::{Batch, FjallOptions, FjallStore, KvStore, MemoryStore};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -111,6 +111,43 @@ fn damage_is_named_quarantined_and_repaired() {
 }
 
 #[test]
+fn reading_finds_a_flipped_bit() {
+    let Fixture { store, dir: _dir } = fixture();
+    let block = large(1);
+    store.put(&block).unwrap();
+    flip(&store, &block);
+    assert!(matches!(store.get(block.cid()), Err(ContentError::Damaged(cid)) if cid == *block.cid()));
+    assert!(!store.has(block.cid()).unwrap());
+}
+
+/// Who writes to the disk and to the index can make one block pass for another as long as it is only read.
+#[test]
+fn a_forged_checksum_passes_no_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
+    let store = BlockStore::open(Arc::clone(&kv), dir.path()).unwrap();
+    let (wanted, other) = (large(1), large(2));
+    store.put_many(&[wanted.clone(), other.clone()]).unwrap();
+    let entry = |block: &Block| kv.get(SPACES[0], block.cid().hash().digest()).unwrap().unwrap();
+    let forge = |entry: Vec<u8>| {
+        let mut batch = Batch::new();
+        batch.put(SPACES[0], wanted.cid().hash().digest(), entry);
+        kv.write(batch).unwrap();
+    };
+    let honest = entry(&wanted);
+    forge(entry(&other));
+    assert_eq!(store.get(wanted.cid()).unwrap().as_ref(), Some(other.bytes()));
+    assert!(matches!(store.check(wanted.cid()), Err(ContentError::Damaged(cid)) if cid == *wanted.cid()));
+
+    // A checksum that is wrong itself costs a comparison with the digest, and no block.
+    let mut wrong = honest;
+    *wrong.last_mut().unwrap() ^= 1;
+    forge(wrong);
+    assert_eq!(store.get(wanted.cid()).unwrap().as_ref(), Some(wanted.bytes()));
+    assert!(store.scrub(|_| {}).unwrap().damaged.is_empty());
+}
+
+#[test]
 fn a_collection_takes_what_neither_pin_nor_hold_keeps() {
     let Fixture { store, dir: _dir } = fixture();
     let (kept, lost, held) = (large(1), large(2), large(3));
@@ -175,7 +212,7 @@ fn removed_blocks_and_those_of_no_index_give_their_room_back() {
 #[test]
 fn what_took_the_place_of_a_lost_block_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let kv: Arc<dyn hansa_kv::KvStore> = Arc::new(MemoryStore::new());
+    let kv: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
     let open = || BlockStore::open(Arc::clone(&kv), dir.path()).unwrap();
     let (first, lost, next) = (large(1), large(2), large(3));
     let store = open();
