@@ -16,8 +16,8 @@ use bytes::Bytes;
 use hansa_types::{
     DcId, Member, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, BlockSummary, Fetching, GrantRequest, Health, Invitation, JoinBallotRequest, LogEntry,
-        NodeStatus, ObjectSummary, Progress, Recorded, RepairReport, StoredBlock, VerifyReport,
+        Ballot, BlockSummary, Collected, Fetching, GrantRequest, Health, Invitation, JoinBallotRequest,
+        LogEntry, NodeStatus, ObjectSummary, Progress, Recorded, RepairReport, StoredBlock, VerifyReport,
         VerifyRequest, VisibilityRequest, VoteRequest,
     },
 };
@@ -216,6 +216,15 @@ impl Client {
     ) -> Result<RepairReport, ClientError> {
         let request = self.wire.request(Method::POST, &operation(object, "repair")).body(Bytes::new());
         self.wire.long(request, progress).await
+    }
+
+    /// Removes the node's blocks that no version needs.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn collect_garbage(&self) -> Result<Collected, ClientError> {
+        let request = self.wire.request(Method::POST, "collect-garbage").body(Bytes::new());
+        self.wire.long(request, |_| {}).await
     }
 
     /// Opens an object. Its content follows as it is read.

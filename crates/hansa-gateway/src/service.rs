@@ -8,8 +8,9 @@ use futures::stream::BoxStream;
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind, ObjectSummary, Problem,
-        Progress, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, VerifyReport, VerifyRequest,
+        Ballot, Collected, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind,
+        ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock,
+        VerifyReport, VerifyRequest,
     },
 };
 
@@ -124,4 +125,6 @@ pub trait Service: Send + Sync + 'static {
     /// Replaces this node's damaged and missing blocks; of everything where `object` is `None`.
     async fn repair(&self, object: Option<ObjectId>, progress: ProgressSink)
     -> Result<RepairReport, Problem>;
+    /// Removes this node's blocks that no version needs.
+    async fn collect_garbage(&self) -> Result<Collected, Problem>;
 }

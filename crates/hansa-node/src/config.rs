@@ -42,6 +42,9 @@ pub struct NodeConfig {
     /// disk; 512 MiB hold about three million slots, which is a million and a half records.
     #[serde(default = "state_cache_default")]
     pub state_cache_mib: u32,
+    /// Hours from one collection of blocks that no version needs to the next; 0 for none. `hansa block gc` collects at once.
+    #[serde(default = "collect_default")]
+    pub collect_garbage_hours: u32,
 }
 
 const fn idle_default() -> u64 {
@@ -50,6 +53,10 @@ const fn idle_default() -> u64 {
 
 const fn state_cache_default() -> u32 {
     512
+}
+
+const fn collect_default() -> u32 {
+    24
 }
 
 /// The files of one node's home folder.
@@ -144,6 +151,7 @@ impl Home {
                 "passphrase_file",
                 "idle_block_ms",
                 "state_cache_mib",
+                "collect_garbage_hours",
             ]))
             .extract()
             .map_err(|e| NodeError::Config { path: file, problem: e.to_string() })

@@ -1,6 +1,10 @@
 //! One node from start to stop.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hansa_consensus::{Config as ConsensusConfig, Engine, Timing};
 use hansa_content::BlockStore;
@@ -139,8 +143,12 @@ impl Node {
             kv,
             store: blocks,
         })?;
-        let tasks =
+        let mut tasks =
             vec![sharing.start_replication(), tokio::spawn(follow_registry(ledger.clone(), swarm.clone()))];
+        if config.collect_garbage_hours > 0 {
+            let every = Duration::from_hours(u64::from(config.collect_garbage_hours));
+            tasks.push(sharing.start_collecting(every));
+        }
         let status = StatusReader {
             started,
             name: config.name.clone(),
@@ -204,7 +212,7 @@ fn ledger_config(node: &NodeConfig, keys: &MemberKeys) -> LedgerConfig {
 }
 
 fn timing(config: &NodeConfig) -> Timing {
-    let heartbeat = std::time::Duration::from_millis(config.idle_block_ms.clamp(50, 1_000));
+    let heartbeat = Duration::from_millis(config.idle_block_ms.clamp(50, 1_000));
     Timing { heartbeat, ..Timing::default() }
 }
 

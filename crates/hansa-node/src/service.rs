@@ -15,8 +15,8 @@ use hansa_sharing::{
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotState, Code, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind,
-        ObjectSummary, Problem, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, Tally,
+        Ballot, BallotState, Code, Collected, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus,
+        ObjectKind, ObjectSummary, Problem, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, Tally,
         VerifyReport, VerifyRequest,
     },
 };
@@ -248,5 +248,9 @@ impl Service for NodeService {
         progress: ProgressSink,
     ) -> Result<RepairReport, Problem> {
         self.sharing.repair(object, progress).await.map_err(|e| e.problem())
+    }
+
+    async fn collect_garbage(&self) -> Result<Collected, Problem> {
+        self.sharing.collect_garbage().await.map_err(|e| e.problem())
     }
 }

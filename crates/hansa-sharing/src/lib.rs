@@ -16,6 +16,7 @@
 
 mod allocation;
 mod chain;
+mod collect;
 mod content;
 mod contracts;
 mod error;

@@ -96,6 +96,11 @@ impl Sharing {
         tokio::spawn(replicate::run(self.clone()))
     }
 
+    /// Starts giving back the room of blocks that no version needs, soon and then regularly. The task ends when it is aborted.
+    pub fn start_collecting(&self, every: Duration) -> JoinHandle<()> {
+        tokio::spawn(self.clone().collect_regularly(every))
+    }
+
     /// The versions whose blocks are being fetched, for openings and for replicas.
     pub fn fetching(&self) -> Vec<Fetching> {
         self.0.fetches.list()

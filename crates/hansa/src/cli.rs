@@ -276,4 +276,6 @@ pub(crate) enum Block {
         /// The object, OWNER/NUMBER
         object: ObjectId,
     },
+    /// Remove blocks that no version needs: of failed imports, and fetched only to be read
+    Gc,
 }

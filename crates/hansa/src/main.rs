@@ -71,6 +71,7 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         Command::Repair(options) => object::repair(&connect(&home)?, options, output).await,
         Command::Log { object } => object::log(&connect(&home)?, *object, output).await,
         Command::Status(options) => status::run(&connect(&home)?, options, output).await,
+        Command::Block(Block::Gc) => object::collect_garbage(&connect(&home)?, output).await,
         Command::Block(Block::Ls { object }) => object::blocks(&connect(&home)?, *object, output).await,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "hansa", &mut std::io::stdout());

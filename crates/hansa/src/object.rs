@@ -1,4 +1,4 @@
-//! The commands about objects: put, update, ls, get, share, revoke, verify, repair, log, block ls.
+//! The commands about objects: put, update, ls, get, share, revoke, verify, repair, log, block ls, block gc.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use hansa_types::{
     ObjectId, Version, Visibility,
     api::{Fault, FaultLayer, GrantRequest, LogEntry, Progress, PutReceipt, Recorded, VerifyRequest},
 };
+use indicatif::HumanBytes;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -257,5 +258,11 @@ pub(crate) async fn blocks(client: &Client, object: ObjectId, output: Output) ->
             .collect();
         table(&["CID", "bytes", "file", "offset"], &rows)
     });
+    Ok(())
+}
+
+pub(crate) async fn collect_garbage(client: &Client, output: Output) -> Result<(), CliError> {
+    let collected = client.collect_garbage().await?;
+    output.result(&collected, |c| format!("{} blocks removed, {}", c.blocks, HumanBytes(c.bytes)));
     Ok(())
 }

@@ -172,3 +172,9 @@ pub(crate) async fn repair(
 pub(crate) async fn repair_all(State(gate): State<Gate>) -> Result<Response, Refusal> {
     repairing(&gate, None)
 }
+
+pub(crate) async fn collect_garbage(State(gate): State<Gate>) -> Result<Response, Refusal> {
+    let place = stream::place(&gate)?;
+    let service = gate.service().clone();
+    Ok(stream::respond(place, OnLeave::Finish, move |_| async move { service.collect_garbage().await }))
+}

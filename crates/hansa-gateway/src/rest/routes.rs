@@ -75,7 +75,8 @@ fn table() -> impl Iterator<Item = Route> {
         route(post.clone(), "/v1/objects/{owner}/{number}/verify", Token, objects::verify),
         route(post.clone(), "/v1/objects/{owner}/{number}/repair", Token, objects::repair),
         route(post.clone(), "/v1/verify", Token, objects::verify_all),
-        route(post, "/v1/repair", Token, objects::repair_all),
+        route(post.clone(), "/v1/repair", Token, objects::repair_all),
+        route(post, "/v1/collect-garbage", Token, objects::collect_garbage),
         route(get.clone(), "/v1/blocks", Token, blocks::list),
         route(get, "/v1/blocks/{number}", Token, blocks::one),
     ]
@@ -84,7 +85,7 @@ fn table() -> impl Iterator<Item = Route> {
 }
 
 /// The number of endpoints that ask for the token.
-pub const AUTHORISED: usize = 22;
+pub const AUTHORISED: usize = 23;
 
 /// The table, for documentation and tests.
 pub fn endpoints() -> Vec<Endpoint> {

@@ -6,7 +6,7 @@ use hansa_client::{Client, ClientError, OpenOptions};
 use hansa_gateway::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
 use hansa_types::{
     ObjectId, Version, Visibility,
-    api::{Code, GrantRequest, Problem, VerifyRequest},
+    api::{Code, Collected, GrantRequest, Problem, VerifyRequest},
 };
 use reqwest::{Method, StatusCode, header};
 
@@ -180,6 +180,7 @@ async fn the_client_speaks_for_its_member() {
     assert_eq!(reports, [0, 1, 2]);
     assert_eq!(client.verify(None, &VerifyRequest::default(), drop).await.unwrap().id, None);
     assert_eq!(client.repair(Some(object), drop).await.unwrap().repaired, ["bafk"]);
+    assert_eq!(client.collect_garbage().await.unwrap(), Collected { blocks: 2, bytes: 20 });
     let owner = OpenOptions { ask_owner: true, ..OpenOptions::default() };
     assert_eq!(client.open(object, owner).await.unwrap_err().code(), Some(Code::KeyRefused));
 }

@@ -49,6 +49,27 @@ async fn an_object_is_recorded_replicated_and_read_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_collection_takes_what_was_fetched_to_be_read_and_no_replica() {
+    let net = Consortium::start(4).await;
+    let owner = net.node(1);
+    let bytes = vec![7; 2_500_000];
+    let receipt = owner.put_as("shipments.csv", &bytes, Visibility::Members).await;
+    let (keepers, readers): (Vec<_>, Vec<_>) =
+        (1..=4).partition(|id| receipt.replicas.iter().any(|keeper| keeper.value() == *id));
+    let [reader] = readers[..] else { panic!("{readers:?}") };
+    let reader = net.node(reader);
+    assert_eq!(reader.get(receipt.id, None).await.unwrap(), bytes);
+    let collected = reader.sharing.collect_garbage().await.unwrap();
+    assert!(collected.blocks >= 4 && collected.bytes >= 2_500_000, "{collected:?}");
+    assert_eq!(reader.sharing.collect_garbage().await.unwrap().blocks, 0);
+    for keeper in keepers {
+        assert_eq!(net.node(keeper).sharing.collect_garbage().await.unwrap().blocks, 0);
+    }
+    assert!(owner.verify(receipt.id).await.is_clean());
+    assert_eq!(reader.get(receipt.id, None).await.unwrap(), bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_leaves_the_owner_contains_plaintext() {
     let net = Consortium::start(4).await;
     let (secret, name) = (b"price: 17 EUR, nobody must know".as_slice(), "purchase-order-4711.json");
