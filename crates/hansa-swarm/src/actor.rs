@@ -59,6 +59,14 @@ enum Done {
     Responded { channel: ResponseChannel<Bytes>, response: Bytes },
 }
 
+/// A key request under way.
+struct Asked {
+    of: NetworkKey,
+    /// To be sent once more if the connection ends: its peer may have restarted, and nobody knew yet.
+    again: Option<Bytes>,
+    reply: oneshot::Sender<Result<Bytes, SwarmError>>,
+}
+
 pub(crate) struct Actor {
     swarm: libp2p::Swarm<Node>,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -70,7 +78,7 @@ pub(crate) struct Actor {
     /// Connections turned away since the start.
     refused: Arc<AtomicU64>,
     dialer: Dialer,
-    key_replies: HashMap<OutboundRequestId, (NetworkKey, oneshot::Sender<Result<Bytes, SwarmError>>)>,
+    asked: HashMap<OutboundRequestId, Asked>,
     key_slots: Arc<Semaphore>,
     responder: Arc<dyn KeyResponder>,
     store: BlockStore,
@@ -99,7 +107,7 @@ impl Actor {
             peers,
             refused,
             dialer,
-            key_replies: HashMap::new(),
+            asked: HashMap::new(),
             key_slots: Arc::new(Semaphore::new(KEY_REQUESTS_MAX)),
             responder,
             store,
@@ -217,18 +225,23 @@ impl Actor {
 
     fn request_key(
         &mut self,
-        key: NetworkKey,
+        of: NetworkKey,
         request: Bytes,
         reply: oneshot::Sender<Result<Bytes, SwarmError>>,
     ) {
-        match peer_id(&key) {
-            // A member that is not connected, because it has just restarted, is dialled.
-            Ok(peer) if self.members.contains_key(&peer) => {
-                let id = self.swarm.behaviour_mut().key.send_request(&peer, request);
-                self.key_replies.insert(id, (key, reply));
-            }
-            Ok(_) => drop(reply.send(Err(SwarmError::NotConnected(key)))),
+        match peer_id(&of) {
+            Ok(peer) => self.ask(&peer, request.clone(), Asked { of, again: Some(request), reply }),
             Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Sends a request. A member that is not connected, because it has just restarted, is dialled.
+    fn ask(&mut self, peer: &PeerId, request: Bytes, asked: Asked) {
+        if self.members.contains_key(peer) {
+            let id = self.swarm.behaviour_mut().key.send_request(peer, request);
+            self.asked.insert(id, asked);
+        } else {
+            drop(asked.reply.send(Err(SwarmError::NotConnected(asked.of))));
         }
     }
 
@@ -326,11 +339,13 @@ impl Actor {
                     self.respond(peer, request, channel);
                 }
                 request_response::Message::Response { request_id, response } => {
-                    self.reply_key(request_id, |_| Ok(response));
+                    if let Some(asked) = self.asked.remove(&request_id) {
+                        let _ = asked.reply.send(Ok(response));
+                    }
                 }
             },
-            request_response::Event::OutboundFailure { request_id, error, .. } => {
-                self.reply_key(request_id, |peer| Err(key_failure(peer, &error)));
+            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+                self.not_answered(&peer, request_id, &error);
             }
             request_response::Event::InboundFailure { peer, error, .. } => {
                 tracing::debug!(%peer, %error, "a key request was not answered");
@@ -339,13 +354,11 @@ impl Actor {
         }
     }
 
-    fn reply_key(
-        &mut self,
-        id: OutboundRequestId,
-        result: impl FnOnce(NetworkKey) -> Result<Bytes, SwarmError>,
-    ) {
-        if let Some((peer, reply)) = self.key_replies.remove(&id) {
-            let _ = reply.send(result(peer));
+    fn not_answered(&mut self, peer: &PeerId, id: OutboundRequestId, error: &OutboundFailure) {
+        let Some(mut asked) = self.asked.remove(&id) else { return };
+        match (error, asked.again.take()) {
+            (OutboundFailure::ConnectionClosed, Some(request)) => self.ask(peer, request, asked),
+            _ => drop(asked.reply.send(Err(key_failure(asked.of, error)))),
         }
     }
 
@@ -367,7 +380,7 @@ impl Actor {
 fn key_failure(peer: NetworkKey, error: &OutboundFailure) -> SwarmError {
     match error {
         OutboundFailure::Timeout => SwarmError::Timeout(peer),
-        OutboundFailure::DialFailure => SwarmError::NotConnected(peer),
+        OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => SwarmError::NotConnected(peer),
         error => SwarmError::KeyRequest { peer, reason: error.to_string() },
     }
 }
