@@ -187,17 +187,18 @@ fn removed_blocks_and_those_of_no_index_give_their_room_back() {
     let crashed = BlockStore::open(Arc::new(MemoryStore::new()), dir.path()).unwrap();
     crashed.put_many(&blocks).unwrap();
     drop(crashed);
-    let one = allocated(&dir) / 4;
-    assert!(one >= 100_000);
+    // Whole sectors. The file system may take one more for itself where a file is in many pieces.
+    let one = 25 * 4096;
+    assert_eq!(allocated(&dir) / one, 4);
     let store = BlockStore::open(Arc::new(MemoryStore::new()), dir.path()).unwrap();
     store.put_many(&blocks).unwrap();
-    assert_eq!(allocated(&dir), 8 * one);
+    assert_eq!(allocated(&dir) / one, 8);
     for block in &blocks[..2] {
         store.pin(block.cid(), "").unwrap();
     }
     store.remove(blocks[3].cid()).unwrap();
     assert_eq!(store.collect_garbage().unwrap(), Collected { blocks: 1, bytes: 100_000 });
-    assert_eq!(allocated(&dir), 2 * one);
+    assert_eq!(allocated(&dir) / one, 2);
     assert!(store.scrub(|_| {}).unwrap().damaged.is_empty());
     for block in &blocks[..2] {
         store.unpin(block.cid(), "").unwrap();
