@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use cid::Cid;
 use parking_lot::{Mutex, RwLock};
 
-use crate::block::Key;
+use crate::ContentError;
+use crate::block::{Key, key_of};
 
 /// Blocks that are being worked with, over all holds, and the gate between them and the collector.
 #[derive(Debug, Default)]
@@ -36,6 +38,22 @@ pub struct Hold {
 impl Hold {
     pub(crate) fn new(holds: &Arc<Holds>) -> Self {
         Self { holds: Arc::clone(holds), keys: Mutex::default() }
+    }
+
+    /// Keeps a block that is here already. To be called before looking whether it is.
+    ///
+    /// # Errors
+    /// [`ContentError::UnsupportedHash`].
+    pub fn cover(&self, cid: &Cid) -> Result<(), ContentError> {
+        self.add(key_of(cid)?);
+        Ok(())
+    }
+
+    /// Covers what another hold does as well.
+    pub fn absorb(&self, other: &Self) {
+        for key in other.keys.lock().iter() {
+            self.add(*key);
+        }
     }
 
     /// Whether the block was not held by this hold before.

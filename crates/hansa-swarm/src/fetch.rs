@@ -43,7 +43,7 @@ pub struct Fetched {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Keeps the blocks that were fetched from being collected; pin the root before dropping it, or before fetching.
+    /// Keeps the blocks, those that were here before included, from being collected; pin the root before dropping it, or before fetching.
     pub hold: Arc<Hold>,
 }
 
@@ -102,7 +102,8 @@ impl Swarm {
     /// [`SwarmError::NotFound`] when no block has arrived for [`crate::Limits::fetch_idle`]; [`SwarmError::Content`],
     /// [`SwarmError::Stopped`]. What had arrived by then is stored.
     pub async fn fetch_dag(&self, root: Cid, progress: FetchProgressFn) -> Result<Fetched, SwarmError> {
-        let mut walk = Walk::new(root, progress);
+        let found = Arc::new(self.store().hold());
+        let mut walk = Walk::new(root, progress, Arc::clone(&found));
         let mut session = self.session(None, false)?;
         let writer = Writer::start(self.store());
         let walked = walk.run(self.store(), &mut session, &writer).await;
@@ -110,6 +111,7 @@ impl Swarm {
         // The store's own failure first: a walk that stopped because of it knows less.
         let hold = writer.finish().await?;
         walked?;
+        hold.absorb(&found);
         Ok(Fetched { blocks: walk.done.blocks, bytes: walk.done.bytes, hold })
     }
 }
@@ -170,17 +172,20 @@ struct Walk {
     missing: Vec<Pending>,
     wanted: HashMap<Cid, Pending>,
     seen: HashSet<Cid>,
+    /// Keeps what has been found here: nobody else may, and a collection may be under way.
+    found: Arc<Hold>,
     done: FetchProgress,
     progress: FetchProgressFn,
 }
 
 impl Walk {
-    fn new(root: Cid, progress: FetchProgressFn) -> Self {
+    fn new(root: Cid, progress: FetchProgressFn, found: Arc<Hold>) -> Self {
         Self {
             frontier: vec![Pending { cid: root, counted: false }],
             missing: Vec::new(),
             wanted: HashMap::new(),
             seen: HashSet::from([root]),
+            found,
             done: FetchProgress::default(),
             progress,
         }
@@ -218,7 +223,8 @@ impl Walk {
     async fn look_up(&mut self, store: &BlockStore) -> Result<(), SwarmError> {
         let from = self.frontier.len().saturating_sub(LOOKUPS);
         let batch = self.frontier.split_off(from);
-        let (here, missing) = blocking(store, move |store| sort(store, batch)).await?;
+        let found = Arc::clone(&self.found);
+        let (here, missing) = blocking(store, move |store| sort(store, batch, &found)).await?;
         for Here { pending, size, links } in here {
             self.arrived(pending, size, links);
         }
@@ -262,9 +268,14 @@ impl Walk {
 }
 
 /// What of these is here, with its links, and what is not, in the order given.
-fn sort(store: &BlockStore, batch: Vec<Pending>) -> Result<(Vec<Here>, Vec<Pending>), ContentError> {
+fn sort(
+    store: &BlockStore,
+    batch: Vec<Pending>,
+    found: &Hold,
+) -> Result<(Vec<Here>, Vec<Pending>), ContentError> {
     let (mut here, mut missing) = (Vec::new(), Vec::new());
     for pending in batch {
+        found.cover(&pending.cid)?;
         let found = match pending.cid.codec() {
             RAW => store.size(&pending.cid)?.map(|size| (size, Vec::new())),
             _ => match get_healthy(store, &pending.cid)? {

@@ -288,6 +288,20 @@ async fn a_member_that_is_not_connected_is_dialled_for_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_fetch_finds_here_is_kept_like_what_it_fetches() {
+    let members = consortium(2).await;
+    let [owner, reader] = &members[..] else { unreachable!() };
+    let root = owner.object(3);
+    drop(reader.swarm.fetch_dag(root, Arc::new(|_| {})).await.unwrap());
+    let again = reader.swarm.fetch_dag(root, Arc::new(|_| {})).await.unwrap();
+    assert_eq!(reader.store.collect_garbage().unwrap().blocks, 0);
+    assert!(reader.is_whole(&root));
+    let blocks = again.blocks;
+    drop(again);
+    assert_eq!(reader.store.collect_garbage().unwrap().blocks, blocks);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certain_members_replica_can_be_asked() {
     let members = consortium(3).await;
     let [auditor, keeper, other] = &members[..] else { unreachable!() };
