@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use alloy_primitives::{B256, U256};
+use arrayvec::ArrayVec;
 
 use crate::account::AccountLeaf;
 use crate::node::{Child, Leaf, Namer, NodeId, NodeRef, TrieValue};
@@ -58,7 +59,7 @@ impl Children {
     /// The child at a nibble, of these in the order of their nibbles.
     fn child<V: Copy>(self, at: usize, names: &[NodeRef], ids: &[NodeId], entries: &[Entry<V>]) -> Child<V> {
         let bit = 1 << at;
-        let rank = |bits: u16| count(bits & (bit - 1));
+        let rank = |bits: u16| count(bits & below(at));
         if self.there & bit == 0 {
             return Child::Empty;
         }
@@ -76,6 +77,20 @@ impl Children {
 
 const fn count(bits: u16) -> usize {
     bits.count_ones() as usize
+}
+
+/// The bits of the nibbles below one.
+const fn below(at: usize) -> u16 {
+    (1 << at) - 1
+}
+
+/// The nibbles whose bits are set.
+fn nibbles(mut bits: u16) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let at = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (at < 16).then_some(at)
+    })
 }
 
 /// A leaf without its name.
@@ -118,6 +133,16 @@ impl<V: Copy> Parts<V> {
         self.names.push(name);
         children.add(Children { there, made, leaves });
     }
+
+    /// Adds the children that a branch has at the nibbles `range`, which are above all of `children`.
+    fn copy(&mut self, children: &mut Children, from: Branch<'_, V>, range: Range<usize>) {
+        let before = from.head.children.of(&(0..range.start));
+        let copied = from.head.children.of(&range);
+        self.names.extend_from_slice(&from.names[count(before.there)..][..count(copied.there)]);
+        self.ids.extend_from_slice(&from.ids[count(before.made)..][..count(copied.made)]);
+        self.entries.extend_from_slice(&from.entries[count(before.leaves)..][..count(copied.leaves)]);
+        children.add(copied);
+    }
 }
 
 /// A branch, wherever it is kept.
@@ -137,7 +162,7 @@ impl<'a, V: Copy> Branch<'a, V> {
 
     /// The children that are there, by nibble.
     pub(crate) fn children(&self) -> impl Iterator<Item = (usize, Child<V>)> {
-        (0..16).map(|at| (at, self.child(at))).filter(|(_, child)| !child.is_empty())
+        nibbles(self.head.children.there).map(|at| (at, self.child(at)))
     }
 
     /// The nibbles at which there are children, and their names.
@@ -162,18 +187,11 @@ pub(crate) struct OwnedBranch<V> {
 
 impl<V: TrieValue> OwnedBranch<V> {
     /// The branch with these children, in the order of their nibbles: none of them one that a step made.
-    pub(crate) fn new(
-        path: B256,
-        (start, depth): (usize, usize),
-        children: impl IntoIterator<Item = (usize, Child<V>)>,
-        namer: &mut Namer,
-    ) -> Self {
-        let (mut there, mut parts) = (Children::default(), Parts::default());
-        children.into_iter().for_each(|(at, child)| parts.push(&mut there, at, &child));
-        let Parts { names, ids, entries } = parts;
-        let reference = namer.branch(&path, (start, depth), there.there, &names);
-        let head = Head { path, reference, start: start as u8, depth: depth as u8, children: there };
-        Self { head, names: names.into(), ids: ids.into(), entries: entries.into() }
+    pub(crate) fn new(path: B256, place: (usize, usize), children: &[(usize, Child<V>)]) -> Self {
+        let mut forge = Forge::new(0);
+        forge.make(path, place, None, children);
+        forge.name();
+        Self::copy(forge.made.branch(0))
     }
 
     /// A copy of a branch.
@@ -280,108 +298,146 @@ impl Layers {
     }
 }
 
-/// Makes the branches of a step.
+/// Children of a branch that are new, by nibble in ascending order; empty ones have gone.
+pub(crate) type Changed<V> = ArrayVec<(usize, Child<V>), 16>;
+
+/// Makes the branches of a step. What is made has no name until [`Self::name`].
 pub(crate) struct Forge<V> {
     version: u64,
     made: Arena<V>,
-    /// The children of branches that are not finished, the innermost branch's last.
-    drafts: Parts<V>,
+    /// How many of the branches have their names.
+    named: usize,
     namer: Namer,
-}
-
-/// A branch that is not finished. Those begun later must be finished or discarded before it is touched.
-pub(crate) struct Draft {
-    children: Children,
-    first_name: usize,
-    first_id: usize,
-    first_entry: usize,
-}
-
-impl Draft {
-    /// How many children there are.
-    pub(crate) const fn len(&self) -> usize {
-        count(self.children.there)
-    }
 }
 
 impl<V> Forge<V> {
     pub(crate) fn new(version: u64) -> Self {
-        Self { version, made: Arena::default(), drafts: Parts::default(), namer: Namer::default() }
+        Self { version, made: Arena::default(), named: 0, namer: Namer::default() }
     }
 
     pub(crate) fn into_made(self) -> Arena<V> {
         self.made
     }
-
-    /// A branch without children.
-    pub(crate) const fn begin(&self) -> Draft {
-        Draft {
-            children: Children { there: 0, made: 0, leaves: 0 },
-            first_name: self.drafts.names.len(),
-            first_id: self.drafts.ids.len(),
-            first_entry: self.drafts.entries.len(),
-        }
-    }
 }
 
+/// How many nodes are encoded before they are hashed: enough to hash them beside one another, and few enough to stay in the
+/// processor's cache.
+const NAMED_AT_ONCE: usize = 64;
+
 impl<V: TrieValue> Forge<V> {
-    /// Adds a child at a nibble above all that are there; nothing if it is empty.
-    pub(crate) fn push(&mut self, draft: &mut Draft, at: usize, child: &Child<V>) {
-        self.drafts.push(&mut draft.children, at, child);
-    }
-
-    /// Adds the children that another branch has at the nibbles `range`, which are above all that are there.
-    pub(crate) fn copy(&mut self, draft: &mut Draft, from: Branch<'_, V>, range: Range<usize>) {
-        let before = from.head.children.of(&(0..range.start));
-        let copied = from.head.children.of(&range);
-        let Branch { names, ids, entries, .. } = from;
-        self.drafts.names.extend_from_slice(&names[count(before.there)..][..count(copied.there)]);
-        self.drafts.ids.extend_from_slice(&ids[count(before.made)..][..count(copied.made)]);
-        self.drafts.entries.extend_from_slice(&entries[count(before.leaves)..][..count(copied.leaves)]);
-        draft.children.add(copied);
-    }
-
-    /// Gives up a draft; gives the child at its lowest nibble.
-    pub(crate) fn discard(&mut self, draft: Draft) -> Option<(usize, Child<V>)> {
-        let Draft { children, first_name, first_id, first_entry } = draft;
-        let Parts { names, ids, entries } = &mut self.drafts;
-        let at = children.there.trailing_zeros() as usize;
-        let lowest = (at < 16).then(|| {
-            let child = children.child(at, &names[first_name..], &ids[first_id..], &entries[first_entry..]);
-            (at, child)
-        });
-        names.truncate(first_name);
-        ids.truncate(first_id);
-        entries.truncate(first_entry);
-        lowest
-    }
-
-    /// Makes a branch of a draft. `path` counts up to `depth`, where it must be truncated.
-    pub(crate) fn finish(&mut self, draft: Draft, path: B256, (start, depth): (usize, usize)) -> Child<V> {
-        let Draft { children, first_name, first_id, first_entry } = draft;
-        let Parts { names, ids, entries } = &mut self.drafts;
-        let reference = self.namer.branch(&path, (start, depth), children.there, &names[first_name..]);
-        let made = &mut self.made.parts;
-        let index = self.made.branches.len() as u32;
-        self.made.branches.push(Placed {
-            head: Head { path, reference, start: start as u8, depth: depth as u8, children },
-            first_name: made.names.len() as u32,
-            first_id: made.ids.len() as u32,
-            first_entry: made.entries.len() as u32,
-        });
-        made.names.extend(names.drain(first_name..));
-        made.ids.extend(ids.drain(first_id..));
-        made.entries.extend(entries.drain(first_entry..));
+    /// Makes a branch of the children of another, if any, with `changed` ones in their places. `path` counts up to `depth`, where
+    /// it must be truncated.
+    pub(crate) fn make(
+        &mut self,
+        path: B256,
+        (start, depth): (usize, usize),
+        from: Option<Branch<'_, V>>,
+        changed: &[(usize, Child<V>)],
+    ) -> Child<V> {
+        let Arena { branches, parts } = &mut self.made;
+        let index = branches.len() as u32;
+        let (first_name, first_id, first_entry) =
+            (parts.names.len() as u32, parts.ids.len() as u32, parts.entries.len() as u32);
+        let mut children = Children::default();
+        let mut next = 0;
+        for (at, child) in changed {
+            if let Some(from) = from {
+                parts.copy(&mut children, from, next..*at);
+            }
+            parts.push(&mut children, *at, child);
+            next = at + 1;
+        }
+        if let Some(from) = from {
+            parts.copy(&mut children, from, next..16);
+        }
+        let reference = NodeRef::UNNAMED;
+        let head = Head { path, reference, start: start as u8, depth: depth as u8, children };
+        branches.push(Placed { head, first_name, first_id, first_entry });
         Child::Made(reference, NodeId { version: self.version, index })
-    }
-
-    /// A leaf below `start` nibbles.
-    pub(crate) fn leaf(&mut self, key: B256, value: V, start: usize) -> Child<V> {
-        Child::Leaf(self.namer.leaf(key, value, start))
     }
 
     /// A copy of a branch of the step itself.
     pub(crate) fn made(&self, id: NodeId) -> Option<OwnedBranch<V>> {
         (id.version == self.version).then(|| OwnedBranch::copy(self.made.branch(id.index)))
+    }
+
+    /// The root of a trie whose branches have been named, with its own name.
+    pub(crate) fn named(&self, root: Child<V>) -> Child<V> {
+        match root {
+            Child::Made(_, id) if id.version == self.version => {
+                Child::Made(self.made.branch(id.index).head.reference, id)
+            }
+            Child::Leaf(leaf) if leaf.reference.is_unnamed() => Child::Leaf(leaf.named(0)),
+            root => root,
+        }
+    }
+
+    /// Names all that has been made since the last time: the leaves, then the branches from those that are furthest below, so
+    /// that what is named together waits for nothing but what has been.
+    pub(crate) fn name(&mut self) {
+        self.name_leaves();
+        let start = |index: &u32| self.made.branches[*index as usize].head.start;
+        let mut order: Vec<u32> = (self.named as u32..self.made.branches.len() as u32).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(start(index)));
+        let levels: Vec<&[u32]> = order.chunk_by(|a, b| start(a) == start(b)).collect();
+        for level in levels {
+            level.chunks(NAMED_AT_ONCE).for_each(|branches| self.name_branches(branches));
+        }
+        self.named = self.made.branches.len();
+    }
+
+    fn name_leaves(&mut self) {
+        let Self { made: Arena { branches, parts }, named, namer, .. } = self;
+        let Parts { names, entries, .. } = parts;
+        let mut places = ArrayVec::<usize, NAMED_AT_ONCE>::new();
+        for Placed { head, first_name, first_entry, .. } in &branches[*named..] {
+            let Children { there, leaves, .. } = head.children;
+            for (entry, at) in (*first_entry as usize..).zip(nibbles(leaves)) {
+                let place = *first_name as usize + count(there & below(at));
+                if names[place].is_unnamed() {
+                    let Entry { key, value } = &entries[entry];
+                    namer.add_leaf(key, value, head.depth() + 1);
+                    places.push(place);
+                }
+                if places.is_full() {
+                    places.drain(..).zip(namer.names()).for_each(|(place, name)| names[place] = name);
+                }
+            }
+        }
+        places.drain(..).zip(namer.names()).for_each(|(place, name)| names[place] = name);
+    }
+
+    /// Names branches whose children have their names, or have been given them since the branches were made.
+    fn name_branches(&mut self, indices: &[u32]) {
+        let Self { made: Arena { branches, parts }, namer, .. } = self;
+        let Parts { names, ids, .. } = parts;
+        for &index in indices {
+            let Placed { head, first_name, first_id, .. } = &branches[index as usize];
+            let Children { there, made, .. } = head.children;
+            let names = &mut names[*first_name as usize..][..count(there)];
+            for (id, at) in ids[*first_id as usize..].iter().zip(nibbles(made)) {
+                let name = &mut names[count(there & below(at))];
+                if name.is_unnamed() {
+                    *name = branches[id.index as usize].head.reference;
+                }
+            }
+            namer.add_branch(there, names);
+        }
+        for (&index, name) in indices.iter().zip(namer.names()) {
+            branches[index as usize].head.reference = name;
+        }
+        let extended = |branches: &[Placed], index: u32| {
+            let head = &branches[index as usize].head;
+            head.start < head.depth
+        };
+        let indices: ArrayVec<u32, NAMED_AT_ONCE> =
+            indices.iter().copied().filter(|&index| extended(branches, index)).collect();
+        for &index in &indices {
+            let head = &branches[index as usize].head;
+            namer.add_extension(&head.path, (head.start(), head.depth()), &head.reference);
+        }
+        for (index, name) in indices.into_iter().zip(namer.names()) {
+            branches[index as usize].head.reference = name;
+        }
     }
 }

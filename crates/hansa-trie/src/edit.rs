@@ -1,10 +1,10 @@
-//! Changes a trie: gives the new root, leaves the old one as it is. Nodes are hashed as they are made, each once.
+//! Changes a trie: gives the new root, leaves the old one as it is. Nodes are named when all have been made, each once.
 
 use std::sync::Arc;
 
 use alloy_primitives::B256;
 
-use crate::arena::{Branch, Draft, Forge};
+use crate::arena::{Branch, Changed, Forge};
 use crate::error::TrieError;
 use crate::key::{KEY_NIBBLES, extended, nibble, shared_nibbles, truncated};
 use crate::node::{Child, Leaf, TrieValue};
@@ -47,7 +47,9 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         root: &Child<V>,
         changes: &[Change<V>],
     ) -> Result<Option<Child<V>>, TrieError> {
-        self.node(root, 0, changes)
+        let root = self.node(root, 0, changes)?;
+        self.forge.name();
+        Ok(root.map(|root| self.forge.named(root)))
     }
 
     /// The node below `start` nibbles that all changes share; none if it stays as it is.
@@ -118,20 +120,17 @@ impl<'a, V: TrieValue> Editor<'a, V> {
                 return self.fork(branch, fork, changes).map(Some);
             }
         }
-        let mut draft = None;
-        let mut next = 0;
+        let mut changed = Changed::new();
         for group in groups(changes, depth) {
             let at = nibble(&group[0].key, depth);
             if let Some(child) = self.node(&branch.child(at), depth + 1, group)? {
-                let draft = draft.get_or_insert_with(|| self.forge.begin());
-                self.forge.copy(draft, branch, next..at);
-                self.forge.push(draft, at, &child);
-                next = at + 1;
+                changed.push((at, child));
             }
         }
-        let Some(mut draft) = draft else { return Ok(None) };
-        self.forge.copy(&mut draft, branch, next..16);
-        self.join(path, (start, depth), draft).map(Some)
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        self.join(path, (start, depth), Some(branch), &changed).map(Some)
     }
 
     /// Splits the extension above `branch` at `fork`, where some of the changes leave it.
@@ -144,40 +143,47 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         let path = branch.head.path;
         let old = nibble(&path, fork);
         let mut moved = Some(self.moved(branch, fork + 1));
-        let mut draft = self.forge.begin();
+        let mut children = Changed::new();
         for group in groups(changes, fork) {
             let at = nibble(&group[0].key, fork);
-            if let Some(moved) = moved.take_if(|_| old < at) {
-                self.forge.push(&mut draft, old, &moved);
-            }
+            children.extend(moved.take_if(|_| old < at).map(|moved| (old, moved)));
             let before = moved.take_if(|_| old == at).unwrap_or(Child::Empty);
             let child = self.node(&before, fork + 1, group)?;
-            self.forge.push(&mut draft, at, &child.unwrap_or(before));
+            children.push((at, child.unwrap_or(before)));
         }
-        if let Some(moved) = moved {
-            self.forge.push(&mut draft, old, &moved);
-        }
-        self.join(truncated(&path, fork), (branch.head.start(), fork), draft)
+        children.extend(moved.map(|moved| (old, moved)));
+        self.join(truncated(&path, fork), (branch.head.start(), fork), None, &children)
     }
 
-    /// What stands for a branch with these children: nothing, the only child, or the branch.
+    /// What stands for a branch with the children of `from`, some of them changed: nothing, the only child, or the branch.
     fn join(
         &mut self,
         path: B256,
         (start, depth): (usize, usize),
-        draft: Draft,
+        from: Option<Branch<'_, V>>,
+        changed: &Changed<V>,
     ) -> Result<Child<V>, TrieError> {
-        if draft.len() >= 2 {
-            self.traces.made += 1;
-            return Ok(self.forge.finish(draft, path, (start, depth)));
-        }
-        match self.forge.discard(draft) {
-            Some((at, only)) => self.lift(extended(&path, depth, at), (start, depth + 1), &only),
-            None => {
+        let same = from.iter().flat_map(Branch::children).filter(|(at, _)| changed.iter().all(|(other, _)| other != at));
+        let mut children = changed.iter().copied().filter(|(_, child)| !child.is_empty()).chain(same);
+        match (children.next(), children.next()) {
+            (Some(_), Some(_)) => Ok(self.make(path, (start, depth), from, changed)),
+            (Some((at, only)), None) => self.lift(extended(&path, depth, at), (start, depth + 1), &only),
+            (None, _) => {
                 self.vacate(&path, start);
                 Ok(Child::Empty)
             }
         }
+    }
+
+    fn make(
+        &mut self,
+        path: B256,
+        place: (usize, usize),
+        from: Option<Branch<'_, V>>,
+        changed: &[(usize, Child<V>)],
+    ) -> Child<V> {
+        self.traces.made += 1;
+        self.forge.make(path, place, from, changed)
     }
 
     /// Moves a node below `from` nibbles of `path` up, to below `start` nibbles.
@@ -192,7 +198,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
             Node::Empty => return Ok(Child::Empty),
             Node::Leaf(leaf) => {
                 self.vacate(&path, start);
-                return Ok(self.forge.leaf(leaf.key, leaf.value, start));
+                return Ok(Child::Leaf(Leaf::unnamed(leaf.key, leaf.value)));
             }
             Node::Made(branch) => *branch,
             Node::Loaded(branch) => branch.get(),
@@ -203,26 +209,20 @@ impl<'a, V: TrieValue> Editor<'a, V> {
 
     /// The same branch with a longer or shorter extension above it.
     fn moved(&mut self, branch: Branch<'_, V>, start: usize) -> Child<V> {
-        self.traces.made += 1;
-        let mut draft = self.forge.begin();
-        self.forge.copy(&mut draft, branch, 0..16);
-        self.forge.finish(draft, branch.head.path, (start, branch.head.depth()))
+        self.make(branch.head.path, (start, branch.head.depth()), Some(branch), &[])
     }
 
     /// A part of the trie that holds just these entries, which are sorted and share `start` nibbles.
     fn build(&mut self, start: usize, entries: &[Entry<'_, V>]) -> Child<V> {
         match entries {
             [] => Child::Empty,
-            [(key, value)] => self.forge.leaf(**key, **value, start),
+            [(key, value)] => Child::Leaf(Leaf::unnamed(**key, **value)),
             [(first, _), .., (last, _)] => {
                 let depth = shared_nibbles(first, last);
-                let mut draft = self.forge.begin();
-                for group in entries.chunk_by(|a, b| nibble(a.0, depth) == nibble(b.0, depth)) {
-                    let child = self.build(depth + 1, group);
-                    self.forge.push(&mut draft, nibble(group[0].0, depth), &child);
-                }
-                self.traces.made += 1;
-                self.forge.finish(draft, truncated(first, depth), (start, depth))
+                let groups = entries.chunk_by(|a, b| nibble(a.0, depth) == nibble(b.0, depth));
+                let children: Changed<V> =
+                    groups.map(|group| (nibble(group[0].0, depth), self.build(depth + 1, group))).collect();
+                self.make(truncated(first, depth), (start, depth), None, &children)
             }
         }
     }

@@ -21,6 +21,7 @@ mod cache;
 mod edit;
 mod error;
 mod flush;
+mod keccak;
 mod key;
 mod node;
 mod nodes;
@@ -48,14 +49,13 @@ pub use view::StateView;
 pub mod fuzzing {
     use alloy_primitives::{B256, U256};
 
-    use crate::node::Namer;
     use crate::{account::AccountLeaf, page, update::Merged};
 
     /// A page of either kind of trie, below some nibbles.
     pub fn page(start: u8, bytes: &[u8]) {
         let start = usize::from(start % 64);
-        let _ = page::decode::<U256>(bytes, &B256::ZERO, start, &mut Namer::default());
-        let _ = page::decode::<AccountLeaf>(bytes, &B256::ZERO, start, &mut Namer::default());
+        let _ = page::decode::<U256>(bytes, &B256::ZERO, start);
+        let _ = page::decode::<AccountLeaf>(bytes, &B256::ZERO, start);
     }
 
     /// The record of a block.

@@ -9,6 +9,7 @@ use alloy_trie::EMPTY_ROOT_HASH;
 use crate::arena::{Arena, Layer};
 use crate::cache::{Caches, NodeCache};
 use crate::flush::Flush;
+use crate::keccak::digest_all;
 use crate::rlp;
 
 /// What a trie holds under its keys.
@@ -39,16 +40,27 @@ pub(crate) struct NodeRef {
 }
 
 impl NodeRef {
+    /// Stands for a name that is not known yet.
+    pub(crate) const UNNAMED: Self = Self { length: 0, bytes: [0; 32] };
+
+    pub(crate) const fn is_unnamed(&self) -> bool {
+        self.length == 0
+    }
+
     /// The name of a node with this RLP.
     pub(crate) fn of(rlp: &[u8]) -> Self {
-        match rlp.len() {
-            length @ 0..32 => {
-                let mut bytes = [0; 32];
-                bytes[..length].copy_from_slice(rlp);
-                Self { length: length as u8, bytes }
-            }
-            _ => Self::hash(keccak256(rlp)),
+        Self::short(rlp).unwrap_or_else(|| Self::hash(keccak256(rlp)))
+    }
+
+    /// The name of a node with this RLP, if that is its name.
+    fn short(rlp: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let length = rlp.len();
+        if length >= bytes.len() {
+            return None;
         }
+        bytes[..length].copy_from_slice(rlp);
+        Some(Self { length: length as u8, bytes })
     }
 
     pub(crate) const fn hash(hash: B256) -> Self {
@@ -115,6 +127,22 @@ pub(crate) struct Leaf<V> {
     pub(crate) reference: NodeRef,
 }
 
+impl<V> Leaf<V> {
+    /// A leaf that has no name yet.
+    pub(crate) const fn unnamed(key: B256, value: V) -> Self {
+        Self { key, value, reference: NodeRef::UNNAMED }
+    }
+}
+
+impl<V: TrieValue> Leaf<V> {
+    /// The same leaf with its name below `start` nibbles.
+    pub(crate) fn named(self, start: usize) -> Self {
+        let mut rlp = Vec::new();
+        rlp::leaf(&self.key, start, &self.value, &mut rlp, &mut Vec::new());
+        Self { reference: NodeRef::of(&rlp), ..self }
+    }
+}
+
 impl<V> Child<V> {
     /// A trie in the store, by its root hash.
     pub(crate) fn stored(root: B256) -> Self {
@@ -135,34 +163,46 @@ impl<V> Child<V> {
     }
 }
 
-/// Names nodes, with the buffers their encoding needs.
+/// Names nodes, many at a time.
 #[derive(Default)]
 pub(crate) struct Namer {
+    /// The RLP of all nodes that wait for their names, and where that of each ends.
     rlp: Vec<u8>,
+    ends: Vec<usize>,
     value: Vec<u8>,
+    digests: Vec<B256>,
+    names: Vec<NodeRef>,
 }
 
 impl Namer {
-    /// A leaf below `start` nibbles.
-    pub(crate) fn leaf<V: TrieValue>(&mut self, key: B256, value: V, start: usize) -> Leaf<V> {
-        rlp::leaf(&key, start, &value, &mut self.rlp, &mut self.value);
-        Leaf { key, value, reference: NodeRef::of(&self.rlp) }
+    /// Adds a leaf below `start` nibbles.
+    pub(crate) fn add_leaf<V: TrieValue>(&mut self, key: &B256, value: &V, start: usize) {
+        rlp::leaf(key, start, value, &mut self.rlp, &mut self.value);
+        self.ends.push(self.rlp.len());
     }
 
-    /// The name of the branch that has children of these names at the nibbles `there`, with the extension above it.
-    pub(crate) fn branch(
-        &mut self,
-        path: &B256,
-        (start, depth): (usize, usize),
-        there: u16,
-        names: &[NodeRef],
-    ) -> NodeRef {
+    /// Adds a branch that has children of these names at the nibbles `there`.
+    pub(crate) fn add_branch(&mut self, there: u16, names: &[NodeRef]) {
         rlp::branch(there, names, &mut self.rlp);
-        let mut reference = NodeRef::of(&self.rlp);
-        if start < depth {
-            rlp::extension(path, start, depth, &reference, &mut self.rlp);
-            reference = NodeRef::of(&self.rlp);
+        self.ends.push(self.rlp.len());
+    }
+
+    /// Adds an extension over the nibbles from `start` to `depth` of `path`.
+    pub(crate) fn add_extension(&mut self, path: &B256, (start, depth): (usize, usize), child: &NodeRef) {
+        rlp::extension(path, start, depth, child, &mut self.rlp);
+        self.ends.push(self.rlp.len());
+    }
+
+    /// The names of those that wait, in the order in which they were added.
+    pub(crate) fn names(&mut self) -> impl Iterator<Item = NodeRef> {
+        let Self { rlp, ends, digests, names, .. } = self;
+        digest_all(rlp, ends, digests);
+        let mut begin = 0;
+        for (end, digest) in ends.drain(..).zip(&*digests) {
+            names.push(NodeRef::short(&rlp[begin..end]).unwrap_or_else(|| NodeRef::hash(*digest)));
+            begin = end;
         }
-        reference
+        rlp.clear();
+        names.drain(..)
     }
 }

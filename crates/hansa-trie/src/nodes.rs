@@ -9,7 +9,7 @@ use crate::arena::{Branch, Layers, OwnedBranch};
 use crate::cache::{Caches, Place};
 use crate::error::TrieError;
 use crate::key::{nibble, shared_nibbles};
-use crate::node::{Child, Leaf, Namer, NodeRef, TrieValue};
+use crate::node::{Child, Leaf, NodeRef, TrieValue};
 use crate::{NODES, page};
 
 /// The trie as it was last written out, and when that was.
@@ -70,7 +70,7 @@ impl Base {
             return Err(damaged);
         };
         let path = crate::key::truncated(path, start);
-        match page::decode::<V>(&stored, &path, start, &mut Namer::default()) {
+        match page::decode::<V>(&stored, &path, start) {
             Some(node) if node.reference().root_hash() == hash => {
                 V::cache(&self.caches).keep(place, node.clone());
                 Ok(node)

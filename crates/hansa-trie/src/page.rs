@@ -15,11 +15,12 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
+use arrayvec::ArrayVec;
 
 use crate::arena::{Branch, OwnedBranch};
 use crate::bytes::{take, take_array};
 use crate::key::{KEY_NIBBLES, extended, pack, unpack};
-use crate::node::{Child, Leaf, Namer, NodeRef, TrieValue};
+use crate::node::{Child, Leaf, NodeRef, TrieValue};
 use crate::nodes::Loaded;
 
 /// The key of the checkpoint.
@@ -80,27 +81,17 @@ pub(crate) fn of_leaf<V: TrieValue>(leaf: &Leaf<V>) -> Vec<u8> {
 
 /// Reads the page of the node below `start` nibbles of `path`; none if it is not one. Names are recomputed, so that the
 /// caller can tell whether it is the node it looked for.
-pub(crate) fn decode<V: TrieValue>(
-    mut page: &[u8],
-    path: &B256,
-    start: usize,
-    namer: &mut Namer,
-) -> Option<Loaded<V>> {
+pub(crate) fn decode<V: TrieValue>(mut page: &[u8], path: &B256, start: usize) -> Option<Loaded<V>> {
     let page = &mut page;
     let node = match take_array(page)? {
-        [BRANCH] => Loaded::Branch(Arc::new(take_branch(page, path, start, namer)?)),
-        [LEAF] => Loaded::Leaf(Box::new(take_leaf(page, path, start, namer)?)),
+        [BRANCH] => Loaded::Branch(Arc::new(take_branch(page, path, start)?)),
+        [LEAF] => Loaded::Leaf(Box::new(take_leaf(page, path, start)?.named(start))),
         _ => return None,
     };
     page.is_empty().then_some(node)
 }
 
-fn take_branch<V: TrieValue>(
-    page: &mut &[u8],
-    path: &B256,
-    start: usize,
-    namer: &mut Namer,
-) -> Option<OwnedBranch<V>> {
+fn take_branch<V: TrieValue>(page: &mut &[u8], path: &B256, start: usize) -> Option<OwnedBranch<V>> {
     let [extension] = take_array(page)?;
     let depth = start + usize::from(extension);
     if depth >= KEY_NIBBLES {
@@ -110,16 +101,16 @@ fn take_branch<V: TrieValue>(
     unpack(&mut path, start, depth, take(page, usize::from(extension).div_ceil(2))?);
     let stored = u16::from_be_bytes(take_array(page)?);
     let leaves = u16::from_be_bytes(take_array(page)?);
-    let mut children = Vec::with_capacity((stored | leaves).count_ones() as usize);
+    let mut children = ArrayVec::<_, 16>::new();
     for at in 0..16 {
         if stored >> at & 1 == 1 {
             let [length] = take_array(page)?;
             children.push((at, Child::Stored(NodeRef::from_bytes(take(page, usize::from(length))?)?)));
         } else if leaves >> at & 1 == 1 {
-            children.push((at, Child::Leaf(take_leaf(page, &extended(&path, depth, at), depth + 1, namer)?)));
+            children.push((at, Child::Leaf(take_leaf(page, &extended(&path, depth, at), depth + 1)?)));
         }
     }
-    Some(OwnedBranch::new(path, (start, depth), children, namer))
+    Some(OwnedBranch::new(path, (start, depth), &children))
 }
 
 fn put_leaf<V: TrieValue>(leaf: &Leaf<V>, start: usize, page: &mut Vec<u8>) {
@@ -127,15 +118,10 @@ fn put_leaf<V: TrieValue>(leaf: &Leaf<V>, start: usize, page: &mut Vec<u8>) {
     leaf.value.put_page(page);
 }
 
-fn take_leaf<V: TrieValue>(
-    page: &mut &[u8],
-    path: &B256,
-    start: usize,
-    namer: &mut Namer,
-) -> Option<Leaf<V>> {
+fn take_leaf<V: TrieValue>(page: &mut &[u8], path: &B256, start: usize) -> Option<Leaf<V>> {
     let mut key = *path;
     unpack(&mut key, start, KEY_NIBBLES, take(page, (KEY_NIBBLES - start).div_ceil(2))?);
-    Some(namer.leaf(key, V::take_page(page)?, start))
+    Some(Leaf::unnamed(key, V::take_page(page)?))
 }
 
 fn put_reference(reference: &NodeRef, page: &mut Vec<u8>) {

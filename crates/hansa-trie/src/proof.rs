@@ -79,6 +79,7 @@ impl Proof {
         if self.nodes.is_empty() || self.rlp.len() >= 32 {
             self.nodes.push(Bytes::copy_from_slice(&self.rlp));
         }
+        self.rlp.clear();
     }
 
     /// Adds a branch with the extension above it; false if the key leaves the trie at the extension.

@@ -82,7 +82,7 @@ fn hex_prefix(key: &B256, from: usize, to: usize, is_leaf: bool) -> ([u8; 33], u
     (path, length + 1)
 }
 
-/// Replaces `out` by the RLP of a leaf below `start` nibbles.
+/// Appends the RLP of a leaf below `start` nibbles.
 pub(crate) fn leaf<V: TrieValue>(
     key: &B256,
     start: usize,
@@ -94,16 +94,14 @@ pub(crate) fn leaf<V: TrieValue>(
     let path = &path[..length];
     scratch.clear();
     value.put_rlp(scratch);
-    out.clear();
     put_list_header(string_length(path) + string_length(scratch), out);
     put_string(path, out);
     put_string(scratch, out);
 }
 
-/// Replaces `out` by the RLP of a branch without value that has children of these names at the nibbles `there`.
+/// Appends the RLP of a branch without value that has children of these names at the nibbles `there`.
 pub(crate) fn branch(there: u16, names: &[NodeRef], out: &mut Vec<u8>) {
     let payload = names.iter().map(NodeRef::rlp_length).sum::<usize>() + 17 - names.len();
-    out.clear();
     put_list_header(payload, out);
     let mut names = names.iter();
     for at in 0..16 {
@@ -118,11 +116,10 @@ pub(crate) fn branch(there: u16, names: &[NodeRef], out: &mut Vec<u8>) {
     out.push(EMPTY_STRING);
 }
 
-/// Replaces `out` by the RLP of an extension over the nibbles from `start` to `depth` of `path`.
+/// Appends the RLP of an extension over the nibbles from `start` to `depth` of `path`.
 pub(crate) fn extension(path: &B256, start: usize, depth: usize, child: &NodeRef, out: &mut Vec<u8>) {
     let (path, length) = hex_prefix(path, start, depth, false);
     let path = &path[..length];
-    out.clear();
     put_list_header(string_length(path) + child.rlp_length(), out);
     put_string(path, out);
     child.put_rlp(out);

@@ -11,7 +11,7 @@ use crate::arena::{Forge, Layer, Layers, OwnedBranch};
 use crate::cache::Caches;
 use crate::edit::{Change, Editor, Traces};
 use crate::key::truncated;
-use crate::node::{Child, Namer, NodeRef};
+use crate::node::{Child, Leaf, NodeRef};
 use crate::nodes::{Base, Nodes};
 use crate::page;
 use crate::update::record;
@@ -113,15 +113,14 @@ fn stored_forms() {
     assert_eq!(page::key(None, &path, 3), hex!("00 aba0 03"));
     assert_eq!(page::key(Some(&owner), &path, 4), [&[1][..], owner.as_slice(), &hex!("abab 04")].concat());
 
-    let namer = &mut Namer::default();
     let key = |byte| B256::right_padding_from(&[byte]);
-    let leaf = |namer: &mut Namer, byte, value: u64| Child::Leaf(namer.leaf(key(byte), U256::from(value), 2));
+    let leaf = |byte, value: u64| Child::Leaf(Leaf::unnamed(key(byte), U256::from(value)));
     let children = [
-        (1, leaf(namer, 0xa1, 5)),
+        (1, leaf(0xa1, 5)),
         (2, Child::Stored(NodeRef::hash(owner))),
-        (15, leaf(namer, 0xaf, 0x0600)),
+        (15, leaf(0xaf, 0x0600)),
     ];
-    let branch = OwnedBranch::new(truncated(&key(0xa0), 1), (0, 1), children, namer);
+    let branch = OwnedBranch::new(truncated(&key(0xa0), 1), (0, 1), &children);
     let rest = [0; 31];
     let stored = [
         &hex!("01 01 a0 0004 8002")[..],
@@ -135,7 +134,7 @@ fn stored_forms() {
 
     let account = Account { nonce: 3, balance: U256::from(0x0102), code_hash: owner };
     let value = AccountLeaf { account, storage: Child::stored(path) };
-    let leaf = namer.leaf(key(0xa1), value, 0);
+    let leaf = Leaf::unnamed(key(0xa1), value);
     let hashed = key(0xa1);
     let fields =
         [&hex!("02")[..], hashed.as_slice(), &hex!("03 0103 020102"), owner.as_slice(), path.as_slice()];
