@@ -69,8 +69,8 @@ impl Batch {
     }
 
     /// The keys that are changed.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
-        self.changes.iter().map(|change| &change.key)
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.changes.iter().map(|change| change.key.as_slice())
     }
 
     fn push(&mut self, change: Change) {

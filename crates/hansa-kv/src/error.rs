@@ -47,8 +47,8 @@ pub enum KvError {
 }
 
 /// Refuses keys that an engine would panic on.
-pub(crate) fn check_keys<'a>(keys: impl IntoIterator<Item = &'a Vec<u8>>) -> Result<(), KvError> {
-    match keys.into_iter().map(Vec::len).find(|&len| len == 0 || len > usize::from(u16::MAX)) {
+pub(crate) fn check_keys<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Result<(), KvError> {
+    match keys.into_iter().map(<[u8]>::len).find(|&len| len == 0 || len > usize::from(u16::MAX)) {
         Some(len) => Err(KvError::KeyLength(len)),
         None => Ok(()),
     }

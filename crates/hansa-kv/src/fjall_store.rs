@@ -17,7 +17,7 @@ use fjall::{
 use parking_lot::Mutex;
 
 use crate::error::check_keys;
-use crate::{Batch, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, SortedChanges, Space};
+use crate::{Batch, BulkChanges, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -185,14 +185,14 @@ impl KvStore for FjallStore {
         self.commit(batch).map(drop)
     }
 
-    fn ingest(&self, space: Space, changes: SortedChanges) -> Result<(), KvError> {
+    fn ingest(&self, space: Space, mut changes: BulkChanges) -> Result<(), KvError> {
         check_keys(changes.keys())?;
         let keyspace = self.keyspace(space)?;
         // What the space holds in memory is written out first, which must not part it from the rest of its batch.
         self.sync()?;
-        let ingest = || {
+        let mut ingest = || {
             let mut ingestion = keyspace.start_ingestion()?;
-            for (key, value) in changes {
+            for (key, value) in changes.sorted() {
                 match value {
                     Some(value) => ingestion.write(key, value)?,
                     None => ingestion.write_tombstone(key)?,

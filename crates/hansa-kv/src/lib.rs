@@ -7,6 +7,7 @@
 //! on a hole.
 
 mod batch;
+mod bulk;
 mod error;
 mod fjall_store;
 mod memory;
@@ -14,10 +15,10 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
 pub use batch::{Batch, Change};
+pub use bulk::BulkChanges;
 pub use error::KvError;
 pub use fjall_store::{FjallOptions, FjallStore};
 pub use memory::MemoryStore;
@@ -48,9 +49,6 @@ impl std::fmt::Display for Space {
 
 /// A key with its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
-
-/// New values by key; none removes the key.
-pub type SortedChanges = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// In which order a scan runs through its range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,7 +172,7 @@ pub trait KvStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As for [`KvStore::write`].
-    fn ingest(&self, space: Space, changes: SortedChanges) -> Result<(), KvError>;
+    fn ingest(&self, space: Space, changes: BulkChanges) -> Result<(), KvError>;
 
     /// Returns when every batch written before is on durable storage.
     ///

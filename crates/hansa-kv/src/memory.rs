@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::{Batch, Change, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, SortedChanges, Space};
+use crate::{Batch, BulkChanges, Change, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
 
 /// The pairs of one space. Shared with snapshots and copied on the first write after one was made.
 type Pairs = Arc<BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -53,9 +53,13 @@ impl KvStore for MemoryStore {
         self.write(batch)
     }
 
-    fn ingest(&self, space: Space, changes: SortedChanges) -> Result<(), KvError> {
-        let changes = changes.into_iter().map(|(key, value)| Change { space, key, value });
-        self.write(changes.collect())
+    fn ingest(&self, space: Space, mut changes: BulkChanges) -> Result<(), KvError> {
+        let change = |(key, value): (&[u8], Option<&[u8]>)| Change {
+            space,
+            key: key.to_vec(),
+            value: value.map(<[u8]>::to_vec),
+        };
+        self.write(changes.sorted().map(change).collect())
     }
 
     fn sync(&self) -> Result<(), KvError> {

@@ -162,7 +162,20 @@ impl<'a, V: Copy> Branch<'a, V> {
 
     /// The children that are there, by nibble.
     pub(crate) fn children(&self) -> impl Iterator<Item = (usize, Child<V>)> {
-        nibbles(self.head.children.there).map(|at| (at, self.child(at)))
+        let Children { there, made, leaves } = self.head.children;
+        let (mut ids, mut entries) = (self.ids.iter(), self.entries.iter());
+        nibbles(there).zip(self.names).filter_map(move |(at, &reference)| {
+            let bit = 1 << at;
+            let child = if leaves & bit != 0 {
+                let &Entry { key, value } = entries.next()?;
+                Child::Leaf(Leaf { key, value, reference })
+            } else if made & bit != 0 {
+                Child::Made(reference, *ids.next()?)
+            } else {
+                Child::Stored(reference)
+            };
+            Some((at, child))
+        })
     }
 
     /// The nibbles at which there are children, and their names.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use hansa_kv::SortedChanges;
+use hansa_kv::BulkChanges;
 
 use crate::arena::{Layers, OwnedBranch};
 use crate::cache::{Caches, Place};
@@ -19,7 +19,7 @@ pub(crate) struct Flush<'a> {
     pub(crate) layers: &'a Layers,
     pub(crate) caches: &'a Caches,
     /// The pages by their keys. Those to be removed unless they are written are there from the start.
-    pub(crate) pages: SortedChanges,
+    pub(crate) pages: BulkChanges,
 }
 
 impl Flush<'_> {
@@ -30,7 +30,7 @@ impl Flush<'_> {
             Child::Made(_, id) => self.branch::<V>(owner, *id),
             Child::Leaf(leaf) => {
                 leaf.value.write_below(&leaf.key, self);
-                self.pages.insert(page::key(owner, &B256::ZERO, 0), Some(page::of_leaf(leaf)));
+                self.pages.put_with(|out| page::put_key(owner, &B256::ZERO, 0, out), |out| page::put_leaf(leaf, out));
                 let leaf = Leaf { value: leaf.value.stored(), ..*leaf };
                 V::cache(self.caches).keep(Place::new(owner, &B256::ZERO, 0), Loaded::Leaf(Box::new(leaf)));
             }
@@ -49,7 +49,8 @@ impl Flush<'_> {
             leaf.value.write_below(&leaf.key, self);
         }
         let head = branch.head;
-        self.pages.insert(page::key(owner, &head.path, head.start()), Some(page::of_branch(branch)));
+        let key = |out: &mut Vec<u8>| page::put_key(owner, &head.path, head.start(), out);
+        self.pages.put_with(key, |out| page::put_branch(branch, out));
         let place = Place::new(owner, &head.path, head.start());
         V::cache(self.caches).keep(place, Loaded::Branch(Arc::new(OwnedBranch::stored(branch))));
     }

@@ -32,16 +32,21 @@ const LEAF: u8 = 2;
 /// Where the page of a node below `start` nibbles of `path` is kept, in the trie of `owner` or of all accounts.
 pub(crate) fn key(owner: Option<&B256>, path: &B256, start: usize) -> Vec<u8> {
     let mut key = Vec::with_capacity(34 + start.div_ceil(2));
+    put_key(owner, path, start, &mut key);
+    key
+}
+
+/// Appends such a key.
+pub(crate) fn put_key(owner: Option<&B256>, path: &B256, start: usize, out: &mut Vec<u8>) {
     match owner {
         Some(owner) => {
-            key.push(1);
-            key.extend_from_slice(owner.as_slice());
+            out.push(1);
+            out.extend_from_slice(owner.as_slice());
         }
-        None => key.push(0),
+        None => out.push(0),
     }
-    pack(path, 0, start, &mut key);
-    key.push(start as u8);
-    key
+    pack(path, 0, start, out);
+    out.push(start as u8);
 }
 
 /// What the keys of all pages of a storage trie begin with.
@@ -51,32 +56,29 @@ pub(crate) fn storage_prefix(owner: &B256) -> Vec<u8> {
     prefix
 }
 
-/// The page of a branch.
-pub(crate) fn of_branch<V: TrieValue>(branch: Branch<'_, V>) -> Vec<u8> {
+/// Appends the page of a branch.
+pub(crate) fn put_branch<V: TrieValue>(branch: Branch<'_, V>, page: &mut Vec<u8>) {
     let head = branch.head;
-    let (there, names) = branch.names();
+    let (there, _) = branch.names();
     let leaves = branch.leaves();
-    let mut page = Vec::with_capacity(8 + 64 * names.len());
     page.push(BRANCH);
     page.push((head.depth() - head.start()) as u8);
-    pack(&head.path, head.start(), head.depth(), &mut page);
+    pack(&head.path, head.start(), head.depth(), page);
     page.extend_from_slice(&(there & !leaves).to_be_bytes());
     page.extend_from_slice(&leaves.to_be_bytes());
     for (_, child) in branch.children() {
         match child {
             Child::Empty => {}
-            Child::Leaf(leaf) => put_leaf(&leaf, head.depth() + 1, &mut page),
-            Child::Stored(reference) | Child::Made(reference, _) => put_reference(&reference, &mut page),
+            Child::Leaf(leaf) => put_entry(&leaf, head.depth() + 1, page),
+            Child::Stored(reference) | Child::Made(reference, _) => put_reference(&reference, page),
         }
     }
-    page
 }
 
-/// The page of a trie with a single key.
-pub(crate) fn of_leaf<V: TrieValue>(leaf: &Leaf<V>) -> Vec<u8> {
-    let mut page = vec![LEAF];
-    put_leaf(leaf, 0, &mut page);
-    page
+/// Appends the page of a trie with a single key.
+pub(crate) fn put_leaf<V: TrieValue>(leaf: &Leaf<V>, page: &mut Vec<u8>) {
+    page.push(LEAF);
+    put_entry(leaf, 0, page);
 }
 
 /// Reads the page of the node below `start` nibbles of `path`; none if it is not one. Names are recomputed, so that the
@@ -113,7 +115,7 @@ fn take_branch<V: TrieValue>(page: &mut &[u8], path: &B256, start: usize) -> Opt
     Some(OwnedBranch::new(path, (start, depth), &children))
 }
 
-fn put_leaf<V: TrieValue>(leaf: &Leaf<V>, start: usize, page: &mut Vec<u8>) {
+fn put_entry<V: TrieValue>(leaf: &Leaf<V>, start: usize, page: &mut Vec<u8>) {
     pack(&leaf.key, start, KEY_NIBBLES, page);
     leaf.value.put_page(page);
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use alloy_primitives::B256;
-use hansa_kv::{Batch, KeyRange, KvStore, Order, SortedChanges};
+use hansa_kv::{Batch, BulkChanges, KeyRange, KvStore, Order};
 use parking_lot::{Mutex, RwLock};
 
 use crate::account::AccountLeaf;
@@ -216,17 +216,18 @@ impl StateStore {
 fn write_out(view: &StateView, unwritten: &Unwritten) -> Result<(), TrieError> {
     let common = &view.0.common;
     let base = Arc::clone(&common.finality.read().base);
-    let mut pages: SortedChanges = unwritten.traces.vacated.iter().map(|key| (key.clone(), None)).collect();
+    let mut pages = BulkChanges::default();
+    unwritten.traces.vacated.iter().for_each(|key| pages.remove(key));
     for owner in &unwritten.wiped {
         let range = KeyRange::prefix(&page::storage_prefix(owner));
         let stored = base.snapshot.scan(NODES, range, Order::Ascending, usize::MAX)?;
-        pages.extend(stored.into_iter().map(|(key, _)| (key, None)));
+        stored.iter().for_each(|(key, _)| pages.remove(key));
     }
     let mut flush = Flush { stored: base.version, layers: &view.0.layers, caches: &common.caches, pages };
     flush.tree(None, &view.0.root);
     let mut pages = flush.pages;
     let checkpoint = [&record_key(view.0.version)[..], view.0.root_hash.as_slice()].concat();
-    pages.insert(page::CHECKPOINT.to_vec(), Some(checkpoint));
+    pages.put(page::CHECKPOINT, checkpoint);
     common.stores.blocks.sync()?;
     common.stores.nodes.ingest(NODES, pages)?;
     let (snapshot, version) = (common.stores.nodes.snapshot(), view.0.version);

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::files;
-use crate::{Batch, FjallOptions, FjallStore, KeyRange, KvStore, Order, SortedChanges, Space};
+use crate::{Batch, BulkChanges, FjallOptions, FjallStore, KeyRange, KvStore, Order, Space};
 
 const LOG: Space = Space::new("log");
 const LAST: Space = Space::new("last");
@@ -45,13 +45,14 @@ fn numbered(number: u64) -> Batch {
 }
 
 /// Other keys every time, but for the middle ones.
-fn ingested(number: u64) -> SortedChanges {
-    let value = Some(number.to_be_bytes().to_vec());
-    let key = |key: u32| key.to_be_bytes().to_vec();
+fn ingested(number: u64) -> BulkChanges {
     let first = (number as u32 % 8) * 10;
-    let gone = (0..80 + INGESTED_KEYS).map(|at| (key(at), None));
-    let there = (first..first + INGESTED_KEYS).map(|at| (key(at), value.clone()));
-    gone.chain(there).collect()
+    let mut changes = BulkChanges::default();
+    (0..80 + INGESTED_KEYS).for_each(|key| changes.remove(key.to_be_bytes()));
+    for key in first..first + INGESTED_KEYS {
+        changes.put(key.to_be_bytes(), number.to_be_bytes());
+    }
+    changes
 }
 
 /// The number of the last batch, after checking that it and all before are there, and nothing of a later one.
@@ -66,8 +67,9 @@ fn check(store: &FjallStore) -> u64 {
         // Made durable together with all batches before it.
         let number = u64::from_be_bytes(value.as_slice().try_into().unwrap());
         assert!(number <= last, "what was ingested after batch {number} is there, {last} is the last");
-        let whole = self::ingested(number).into_iter().filter_map(|(key, value)| Some((key, value?)));
-        assert!(ingested.into_iter().eq(whole));
+        let mut changes = self::ingested(number);
+        let whole = changes.sorted().filter_map(|(key, value)| Some((key, value?)));
+        assert!(ingested.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).eq(whole));
     }
     let log = store.scan(LOG, KeyRange::all(), Order::Ascending, usize::MAX).unwrap();
     assert!(log.into_iter().eq((1..=last).map(|number| (number.to_be_bytes().to_vec(), value(number)))));

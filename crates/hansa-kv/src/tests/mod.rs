@@ -5,7 +5,7 @@ mod crash;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::{Batch, FjallOptions, FjallStore, KeyRange, KvError, KvStore, MemoryStore, Order, Pair, Space};
+use crate::{Batch, BulkChanges, FjallOptions, FjallStore, KeyRange, KvError, KvStore, MemoryStore, Order, Pair, Space};
 
 const A: Space = Space::new("a");
 const B: Space = Space::new("b");
@@ -69,8 +69,14 @@ fn reads_what_batches_wrote() {
 fn ingests_over_what_batches_wrote_and_under_what_they_write() {
     on_every_store(|store| {
         let ingest = |changes: &[(&[u8], Option<&[u8]>)]| {
-            let owned = |&(key, value): &(&[u8], Option<&[u8]>)| (key.to_vec(), value.map(<[u8]>::to_vec));
-            store.ingest(A, changes.iter().map(owned).collect())
+            let mut bulk = BulkChanges::default();
+            for &(key, value) in changes {
+                match value {
+                    Some(value) => bulk.put(key, value),
+                    None => bulk.remove(key),
+                }
+            }
+            store.ingest(A, bulk)
         };
         store.write(batch(&[(A, b"b", Some(b"1")), (A, b"c", Some(b"1")), (B, b"c", Some(b"1"))])).unwrap();
         let snapshot = store.snapshot();
@@ -78,7 +84,8 @@ fn ingests_over_what_batches_wrote_and_under_what_they_write() {
         store.write_buffered(batch(&[(A, b"a", Some(b"3"))])).unwrap();
         let now = || store.scan(A, KeyRange::all(), Order::Ascending, 9).unwrap();
         assert_eq!(now(), [pair(b"a", b"3"), pair(b"b", b"1"), pair(b"d", b"2")]);
-        ingest(&[(b"a", Some(b"4")), (b"b", None)]).unwrap();
+        // Of several changes of a key the last one counts.
+        ingest(&[(b"b", Some(b"4")), (b"a", None), (b"a", Some(b"0")), (b"b", None), (b"a", Some(b"4"))]).unwrap();
         assert_eq!(now(), [pair(b"a", b"4"), pair(b"d", b"2")]);
         assert_eq!(store.get(B, b"c").unwrap().unwrap(), b"1");
         let before = [pair(b"b", b"1"), pair(b"c", b"1")];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use alloy_primitives::{B256, U256};
 use alloy_trie::Nibbles;
 use alloy_trie::proof::verify_proof;
-use hansa_kv::{Batch, KeyRange, KvStore, MemoryStore, Order};
+use hansa_kv::{Batch, BulkChanges, KeyRange, KvStore, MemoryStore, Order};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, IteratorRandom};
@@ -82,7 +82,8 @@ impl Trie {
 
     /// Writes the trie and goes on from what is stored.
     fn write(&mut self, cache_bytes_max: usize) {
-        let pages = self.vacated.drain(..).map(|key| (key, None)).collect();
+        let mut pages = BulkChanges::default();
+        self.vacated.drain(..).for_each(|key| pages.remove(key));
         let Base { version: stored, caches, .. } = &self.base;
         let mut flush = Flush { stored: *stored, layers: &self.layers, caches, pages };
         flush.tree(self.owner.as_ref(), &self.root);

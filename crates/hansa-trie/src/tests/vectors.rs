@@ -130,7 +130,9 @@ fn stored_forms() {
         &rest,
         &hex!("02 0600"),
     ];
-    assert_eq!(page::of_branch(branch.get()), stored.concat());
+    let mut page = Vec::new();
+    page::put_branch(branch.get(), &mut page);
+    assert_eq!(page, stored.concat());
 
     let account = Account { nonce: 3, balance: U256::from(0x0102), code_hash: owner };
     let value = AccountLeaf { account, storage: Child::stored(path) };
@@ -138,7 +140,9 @@ fn stored_forms() {
     let hashed = key(0xa1);
     let fields =
         [&hex!("02")[..], hashed.as_slice(), &hex!("03 0103 020102"), owner.as_slice(), path.as_slice()];
-    assert_eq!(page::of_leaf(&leaf), fields.concat());
+    let mut page = Vec::new();
+    page::put_leaf(&leaf, &mut page);
+    assert_eq!(page, fields.concat());
 
     let address = Address::repeat_byte(0x22);
     let update = StateUpdate {
