@@ -163,7 +163,10 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         from: Option<Branch<'_, V>>,
         changed: &Changed<V>,
     ) -> Result<Child<V>, TrieError> {
-        let same = from.iter().flat_map(Branch::children).filter(|(at, _)| changed.iter().all(|(other, _)| other != at));
+        let same = from
+            .iter()
+            .flat_map(Branch::children)
+            .filter(|(at, _)| changed.iter().all(|(other, _)| other != at));
         let mut children = changed.iter().copied().filter(|(_, child)| !child.is_empty()).chain(same);
         match (children.next(), children.next()) {
             (Some(_), Some(_)) => Ok(self.make(path, (start, depth), from, changed)),

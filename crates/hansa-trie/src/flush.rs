@@ -30,7 +30,10 @@ impl Flush<'_> {
             Child::Made(_, id) => self.branch::<V>(owner, *id),
             Child::Leaf(leaf) => {
                 leaf.value.write_below(&leaf.key, self);
-                self.pages.put_with(|out| page::put_key(owner, &B256::ZERO, 0, out), |out| page::put_leaf(leaf, out));
+                self.pages.put_with(
+                    |out| page::put_key(owner, &B256::ZERO, 0, out),
+                    |out| page::put_leaf(leaf, out),
+                );
                 let leaf = Leaf { value: leaf.value.stored(), ..*leaf };
                 V::cache(self.caches).keep(Place::new(owner, &B256::ZERO, 0), Loaded::Leaf(Box::new(leaf)));
             }

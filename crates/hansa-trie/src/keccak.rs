@@ -42,8 +42,8 @@ impl<'a> Iterator for Messages<'a> {
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::{
-        __m256i, _mm256_and_si256, _mm256_andnot_si256, _mm256_or_si256, _mm256_set_epi64x, _mm256_set1_epi64x,
-        _mm256_slli_epi64, _mm256_srli_epi64, _mm256_xor_si256,
+        __m256i, _mm256_and_si256, _mm256_andnot_si256, _mm256_or_si256, _mm256_set_epi64x,
+        _mm256_set1_epi64x, _mm256_slli_epi64, _mm256_srli_epi64, _mm256_xor_si256,
     };
 
     use alloy_primitives::B256;
@@ -124,7 +124,9 @@ mod avx2 {
     #[target_feature(enable = "avx2")]
     fn absorb(states: &mut States, [a, b, c, d]: &[[u8; RATE]; LANES]) {
         let ((a, _), (b, _), (c, _), (d, _)) = (a.as_chunks(), b.as_chunks(), c.as_chunks(), d.as_chunks());
-        for (word, (((a, b), c), d)) in states.as_flattened_mut().iter_mut().zip(a.iter().zip(b).zip(c).zip(d)) {
+        for (word, (((a, b), c), d)) in
+            states.as_flattened_mut().iter_mut().zip(a.iter().zip(b).zip(c).zip(d))
+        {
             let taken_in = _mm256_set_epi64x(
                 i64::from_le_bytes(*d),
                 i64::from_le_bytes(*c),
@@ -229,14 +231,16 @@ mod tests {
     /// Every length up to several blocks, so that messages end at each place of a block and in each order of the lanes.
     #[test]
     fn digests_of_many_are_those_of_each() {
-        let bytes: Vec<u8> = (0..5 * RATE * 5 * RATE).map(|at| (at * at >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..5 * RATE * 5 * RATE).map(|at| ((at * at) >> 3) as u8).collect();
         for first in [0, 1, RATE - 2, 4 * RATE] {
             for count in 0..2 * RATE {
                 let lengths = (first..first + count).map(|at| at * 331 % (5 * RATE));
-                let ends: Vec<usize> = lengths.scan(0, |end, length| {
-                    *end += length;
-                    Some(*end)
-                }).collect();
+                let ends: Vec<usize> = lengths
+                    .scan(0, |end, length| {
+                        *end += length;
+                        Some(*end)
+                    })
+                    .collect();
                 let messages = Messages { bytes: &bytes, ends: &ends, next: 0 };
                 let expected: Vec<B256> = messages.map(|(_, message)| keccak256(message)).collect();
                 let mut digests = vec![B256::repeat_byte(1); 3];
@@ -244,19 +248,5 @@ mod tests {
                 assert_eq!(digests, expected);
             }
         }
-    }
-
-    #[test]
-    #[ignore]
-    fn speed() {
-        let bytes = vec![7u8; 532 * 64];
-        let ends: Vec<usize> = (1..=64).map(|n| n * 532).collect();
-        let mut d = Vec::new();
-        let t = std::time::Instant::now();
-        for _ in 0..2000 { digest_all(&bytes, &ends, &mut d); }
-        println!("x4 {:?} per permutation", t.elapsed() / (2000 * 64 * 4));
-        let t = std::time::Instant::now();
-        for _ in 0..2000 { for m in (Messages { bytes: &bytes, ends: &ends, next: 0 }) { std::hint::black_box(keccak256(m.1)); } }
-        println!("x1 {:?} per permutation", t.elapsed() / (2000 * 64 * 4));
     }
 }

@@ -5,7 +5,9 @@ mod crash;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::{Batch, BulkChanges, FjallOptions, FjallStore, KeyRange, KvError, KvStore, MemoryStore, Order, Pair, Space};
+use crate::{
+    Batch, BulkChanges, FjallOptions, FjallStore, KeyRange, KvError, KvStore, MemoryStore, Order, Pair, Space,
+};
 
 const A: Space = Space::new("a");
 const B: Space = Space::new("b");
@@ -85,7 +87,8 @@ fn ingests_over_what_batches_wrote_and_under_what_they_write() {
         let now = || store.scan(A, KeyRange::all(), Order::Ascending, 9).unwrap();
         assert_eq!(now(), [pair(b"a", b"3"), pair(b"b", b"1"), pair(b"d", b"2")]);
         // Of several changes of a key the last one counts.
-        ingest(&[(b"b", Some(b"4")), (b"a", None), (b"a", Some(b"0")), (b"b", None), (b"a", Some(b"4"))]).unwrap();
+        ingest(&[(b"b", Some(b"4")), (b"a", None), (b"a", Some(b"0")), (b"b", None), (b"a", Some(b"4"))])
+            .unwrap();
         assert_eq!(now(), [pair(b"a", b"4"), pair(b"d", b"2")]);
         assert_eq!(store.get(B, b"c").unwrap().unwrap(), b"1");
         let before = [pair(b"b", b"1"), pair(b"c", b"1")];

@@ -115,11 +115,7 @@ fn stored_forms() {
 
     let key = |byte| B256::right_padding_from(&[byte]);
     let leaf = |byte, value: u64| Child::Leaf(Leaf::unnamed(key(byte), U256::from(value)));
-    let children = [
-        (1, leaf(0xa1, 5)),
-        (2, Child::Stored(NodeRef::hash(owner))),
-        (15, leaf(0xaf, 0x0600)),
-    ];
+    let children = [(1, leaf(0xa1, 5)), (2, Child::Stored(NodeRef::hash(owner))), (15, leaf(0xaf, 0x0600))];
     let branch = OwnedBranch::new(truncated(&key(0xa0), 1), (0, 1), &children);
     let rest = [0; 31];
     let stored = [
