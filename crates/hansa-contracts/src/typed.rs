@@ -2,37 +2,52 @@
 //!
 //! It computes the 32 bytes to be signed; keys and signatures are elsewhere.
 
-use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use alloy_primitives::{Address, B256, Bytes, U256};
-use alloy_sol_types::{Eip712Domain, SolCall, SolStruct};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_sol_types::{SolCall, SolStruct, SolValue};
 
 use crate::{SHARING, abi};
 
 /// A message that a contract of the suite accepts with a signature.
 ///
 /// Records are signed for the owner's storage contract ([`crate::data_store_of`]), all others for [`crate::SHARING`].
-pub trait Signable: SolStruct {}
+pub trait Signable: SolStruct {
+    /// keccak-256 of the message's type, computed once (EIP-712, `typeHash`).
+    fn type_hash() -> B256;
+}
 
-impl Signable for abi::Record {}
-impl Signable for abi::Grant {}
-impl Signable for abi::Revocation {}
-impl Signable for abi::VisibilityChange {}
-impl Signable for abi::Opening {}
-impl Signable for abi::KeyRelease {}
-impl Signable for abi::Refusal {}
+macro_rules! signable {
+    ($($message:ident),*) => {$(
+        impl Signable for abi::$message {
+            fn type_hash() -> B256 {
+                static HASH: LazyLock<B256> = LazyLock::new(|| hash_of_type::<abi::$message>());
+                *HASH
+            }
+        }
+    )*};
+}
+
+signable!(Record, Grant, Revocation, VisibilityChange, Opening, KeyRelease, Refusal);
+
+fn hash_of_type<M: SolStruct>() -> B256 {
+    keccak256(M::eip712_encode_type().as_bytes())
+}
 
 /// The digest to sign for `contract` on the chain with this id. The signature is 65 bytes `r ‖ s ‖ v`, `v` 27 or 28,
 /// `s` in the lower half.
 pub fn signing_hash<M: Signable>(message: &M, chain_id: u64, contract: Address) -> B256 {
-    let domain = Eip712Domain::new(
-        Some(Cow::Borrowed("Hansa")),
-        Some(Cow::Borrowed("1")),
-        Some(U256::from(chain_id)),
-        Some(contract),
-        None,
-    );
-    message.eip712_signing_hash(&domain)
+    let message = [M::type_hash().as_slice(), &message.eip712_encode_data()].concat();
+    let domain = domain_separator(chain_id, contract);
+    keccak256([&[0x19, 0x01], domain.as_slice(), keccak256(message).as_slice()].concat())
+}
+
+/// The part of a digest that ties it to one contract of one chain (EIP-712, `domainSeparator`).
+fn domain_separator(chain_id: u64, contract: Address) -> B256 {
+    const TYPE: &str = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
+    static SAME: LazyLock<[B256; 3]> = LazyLock::new(|| [TYPE, "Hansa", "1"].map(keccak256));
+    let [domain_type, name, version] = *SAME;
+    keccak256((domain_type, name, version, U256::from(chain_id), contract).abi_encode())
 }
 
 /// What the contract that is called with `input` will check: the digest and the signature over it. `None` for calls that
