@@ -2,7 +2,7 @@
 
 /// Changes of one space, gathered in any order and written in that of their keys. Of several changes of a key the last one counts.
 ///
-/// Keys and values lie in one stretch of memory: there are tens of thousands of them.
+/// Keys and values lie in one stretch of memory, since there are many of them.
 #[derive(Clone, Debug, Default)]
 pub struct BulkChanges {
     bytes: Vec<u8>,
@@ -20,11 +20,11 @@ struct Place {
 
 impl Place {
     fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        bytes.get(self.key..self.value).unwrap_or_default()
+        &bytes[self.key..self.value]
     }
 
     fn value<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        if self.is_removal { None } else { bytes.get(self.value..self.end) }
+        (!self.is_removal).then(|| &bytes[self.value..self.end])
     }
 }
 
@@ -68,7 +68,7 @@ impl BulkChanges {
         changes.iter().map(move |change| (change.key(bytes), change.value(bytes)))
     }
 
-    /// The keys in the order in which they were changed.
+    /// The keys, in no particular order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.changes.iter().map(|change| change.key(&self.bytes))
     }

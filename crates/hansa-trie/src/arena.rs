@@ -16,7 +16,7 @@ use crate::node::{Child, Leaf, Namer, NodeId, NodeRef, TrieValue};
 pub(crate) struct Head {
     /// The shared nibbles; the rest zero.
     pub(crate) path: B256,
-    /// How the parent names the branch.
+    /// How the parent names the branch; unknown until [`Forge::name`].
     pub(crate) reference: NodeRef,
     start: u8,
     depth: u8,

@@ -69,9 +69,8 @@ impl NodeRef {
 
     /// From the bytes of [`Self::as_bytes`].
     pub(crate) fn from_bytes(from: &[u8]) -> Option<Self> {
-        let mut bytes = [0; 32];
-        bytes.get_mut(..from.len())?.copy_from_slice(from);
-        Some(Self { length: from.len() as u8, bytes })
+        let hash = || B256::try_from(from).ok().map(Self::hash);
+        Self::short(from).or_else(hash).filter(|name| !name.is_unnamed())
     }
 
     /// The hash, or the RLP if shorter.

@@ -69,7 +69,7 @@ pub(crate) fn put_branch<V: TrieValue>(branch: Branch<'_, V>, page: &mut Vec<u8>
     for (_, child) in branch.children() {
         match child {
             Child::Empty => {}
-            Child::Leaf(leaf) => put_entry(&leaf, head.depth() + 1, page),
+            Child::Leaf(leaf) => put_rest(&leaf, head.depth() + 1, page),
             Child::Stored(reference) | Child::Made(reference, _) => put_reference(&reference, page),
         }
     }
@@ -78,7 +78,7 @@ pub(crate) fn put_branch<V: TrieValue>(branch: Branch<'_, V>, page: &mut Vec<u8>
 /// Appends the page of a trie with a single key.
 pub(crate) fn put_leaf<V: TrieValue>(leaf: &Leaf<V>, page: &mut Vec<u8>) {
     page.push(LEAF);
-    put_entry(leaf, 0, page);
+    put_rest(leaf, 0, page);
 }
 
 /// Reads the page of the node below `start` nibbles of `path`; none if it is not one. Names are recomputed, so that the
@@ -115,7 +115,8 @@ fn take_branch<V: TrieValue>(page: &mut &[u8], path: &B256, start: usize) -> Opt
     Some(OwnedBranch::new(path, (start, depth), &children))
 }
 
-fn put_entry<V: TrieValue>(leaf: &Leaf<V>, start: usize, page: &mut Vec<u8>) {
+/// Appends what is left of a leaf's key below `start` nibbles, and its value.
+fn put_rest<V: TrieValue>(leaf: &Leaf<V>, start: usize, page: &mut Vec<u8>) {
     pack(&leaf.key, start, KEY_NIBBLES, page);
     leaf.value.put_page(page);
 }

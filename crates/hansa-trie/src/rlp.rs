@@ -1,4 +1,4 @@
-//! The RLP of trie nodes, written straight into reused buffers: half of all state root time is spent here and in keccak.
+//! The RLP of trie nodes, appended to buffers that are used again: much of all state root time is spent here and in keccak.
 //!
 //! Decoding is not needed: what is stored are pages, and proofs are only made.
 

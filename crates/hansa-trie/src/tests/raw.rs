@@ -184,6 +184,21 @@ fn any_change_gives_the_root_of_a_rebuild() {
     }
 }
 
+/// As many as a full block brings: levels of thousands of branches, which are named a part at a time.
+#[test]
+fn thousands_of_changes_give_the_root_of_a_rebuild() {
+    let key = |number: u64| alloy_primitives::keccak256(number.to_be_bytes());
+    let mut trie = Trie::new(Some(B256::repeat_byte(0x42)));
+    trie.change(&(0..6_000).map(|number| (key(number), Some(U256::from(number + 1)))).collect(), true);
+    trie.write(1 << 20);
+    let value = |number: u64| (!number.is_multiple_of(3)).then(|| U256::from(number) << 200);
+    trie.change(&(3_000..9_000).map(|number| (key(number), value(number))).collect(), true);
+    (0..9_000).step_by(101).for_each(|number| trie.check(key(number)));
+    trie.write(0);
+    trie.change(&(0..9_000).map(|number| (key(number), None)).collect(), true);
+    assert!(trie.root.is_empty());
+}
+
 #[test]
 fn damaged_pages_are_never_read_as_state() {
     let mut random = seeded(1);
