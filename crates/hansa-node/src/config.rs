@@ -39,7 +39,7 @@ pub struct NodeConfig {
     #[serde(default = "idle_default")]
     pub idle_block_ms: u64,
     /// Memory for the parts of the chain's state that are used most, in MiB. A slot that is not there costs a read of the
-    /// disk; 512 MiB hold about three million slots, which is a million and a half records.
+    /// disk; 1,024 MiB hold about six million slots, which is three million records.
     #[serde(default = "state_cache_default")]
     pub state_cache_mib: u32,
     /// Hours from one collection of blocks that no version needs to the next; 0 for none. `hansa block gc` collects at once.
@@ -51,8 +51,8 @@ const fn idle_default() -> u64 {
     1_000
 }
 
-const fn state_cache_default() -> u32 {
-    512
+pub(crate) const fn state_cache_default() -> u32 {
+    1_024
 }
 
 const fn collect_default() -> u32 {

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Home, NodeConfig, NodeError, Secrecy,
-    config::{read_text, write_file},
+    config::{read_text, state_cache_default, write_file},
 };
 
 /// What a new home folder is made from. A port of 0 means: any that is free now.
@@ -73,7 +73,7 @@ pub fn create_home(home: &Home, new: &NewHome) -> Result<MemberCard, NodeError> 
         rpc_listen: SocketAddr::new(loopback, rpc),
         passphrase_file: new.passphrase_file.clone(),
         idle_block_ms: 1_000,
-        state_cache_mib: 512,
+        state_cache_mib: state_cache_default(),
         collect_garbage_hours: 24,
     };
     let passphrase_file = home.path().join(&new.passphrase_file);
