@@ -42,7 +42,8 @@ pub fn signing_hash<M: Signable>(message: &M, chain_id: u64, contract: Address) 
     keccak256([&[0x19, 0x01], domain.as_slice(), keccak256(message).as_slice()].concat())
 }
 
-/// The part of a digest that ties it to one contract of one chain (EIP-712, `domainSeparator`).
+/// The part of a digest that ties it to one contract of one chain (EIP-712, `domainSeparator`). Here and not by `Eip712Domain`,
+/// which hashes its type and both names again for every record.
 fn domain_separator(chain_id: u64, contract: Address) -> B256 {
     const TYPE: &str = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
     static SAME: LazyLock<[B256; 3]> = LazyLock::new(|| [TYPE, "Hansa", "1"].map(keccak256));

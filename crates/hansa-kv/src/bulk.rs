@@ -1,6 +1,7 @@
 //! Many changes of one space, to be written at once. Holds them in memory; checks nothing.
 
-/// Changes of one space, gathered in any order and written in that of their keys. Of several changes of a key the last one counts.
+/// Changes of one space, gathered in any order and written in that of their keys. Of several changes of a key the last one
+/// counts.
 ///
 /// Keys and values lie in one stretch of memory, since there are many of them.
 #[derive(Clone, Debug, Default)]

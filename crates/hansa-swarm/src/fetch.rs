@@ -43,7 +43,8 @@ pub struct Fetched {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Keeps the blocks, those that were here before included, from being collected; pin the root before dropping it, or before fetching.
+    /// Keeps the blocks, those that were here before included, from being collected; pin the root before dropping it, or before
+    /// fetching.
     pub hold: Arc<Hold>,
 }
 

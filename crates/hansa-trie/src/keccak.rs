@@ -1,5 +1,5 @@
-//! keccak-256 of many messages at once. A trie's nodes wait only for their children, so that most of what a block changes in it can
-//! be hashed side by side: four nodes take about twice as long as one where the processor has AVX2.
+//! keccak-256 of many messages at once. A trie's nodes wait only for their children, so that most of what a block changes in it
+//! can be hashed side by side: four nodes take about twice as long as one where the processor has AVX2.
 
 use alloy_primitives::{B256, keccak256};
 
