@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable,
@@ -33,6 +34,9 @@ pub struct FjallOptions {
     /// Threads that write out and compact. With more than one, fjall 3.1 passes compactions round through its queue and spins
     /// while the others are busy; with one, writers wait if it is compacting while four memtables of a space are full.
     pub workers: usize,
+    /// How many tables of a space may hold the same stretch of keys before they are merged. More means that less is copied, and
+    /// that whoever reads a key which is not cached asks more tables. Counts only when a space is created.
+    pub unmerged_tables_max: u8,
     /// Spaces with values of kilobytes: those of 1 KiB and more are kept apart from the keys, so that compaction does not
     /// copy them again and again. Counts only when the space is created.
     pub large_values: Vec<Space>,
@@ -47,6 +51,7 @@ impl Default for FjallOptions {
             memtable_bytes_max: 16 * MIB,
             journal_bytes_max: 256 * MIB,
             workers: 1,
+            unmerged_tables_max: 4,
             large_values: Vec::new(),
             incompressible: Vec::new(),
         }
@@ -251,8 +256,10 @@ fn is_name(name: &str) -> bool {
 }
 
 fn layout(space: Space, options: &FjallOptions) -> KeyspaceCreateOptions {
+    let compaction = Leveled::default().with_l0_threshold(options.unmerged_tables_max);
     let mut layout = KeyspaceCreateOptions::default()
         .max_memtable_size(options.memtable_bytes_max)
+        .compaction_strategy(Arc::new(compaction))
         .data_block_size_policy(BlockSizePolicy::all(4 * 1024));
     let incompressible = options.incompressible.contains(&space);
     if incompressible {

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use hansa_kv::{FjallOptions, FjallStore, KvError};
-use hansa_trie::{BLOCK_SPACES, NODE_SPACES, StateStores};
+use hansa_trie::{BLOCK_SPACES, NODE_SPACES, StateStores, node_store_options};
 
 use crate::{BLOCKS, HASHES, LOGS, META, RECEIPTS, TRANSACTIONS};
 
@@ -18,13 +18,12 @@ pub fn open_stores(folder: &Path) -> Result<StateStores, KvError> {
         large_values: vec![BLOCKS, RECEIPTS],
         ..FjallOptions::default()
     };
-    let nodes = FjallOptions { incompressible: NODE_SPACES.to_vec(), ..FjallOptions::default() };
     Ok(StateStores {
         blocks: Arc::new(FjallStore::open(
             folder.join("blocks"),
             &[&own[..], &BLOCK_SPACES].concat(),
             blocks,
         )?),
-        nodes: Arc::new(FjallStore::open(folder.join("state"), &NODE_SPACES, nodes)?),
+        nodes: Arc::new(FjallStore::open(folder.join("state"), &NODE_SPACES, node_store_options())?),
     })
 }

@@ -31,8 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
     let store =
         Arc::new(FjallStore::open(dir.path().join("blocks"), &BLOCK_SPACES, FjallOptions::default())?);
-    let options = FjallOptions { incompressible: NODE_SPACES.to_vec(), ..FjallOptions::default() };
-    let nodes = Arc::new(FjallStore::open(dir.path().join("nodes"), &NODE_SPACES, options)?);
+    let nodes =
+        Arc::new(FjallStore::open(dir.path().join("nodes"), &NODE_SPACES, hansa_trie::node_store_options())?);
     let blocks = Arc::clone(&store) as Arc<dyn KvStore>;
     let state =
         StateStore::open(StateStores { blocks, nodes: Arc::clone(&nodes) as Arc<dyn KvStore> }, config)?;

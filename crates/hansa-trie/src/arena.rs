@@ -183,6 +183,11 @@ impl<'a, V: Copy> Branch<'a, V> {
         (self.head.children.there, self.names)
     }
 
+    /// The nibbles at which there are children.
+    pub(crate) fn there(&self) -> u16 {
+        self.head.children.there
+    }
+
     /// The nibbles at which there are leaves.
     pub(crate) fn leaves(&self) -> u16 {
         self.head.children.leaves

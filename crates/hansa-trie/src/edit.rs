@@ -163,19 +163,22 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         from: Option<Branch<'_, V>>,
         changed: &Changed<V>,
     ) -> Result<Child<V>, TrieError> {
-        let same = from
-            .iter()
-            .flat_map(Branch::children)
-            .filter(|(at, _)| changed.iter().all(|(other, _)| other != at));
-        let mut children = changed.iter().copied().filter(|(_, child)| !child.is_empty()).chain(same);
-        match (children.next(), children.next()) {
-            (Some(_), Some(_)) => Ok(self.make(path, (start, depth), from, changed)),
-            (Some((at, only)), None) => self.lift(extended(&path, depth, at), (start, depth + 1), &only),
-            (None, _) => {
+        let replaced = changed.iter().fold(0, |bits, (at, _)| bits | 1 << at);
+        let kept = from.map_or(0, |from| from.there() & !replaced);
+        let mut left = changed.iter().filter(|(_, child)| !child.is_empty());
+        let only = match (kept.count_ones(), left.next(), left.next()) {
+            (0, None, _) => {
                 self.vacate(&path, start);
-                Ok(Child::Empty)
+                return Ok(Child::Empty);
             }
-        }
+            (0, Some(only), None) => *only,
+            (1, None, _) => {
+                let at = kept.trailing_zeros() as usize;
+                (at, from.map_or(Child::Empty, |from| from.child(at)))
+            }
+            _ => return Ok(self.make(path, (start, depth), from, changed)),
+        };
+        self.lift(extended(&path, depth, only.0), (start, depth + 1), &only.1)
     }
 
     fn make(

@@ -45,16 +45,16 @@ impl Flush<'_> {
             return;
         }
         let branch = self.layers.branch::<V>(id);
+        let head = branch.head;
+        let key = |out: &mut Vec<u8>| page::put_key(owner, &head.path, head.start(), out);
+        self.pages.put_with(key, |out| page::put_branch(branch, out));
+        let place = Place::new(owner, &head.path, head.start());
+        V::cache(self.caches).keep(place, Loaded::Branch(Arc::new(OwnedBranch::stored(branch))));
         for &id in branch.ids {
             self.branch::<V>(owner, id);
         }
         for leaf in branch.entries {
             leaf.value.write_below(&leaf.key, self);
         }
-        let head = branch.head;
-        let key = |out: &mut Vec<u8>| page::put_key(owner, &head.path, head.start(), out);
-        self.pages.put_with(key, |out| page::put_branch(branch, out));
-        let place = Place::new(owner, &head.path, head.start());
-        V::cache(self.caches).keep(place, Loaded::Branch(Arc::new(OwnedBranch::stored(branch))));
     }
 }

@@ -35,7 +35,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use hansa_kv::Space;
+use hansa_kv::{FjallOptions, Space};
 
 pub use account::Account;
 pub use error::TrieError;
@@ -71,5 +71,16 @@ pub(crate) const CODE: Space = Space::new("state-code");
 /// The spaces of [`StateStores::blocks`].
 pub const BLOCK_SPACES: [Space; 2] = [RECORDS, CODE];
 
-/// The space of [`StateStores::nodes`]. The values are mostly hashes, which no compression shortens.
+/// The space of [`StateStores::nodes`].
 pub const NODE_SPACES: [Space; 1] = [NODES];
+
+/// How a store on disk is best opened for [`StateStores::nodes`].
+pub fn node_store_options() -> FjallOptions {
+    FjallOptions {
+        // Mostly hashes, which no compression shortens.
+        incompressible: NODE_SPACES.to_vec(),
+        // Each writing makes a table; nodes are mostly read from the cache. Merging half as often costs half as much.
+        unmerged_tables_max: 8,
+        ..FjallOptions::default()
+    }
+}

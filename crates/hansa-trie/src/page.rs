@@ -3,8 +3,8 @@
 //! Each value is stored once, and reading a page recomputes its hash. Layout, integers big-endian:
 //!
 //! ```text
-//! key    0 ‖ path                     of the account trie      path: nibbles packed, then their number (1 byte)
-//!        1 ‖ keccak(address) ‖ path   of a storage trie
+//! key    0 ‖ path                     of the account trie      path: a byte for each nibble, so that keys are in the order of
+//!        1 ‖ keccak(address) ‖ path   of a storage trie        a walk that comes to a branch before its children
 //!        2                            of the checkpoint
 //! page   1 ‖ extension length (1) ‖ extension nibbles packed ‖ mask of stored children (2) ‖ mask of leaves (2)
 //!          ‖ for each child by nibble: name length (1) ‖ name, or rest of the key packed ‖ value
@@ -19,7 +19,7 @@ use arrayvec::ArrayVec;
 
 use crate::arena::{Branch, OwnedBranch};
 use crate::bytes::{take, take_array};
-use crate::key::{KEY_NIBBLES, extended, pack, unpack};
+use crate::key::{KEY_NIBBLES, extended, nibble, pack, unpack};
 use crate::node::{Child, Leaf, NodeRef, TrieValue};
 use crate::nodes::Loaded;
 
@@ -31,7 +31,7 @@ const LEAF: u8 = 2;
 
 /// Where the page of a node below `start` nibbles of `path` is kept, in the trie of `owner` or of all accounts.
 pub(crate) fn key(owner: Option<&B256>, path: &B256, start: usize) -> Vec<u8> {
-    let mut key = Vec::with_capacity(34 + start.div_ceil(2));
+    let mut key = Vec::with_capacity(33 + start);
     put_key(owner, path, start, &mut key);
     key
 }
@@ -45,8 +45,7 @@ pub(crate) fn put_key(owner: Option<&B256>, path: &B256, start: usize, out: &mut
         }
         None => out.push(0),
     }
-    pack(path, 0, start, out);
-    out.push(start as u8);
+    out.extend((0..start).map(|at| nibble(path, at) as u8));
 }
 
 /// What the keys of all pages of a storage trie begin with.

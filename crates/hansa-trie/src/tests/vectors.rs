@@ -109,9 +109,9 @@ fn secure_trie() {
 #[test]
 fn stored_forms() {
     let (owner, path) = (B256::repeat_byte(0x11), B256::repeat_byte(0xab));
-    assert_eq!(page::key(None, &path, 0), hex!("00 00"));
-    assert_eq!(page::key(None, &path, 3), hex!("00 aba0 03"));
-    assert_eq!(page::key(Some(&owner), &path, 4), [&[1][..], owner.as_slice(), &hex!("abab 04")].concat());
+    assert_eq!(page::key(None, &path, 0), hex!("00"));
+    assert_eq!(page::key(None, &path, 3), hex!("00 0a0b0a"));
+    assert_eq!(page::key(Some(&owner), &path, 4), [&[1][..], owner.as_slice(), &hex!("0a0b0a0b")].concat());
 
     let key = |byte| B256::right_padding_from(&[byte]);
     let leaf = |byte, value: u64| Child::Leaf(Leaf::unnamed(key(byte), U256::from(value)));
