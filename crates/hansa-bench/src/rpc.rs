@@ -40,13 +40,14 @@ impl Rpc {
     }
 }
 
-/// The batch request for these raw transactions (`0x…` hex).
-pub(crate) fn batch<'a>(raw: impl Iterator<Item = &'a str>) -> String {
+/// The batch request for these raw transactions.
+pub(crate) fn batch<'a>(raw: impl Iterator<Item = &'a [u8]>) -> String {
     let mut body = String::from("[");
     for (id, raw) in raw.enumerate() {
         if id > 0 {
             body.push(',');
         }
+        let raw = alloy_primitives::hex::encode_prefixed(raw);
         let request =
             format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_sendRawTransaction","params":["{raw}"]}}"#);
         body.push_str(&request);
