@@ -44,6 +44,20 @@ pub(crate) fn run(rest: &[&str]) -> Outcome {
     Ok(())
 }
 
+/// Checks that the targets still fit what they throw bytes at. Their workspace is none of ours, so nothing else compiles them.
+pub(crate) fn check() -> Outcome {
+    let folder = shell::root().join("fuzz");
+    let target = shell::target_directory()?.join("fuzz-check");
+    shell::run(
+        shell::cargo()
+            .args(["check", "--locked", "--manifest-path"])
+            .arg(folder.join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(target)
+            .env("RUSTFLAGS", "--cfg fuzzing"),
+    )
+}
+
 /// The targets' names, sorted.
 fn targets(folder: &Path) -> Outcome<Vec<String>> {
     let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;

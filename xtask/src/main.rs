@@ -27,7 +27,7 @@ cargo xtask COMMAND
   bench kubo                              ingest and transfer beside Kubo's, in turns (builds it with Go)
   fuzz [TARGET]… [--seconds N]            throw bytes at the decoders (default: all of them, 60 s each)
   codegen [--check]                       rebuild api/ from contracts/
-  lint                                    rustfmt, clippy, forge fmt, cargo deny
+  lint                                    rustfmt, clippy, fuzz targets, cargo deny
   tidy                                    house rules: rows, file sizes, headers
 ";
 

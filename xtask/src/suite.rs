@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Outcome, contracts, shell, story, tidy};
+use crate::{Outcome, contracts, fuzz, shell, story, tidy};
 
 /// What a part of the suite counted.
 #[derive(Default)]
@@ -57,7 +57,7 @@ pub(crate) fn run(chosen: &[&str]) -> Outcome {
     if total.failed == 0 && total.passed > 0 { Ok(()) } else { Err("the suite failed".into()) }
 }
 
-/// Formatting, lints, licences. Slower than it is useful on every test run: clippy needs artefacts of its own.
+/// Formatting, lints, fuzz targets, licences. Slower than it is useful on every test run: clippy needs artefacts of its own.
 pub(crate) fn lint() -> Outcome {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     shell::run(shell::cargo().args([
@@ -70,6 +70,7 @@ pub(crate) fn lint() -> Outcome {
         "-D",
         "warnings",
     ]))?;
+    fuzz::check()?;
     if shell::require("cargo-deny", "").is_err() {
         return Err("`cargo-deny` is missing: cargo install --locked cargo-deny".into());
     }

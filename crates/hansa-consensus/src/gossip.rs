@@ -182,7 +182,7 @@ where
 }
 
 /// Decodes a message; `None` when any part of it is malformed.
-fn decode(mut message: &[u8]) -> Option<Vec<SignedTransaction>> {
+pub(crate) fn decode(mut message: &[u8]) -> Option<Vec<SignedTransaction>> {
     if message.len() > MESSAGE_BYTES_MAX {
         return None;
     }

@@ -49,3 +49,24 @@ pub use error::ConsensusError;
 pub use genesis::namespace;
 pub use handle::Engine;
 pub use status::{Seat, Status};
+
+/// Decoders that are not public, for the fuzz targets alone.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use alloy_consensus::Header;
+    use alloy_primitives::Bytes;
+    use hansa_types::{Block, ConsensusData};
+
+    /// What consensus adds to a block: the context of its proposal, and what the dealers of a new committee say.
+    pub fn consensus_data(context: &[u8], reshare: &[u8]) {
+        let [context, reshare] = [context, reshare].map(Bytes::copy_from_slice);
+        let data = ConsensusData { context, seed: Bytes::new(), reshare };
+        let header = Header { number: 1, ..Header::default() };
+        let _ = crate::block::ChainBlock::new(Block::new(header, Vec::new(), data));
+    }
+
+    /// A message of transactions.
+    pub fn gossip(message: &[u8]) {
+        let _ = crate::gossip::decode(message);
+    }
+}

@@ -48,3 +48,15 @@ pub use open::{OpenMode, OpenedObject};
 pub use responder::Responder;
 pub use sharing::{Parts, ProgressSink, Sharing};
 pub use swarm::{FetchSink, Swarm, SwarmFault};
+
+/// Decoders that are not public, for the fuzz targets alone.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::message::{Answer, Request, decode};
+
+    /// What one node asks another, and what it is answered.
+    pub fn message(bytes: &[u8]) {
+        let _ = decode::<Request>(bytes);
+        let _ = decode::<Answer>(bytes);
+    }
+}
