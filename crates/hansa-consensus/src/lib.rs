@@ -53,16 +53,9 @@ pub use status::{Seat, Status};
 /// Decoders that are not public, for the fuzz targets alone.
 #[cfg(fuzzing)]
 pub mod fuzzing {
-    use alloy_consensus::Header;
-    use alloy_primitives::Bytes;
-    use hansa_types::{Block, ConsensusData};
-
-    /// What consensus adds to a block: the context of its proposal, and what the dealers of a new committee say.
-    pub fn consensus_data(context: &[u8], reshare: &[u8]) {
-        let [context, reshare] = [context, reshare].map(Bytes::copy_from_slice);
-        let data = ConsensusData { context, seed: Bytes::new(), reshare };
-        let header = Header { number: 1, ..Header::default() };
-        let _ = crate::block::ChainBlock::new(Block::new(header, Vec::new(), data));
+    /// What consensus adds to a block above genesis: the context of its proposal, and what the dealers of a committee say.
+    pub fn consensus_data(block: hansa_types::Block) {
+        let _ = crate::block::ChainBlock::new(block);
     }
 
     /// A message of transactions.
