@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use alloy_primitives::B256;
-use commonware_consensus::marshal::ancestry::Ancestry;
+use commonware_consensus::{marshal::ancestry::Ancestry, types::View};
 use commonware_cryptography::{Digested, Digestible as _};
 use commonware_glue::dkg::reshare;
 use commonware_macros::select;
@@ -48,6 +48,11 @@ pub(crate) async fn offload<E: Spawner, T: Send + 'static>(
 
 fn unix_seconds(now: SystemTime) -> u64 {
     now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Whether the round is the first of an epoch that follows another.
+fn is_first(context: &Context) -> bool {
+    !context.round.epoch().is_zero() && context.round.view() == View::zero().next()
 }
 
 /// Why an ancestor is not in the ledger.
@@ -94,8 +99,11 @@ impl Application {
         newest.ok_or(Missing::Here)
     }
 
-    /// Keeps blocks the least interval apart.
-    async fn keep_interval(&self, clock: &impl Clock, parent: &Block) {
+    /// Keeps blocks the least interval apart, and the first one of an epoch from those who have not entered it yet.
+    async fn keep_interval(&self, clock: &impl Clock, context: &Context, parent: &Block) {
+        if is_first(context) {
+            clock.sleep(self.timing.epoch_grace).await;
+        }
         let now = clock.current();
         let earliest =
             self.board.proposal_seen(parent).and_then(|seen| seen.checked_add(self.timing.interval_min));
@@ -156,7 +164,7 @@ impl Application {
             Err(Missing::Here) => return core::future::pending().await,
         };
         let beneficiary = self.committees.beneficiary(context.round.epoch(), &context.leader).await;
-        self.keep_interval(runtime, &parent).await;
+        self.keep_interval(runtime, context, &parent).await;
         let filling_time = self.filling_time(runtime, &parent);
         let proposal = || Proposal {
             filling_time,

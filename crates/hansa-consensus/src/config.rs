@@ -33,6 +33,9 @@ pub struct Timing {
     pub heartbeat: Duration,
     /// The least time between a block's proposal and the next one's.
     pub interval_min: Duration,
+    /// How long an epoch's first leader waits: the others lose what reaches them before they have entered the epoch too, and if
+    /// that is a quorum's votes, the view is lost with them.
+    pub epoch_grace: Duration,
     /// How long a leader goes on adding transactions to a block, since everybody else waits for it; `None` fills every
     /// block up to its gas and bytes, as simulations need that must not depend on the machine's speed.
     pub filling: Option<Duration>,
@@ -53,6 +56,7 @@ impl Default for Timing {
         Self {
             heartbeat: Duration::from_secs(1),
             interval_min: Duration::from_millis(5),
+            epoch_grace: Duration::from_millis(200),
             filling: Some(Duration::from_millis(100)),
             interval_aim: Duration::from_millis(450),
             leader_timeout: Duration::from_secs(2),
@@ -70,8 +74,10 @@ impl Timing {
     /// Names the field that breaks it.
     pub(crate) fn check(&self) -> Result<(), ConsensusError> {
         let bad = |name, reason| Err(ConsensusError::Setting { name, reason });
-        if self.leader_timeout.saturating_mul(2) < self.heartbeat.saturating_mul(3) {
-            return bad("leader_timeout", "it must be at least one and a half times the heartbeat");
+        let patience = self.leader_timeout.saturating_sub(self.epoch_grace);
+        if patience.saturating_mul(2) < self.heartbeat.saturating_mul(3) {
+            let reason = "it must be at least one and a half times the heartbeat, and epoch_grace";
+            return bad("leader_timeout", reason);
         }
         if self.view_timeout <= self.leader_timeout {
             return bad("view_timeout", "it must be above leader_timeout");

@@ -5,10 +5,12 @@ use hansa_types::Block;
 use super::world::{Shape, World, simulate};
 use crate::{
     block::ChainBlock,
+    config::Timing,
     genesis,
     types::{EpochInfo, Payload},
 };
 use commonware_glue::dkg::{ReshareBlock as _, types::EpochOutcome};
+use commonware_runtime::Clock as _;
 
 const EPOCH_BLOCKS: u64 = 24;
 
@@ -41,6 +43,32 @@ fn shares_change_and_the_group_key_stays() {
             if info.outcome == EpochOutcome::Success {
                 assert_ne!(info.output.public(), first.output.public(), "the shares are the old ones");
             }
+        }
+        ((), world)
+    });
+}
+
+/// Nodes lose what reaches them before they have entered an epoch, so its first leader waits for them.
+#[test]
+fn an_epoch_begins_with_a_pause() {
+    let shape = Shape { founders: 4, followers: 0, epoch_blocks: 8, seed: 5 };
+    simulate(shape, |world| async {
+        let mut world = world;
+        for index in 0..4 {
+            world.start(index).await;
+        }
+        let timing = Timing::default();
+        let mut pauses = Vec::new();
+        for height in 1..=3 * 8 {
+            let begun = world.context.current();
+            world.reach(height).await;
+            pauses.push((height, world.context.current().duration_since(begun).unwrap()));
+        }
+        let (first, others): (Vec<_>, Vec<_>) = pauses[8..].iter().partition(|(height, _)| height % 8 == 0);
+        let least = others.iter().map(|(_, pause)| *pause).min().unwrap();
+        for (height, pause) in first {
+            assert!(pause >= least + timing.epoch_grace / 2, "no pause before block {height}: {pause:?}");
+            assert!(pause < timing.leader_timeout, "a view was lost before block {height}: {pause:?}");
         }
         ((), world)
     });
