@@ -35,7 +35,7 @@ pub struct FjallOptions {
     /// while the others are busy; with one, writers wait if it is compacting while four memtables of a space are full.
     pub workers: usize,
     /// How many tables of a space may hold the same stretch of keys before they are merged. More means that less is copied, and
-    /// that whoever reads a key which is not cached asks more tables. Counts only when a space is created.
+    /// that whoever reads a key which is not cached asks more tables. At least 1. Counts only when a space is created.
     pub unmerged_tables_max: u8,
     /// Spaces with values of kilobytes: those of 1 KiB and more are kept apart from the keys, so that compaction does not
     /// copy them again and again. Counts only when the space is created.
@@ -256,7 +256,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn layout(space: Space, options: &FjallOptions) -> KeyspaceCreateOptions {
-    let compaction = Leveled::default().with_l0_threshold(options.unmerged_tables_max);
+    let compaction = Leveled::default().with_l0_threshold(options.unmerged_tables_max.max(1));
     let mut layout = KeyspaceCreateOptions::default()
         .max_memtable_size(options.memtable_bytes_max)
         .compaction_strategy(Arc::new(compaction))

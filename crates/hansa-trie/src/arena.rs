@@ -178,9 +178,9 @@ impl<'a, V: Copy> Branch<'a, V> {
         })
     }
 
-    /// The nibbles at which there are children, and their names.
-    pub(crate) fn names(&self) -> (u16, &'a [NodeRef]) {
-        (self.head.children.there, self.names)
+    /// The names of the children that are there, by nibble.
+    pub(crate) fn names(&self) -> &'a [NodeRef] {
+        self.names
     }
 
     /// The nibbles at which there are children.

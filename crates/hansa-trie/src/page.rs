@@ -58,8 +58,7 @@ pub(crate) fn storage_prefix(owner: &B256) -> Vec<u8> {
 /// Appends the page of a branch.
 pub(crate) fn put_branch<V: TrieValue>(branch: Branch<'_, V>, page: &mut Vec<u8>) {
     let head = branch.head;
-    let (there, _) = branch.names();
-    let leaves = branch.leaves();
+    let (there, leaves) = (branch.there(), branch.leaves());
     page.push(BRANCH);
     page.push((head.depth() - head.start()) as u8);
     pack(&head.path, head.start(), head.depth(), page);

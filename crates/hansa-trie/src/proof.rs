@@ -84,8 +84,7 @@ impl Proof {
 
     /// Adds a branch with the extension above it; false if the key leaves the trie at the extension.
     fn branch<V: TrieValue>(&mut self, branch: Branch<'_, V>, key: &B256) -> bool {
-        let (there, names) = branch.names();
-        rlp::branch(there, names, &mut self.rlp);
+        rlp::branch(branch.there(), branch.names(), &mut self.rlp);
         let head = branch.head;
         if head.start() < head.depth() {
             let inner = std::mem::take(&mut self.rlp);
