@@ -164,8 +164,9 @@ impl Application {
             Err(Missing::Here) => return core::future::pending().await,
         };
         let beneficiary = self.committees.beneficiary(context.round.epoch(), &context.leader).await;
-        self.keep_interval(runtime, context, &parent).await;
+        // Before waiting, since a pause of our own says nothing about how busy the machines are.
         let filling_time = self.filling_time(runtime, &parent);
+        self.keep_interval(runtime, context, &parent).await;
         let proposal = || Proposal {
             filling_time,
             parent: parent.hash(),

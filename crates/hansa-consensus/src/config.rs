@@ -36,6 +36,9 @@ pub struct Timing {
     /// How long an epoch's first leader waits: the others lose what reaches them before they have entered the epoch too, and if
     /// that is a quorum's votes, the view is lost with them.
     pub epoch_grace: Duration,
+    /// How long a validator that has a certificate for an epoch's first block waits at most for votes of all the others:
+    /// who has not voted in the epoch yet counts as absent, and its views are skipped.
+    pub roll_call: Duration,
     /// How long a leader goes on adding transactions to a block, since everybody else waits for it; `None` fills every
     /// block up to its gas and bytes, as simulations need that must not depend on the machine's speed.
     pub filling: Option<Duration>,
@@ -57,6 +60,7 @@ impl Default for Timing {
             heartbeat: Duration::from_secs(1),
             interval_min: Duration::from_millis(5),
             epoch_grace: Duration::from_millis(200),
+            roll_call: Duration::from_secs(1),
             filling: Some(Duration::from_millis(100)),
             interval_aim: Duration::from_millis(450),
             leader_timeout: Duration::from_secs(2),

@@ -41,6 +41,7 @@ use crate::{
     network::Channels,
     peers::MemberPeers,
     registrar::Schemes,
+    roll_call::RollCall,
     seeds::SeedBook,
     shelf::{SECTION_BLOCKS, Shelf},
     status::StatusBoard,
@@ -290,6 +291,7 @@ where
         timing: node.timing,
     };
     let application = reshare::Application::new(application, reshare.clone(), site.epoch_blocks);
+    let roll_call = RollCall::new(schemes.clone(), node.timing.roll_call);
     let inline = Inline::new(context.child("application"), application, marshal.clone(), site.epochs());
     let (orchestrator_actor, orchestrator) = orchestrator::Actor::new(
         context.child("orchestrator"),
@@ -298,7 +300,7 @@ where
             manager: peers.clone(),
             provider: schemes,
             marshal: marshal.clone(),
-            application: Witness::new(inline, seeds, board.clone()),
+            application: Witness::new(context.child("witness"), inline, seeds, board.clone(), roll_call),
             strategy: Sequential,
             simplex: site.simplex_config(&node.timing),
             gate,

@@ -32,6 +32,7 @@ mod handle;
 mod network;
 mod peers;
 mod registrar;
+mod roll_call;
 mod secrets;
 mod seeds;
 mod shelf;

@@ -1,32 +1,58 @@
 //! Sees what the agreement engine asks for and reports, on its way to and from the application.
 //!
-//! It notes seeds and progress and passes everything on unchanged.
+//! It notes seeds, progress and voters and passes everything on unchanged, apart from the first certification of an epoch,
+//! which waits for the voters.
+
+use std::sync::Arc;
 
 use commonware_actor::Feedback;
 use commonware_consensus::{
     Automaton, CertifiableAutomaton, Handoff, Relay, Reporter, simplex::Plan, types::Round,
 };
+use commonware_macros::select;
+use commonware_runtime::{Clock, Spawner};
 use commonware_utils::channel::oneshot;
 
 use crate::{
     committee::leader_name,
     digest::BlockDigest,
+    roll_call::RollCall,
     seeds::SeedBook,
     status::StatusBoard,
     types::{Activity, Context, PublicKey},
 };
 
 /// The application, watched.
-#[derive(Clone)]
-pub(crate) struct Witness<A> {
+pub(crate) struct Witness<E, A> {
+    context: Arc<E>,
     inner: A,
     seeds: SeedBook,
     board: StatusBoard,
+    roll_call: RollCall,
 }
 
-impl<A> Witness<A> {
-    pub(crate) fn new(inner: A, seeds: SeedBook, board: StatusBoard) -> Self {
-        Self { inner, seeds, board }
+// Not derived, since a runtime's context cannot be cloned.
+impl<E, A: Clone> Clone for Witness<E, A> {
+    fn clone(&self) -> Self {
+        Self {
+            context: self.context.clone(),
+            inner: self.inner.clone(),
+            seeds: self.seeds.clone(),
+            board: self.board.clone(),
+            roll_call: self.roll_call.clone(),
+        }
+    }
+}
+
+impl<E, A> Witness<E, A> {
+    pub(crate) fn new(
+        context: E,
+        inner: A,
+        seeds: SeedBook,
+        board: StatusBoard,
+        roll_call: RollCall,
+    ) -> Self {
+        Self { context: Arc::new(context), inner, seeds, board, roll_call }
     }
 
     fn saw(&self, context: &Context) {
@@ -34,7 +60,11 @@ impl<A> Witness<A> {
     }
 }
 
-impl<A: Automaton<Context = Context, Digest = BlockDigest>> Automaton for Witness<A> {
+impl<E, A> Automaton for Witness<E, A>
+where
+    E: Send + Sync + 'static,
+    A: Automaton<Context = Context, Digest = BlockDigest>,
+{
     type Context = Context;
     type Digest = BlockDigest;
 
@@ -49,18 +79,36 @@ impl<A: Automaton<Context = Context, Digest = BlockDigest>> Automaton for Witnes
     }
 }
 
-impl<A: CertifiableAutomaton<Context = Context, Digest = BlockDigest>> CertifiableAutomaton for Witness<A> {
+impl<E, A> CertifiableAutomaton for Witness<E, A>
+where
+    E: Spawner + Clock,
+    A: CertifiableAutomaton<Context = Context, Digest = BlockDigest>,
+{
     async fn prepare(&mut self, context: Context) -> oneshot::Receiver<Handoff<BlockDigest>> {
         self.inner.prepare(context).await
     }
 
     async fn certify(&mut self, round: Round, payload: BlockDigest) -> oneshot::Receiver<bool> {
-        self.inner.certify(round, payload).await
+        let answer = self.inner.certify(round, payload).await;
+        let Some(voters) = self.roll_call.open(round.epoch()) else { return answer };
+        let roll_call = self.roll_call.clone();
+        let (mut held, receiver) = oneshot::channel();
+        self.context.child("roll_call").spawn(move |clock| async move {
+            let (answer, ()) = select! {
+                () = held.closed() => return,
+                both = futures::future::join(answer, roll_call.complete(&clock, round.epoch(), voters)) => both,
+            };
+            if let Ok(certified) = answer {
+                let _ = held.send(certified);
+            }
+        });
+        receiver
     }
 }
 
-impl<A> Relay for Witness<A>
+impl<E, A> Relay for Witness<E, A>
 where
+    E: Send + Sync + 'static,
     A: Relay<Digest = BlockDigest, PublicKey = PublicKey, Plan = Plan<PublicKey>>,
 {
     type Digest = BlockDigest;
@@ -72,11 +120,16 @@ where
     }
 }
 
-impl<A: Reporter<Activity = Activity>> Reporter for Witness<A> {
+impl<E, A> Reporter for Witness<E, A>
+where
+    E: Send + Sync + 'static,
+    A: Reporter<Activity = Activity>,
+{
     type Activity = Activity;
 
     fn report(&mut self, activity: Activity) -> Feedback {
         self.seeds.witness(&activity);
+        self.roll_call.hear(&activity);
         match &activity {
             Activity::Notarization(certificate) => self.board.saw_round(certificate.proposal.round, None),
             Activity::Finalization(certificate) => self.board.saw_round(certificate.proposal.round, None),

@@ -2,7 +2,9 @@
 
 use hansa_types::Block;
 
-use super::world::{Shape, World, simulate};
+use std::time::Duration;
+
+use super::world::{GOOD_LINK, Shape, World, simulate};
 use crate::{
     block::ChainBlock,
     config::Timing,
@@ -10,6 +12,7 @@ use crate::{
     types::{EpochInfo, Payload},
 };
 use commonware_glue::dkg::{ReshareBlock as _, types::EpochOutcome};
+use commonware_p2p::simulated::Link;
 use commonware_runtime::Clock as _;
 
 const EPOCH_BLOCKS: u64 = 24;
@@ -69,6 +72,33 @@ fn an_epoch_begins_with_a_pause() {
         for (height, pause) in first {
             assert!(pause >= least + timing.epoch_grace / 2, "no pause before block {height}: {pause:?}");
             assert!(pause < timing.leader_timeout, "a view was lost before block {height}: {pause:?}");
+        }
+        ((), world)
+    });
+}
+
+/// Two of four nodes hear a validator so late that their quorum does without its vote; it is not absent for that.
+#[test]
+fn a_slow_validator_costs_an_epoch_no_view() {
+    let shape = Shape { founders: 4, followers: 0, epoch_blocks: 8, seed: 5 };
+    simulate(shape, |world| async {
+        let mut world = world;
+        let slow = Link { latency: Duration::from_millis(300), ..GOOD_LINK };
+        for to in [0, 1] {
+            world.relink(3, to, slow.clone()).await;
+        }
+        for index in 0..4 {
+            world.start(index).await;
+        }
+        world.reach(1).await;
+        for height in 2..=6 * 8 {
+            let begun = world.context.current();
+            world.reach(height).await;
+            let pause = world.context.current().duration_since(begun).unwrap();
+            assert!(
+                pause < Timing::default().view_timeout,
+                "a view was lost before block {height}: {pause:?}"
+            );
         }
         ((), world)
     });

@@ -223,6 +223,13 @@ impl World {
         }
     }
 
+    /// Replaces one direction of one link.
+    pub(super) async fn relink(&mut self, from: usize, to: usize, link: Link) {
+        let (from, to) = (self.key(from), self.key(to));
+        self.oracle.remove_link(from.clone(), to.clone()).await.unwrap();
+        self.oracle.add_link(from, to, link).await.unwrap();
+    }
+
     async fn channels(&mut self, index: usize, halves: Halves) -> [Vec<(SimSender, SimReceiver)>; 2] {
         let control = self.oracle.control(self.key(index));
         let (mut first, mut second) = (Vec::new(), Vec::new());
