@@ -79,8 +79,9 @@ pub fn node_store_options() -> FjallOptions {
     FjallOptions {
         // Mostly hashes, which no compression shortens.
         incompressible: NODE_SPACES.to_vec(),
-        // Each writing makes a table; nodes are mostly read from the cache. Merging half as often costs half as much.
-        unmerged_tables_max: 8,
+        // Each writing makes a table of nodes from all over the trie, so that merging copies the whole of it; nodes are mostly
+        // read from the cache.
+        unmerged_tables_max: 16,
         ..FjallOptions::default()
     }
 }
