@@ -46,7 +46,7 @@ pub struct Timing {
     pub interval_aim: Duration,
     /// How long the others wait for a leader's proposal; well above `heartbeat`.
     pub leader_timeout: Duration,
-    /// How long they wait for a view's certificate; above `leader_timeout`.
+    /// How long they wait for a view's certificate; above `leader_timeout`, and not below it and `roll_call` together.
     pub view_timeout: Duration,
     /// After this long without a sign of life a leader's views are skipped at once; above `view_timeout`.
     pub absence: Duration,
@@ -85,6 +85,9 @@ impl Timing {
         }
         if self.view_timeout <= self.leader_timeout {
             return bad("view_timeout", "it must be above leader_timeout");
+        }
+        if self.view_timeout < self.leader_timeout.saturating_add(self.roll_call) {
+            return bad("view_timeout", "it must be at least leader_timeout and roll_call together");
         }
         if self.absence <= self.view_timeout {
             return bad("absence", "it must be above view_timeout");
