@@ -6,7 +6,7 @@
 //! the others vote for its block, and where neither are a quorum, the view is lost after its whole timeout. So a node
 //! answers the first certification of an epoch only when it has heard all, or after a while for those that are absent.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use commonware_consensus::{
     simplex::types::Attributable as _,
@@ -17,7 +17,11 @@ use commonware_macros::select;
 use commonware_runtime::Clock;
 use tokio::sync::watch;
 
-use crate::{registrar::Schemes, types::Activity};
+use crate::{
+    committee::leader_name,
+    registrar::Schemes,
+    types::{Activity, Scheme},
+};
 
 /// Who has voted in the current epoch.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -76,8 +80,8 @@ impl RollCall {
         self.roll.send_if_modified(|roll| roll.hear(epoch, voter));
     }
 
-    /// The number of voters to wait for, the first time that this validator asks for `epoch`.
-    pub(crate) fn open(&self, epoch: Epoch) -> Option<usize> {
+    /// Who is to be waited for, the first time that this validator asks for `epoch`.
+    pub(crate) fn open(&self, epoch: Epoch) -> Option<Arc<Scheme>> {
         let scheme = self.schemes.scheme(epoch)?;
         scheme.me()?.signer()?;
         let mut first = false;
@@ -85,17 +89,21 @@ impl RollCall {
             first = roll.call(epoch);
             false
         });
-        first.then(|| scheme.participants().len())
+        first.then_some(scheme)
     }
 
-    /// Waits until so many have voted in `epoch`, but not for ever.
-    pub(crate) async fn complete(&self, clock: &impl Clock, epoch: Epoch, voters: usize) {
+    /// Waits until all have voted in `epoch`, but not for ever.
+    pub(crate) async fn complete(&self, clock: &impl Clock, epoch: Epoch, scheme: &Scheme) {
+        let voters = scheme.participants();
         let mut roll = self.roll.subscribe();
         select! {
-            _ = roll.wait_for(|roll| roll.has_all_of(epoch, voters)) => {},
+            _ = roll.wait_for(|roll| roll.has_all_of(epoch, voters.len())) => {},
             () = clock.sleep(self.patience) => {
-                let heard = self.roll.borrow().heard.len();
-                tracing::info!(%epoch, voters, heard, "an epoch begins without some of its validators");
+                let heard = self.roll.borrow().heard.clone();
+                let seats = (0..).map(Participant::new).zip(voters);
+                let silent: Vec<_> =
+                    seats.filter(|(seat, _)| !heard.contains(seat)).map(|(_, key)| leader_name(key)).collect();
+                tracing::info!(%epoch, ?silent, "an epoch begins without the votes of some validators; do their nodes run, and can they be reached?");
             },
         }
     }

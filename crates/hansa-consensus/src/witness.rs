@@ -90,13 +90,13 @@ where
 
     async fn certify(&mut self, round: Round, payload: BlockDigest) -> oneshot::Receiver<bool> {
         let answer = self.inner.certify(round, payload).await;
-        let Some(voters) = self.roll_call.open(round.epoch()) else { return answer };
+        let Some(scheme) = self.roll_call.open(round.epoch()) else { return answer };
         let roll_call = self.roll_call.clone();
         let (mut held, receiver) = oneshot::channel();
         self.context.child("roll_call").spawn(move |clock| async move {
             let (answer, ()) = select! {
                 () = held.closed() => return,
-                both = futures::future::join(answer, roll_call.complete(&clock, round.epoch(), voters)) => both,
+                both = futures::future::join(answer, roll_call.complete(&clock, round.epoch(), &scheme)) => both,
             };
             if let Ok(certified) = answer {
                 let _ = held.send(certified);

@@ -1,8 +1,8 @@
 //! The group key outlives its shares: it is reshared every epoch.
 
-use hansa_types::Block;
-
 use std::time::Duration;
+
+use hansa_types::Block;
 
 use super::world::{GOOD_LINK, Shape, World, simulate};
 use crate::{
