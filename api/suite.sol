@@ -99,8 +99,6 @@ struct RecordedVersion {
     bytes32 root;
     int64 visibility;
     uint32 keyEpoch;
-    uint64 sizeClass;
-    uint64 createdAt;
     uint64 validUntil;
 }
 
@@ -226,7 +224,7 @@ interface Sharing {
 }
 
 interface DataStore {
-    event VersionRecorded(uint32 indexed owner, uint64 indexed number, uint32 version, bytes32 root, bytes32 commitment, int64 visibility, address signer);
+    event VersionRecorded(uint32 indexed owner, uint64 indexed number, uint32 version, bytes32 root, bytes32 commitment, int64 visibility, uint32 keyEpoch, uint64 sizeClass, uint64 createdAt, uint64 validUntil, address signer);
     error DataStoreFieldOutOfRange(bytes32 field);
     error DataStoreNotAuthorised(address signer);
     error DataStoreNotRegistry(address caller);
@@ -237,9 +235,9 @@ interface DataStore {
     error DataStoreVersionOutOfOrder(uint64 number, uint32 version, uint32 expected);
     error DataStoreVersionUnknown(uint64 number, uint32 version);
     function accessControl() external view returns (address);
-    function count() external view returns (uint32);
+    function count() external view returns (uint256);
     function latest(uint64 number) external view returns (uint32 version);
-    function numbers(uint64 before, uint256 limit) external view returns (uint64[] memory found);
+    function numbers(uint256 skip, uint256 limit) external view returns (uint64[] memory found);
     function owner() external view returns (uint32);
     function put(Record memory r, bytes memory signature) external;
     function record(uint64 number, uint32 version) external view returns (RecordedVersion memory);

@@ -9,72 +9,60 @@ import {TypedData} from "./lib/TypedData.sol";
 import {Record, RecordedVersion} from "./lib/Types.sol";
 
 /// @notice See `IDataStore`.
-/// @dev Runs as clones of one template. A new object costs two fresh slots: the root, and a head that packs everything
-/// else. An update moves the previous version's head aside.
+/// @dev Runs as clones of one template. Every node carries and hashes storage for ever, so it has only what contracts and
+/// storage proofs ask for: an object costs one fresh slot, its root, and a quarter of another, its number; unusual terms
+/// cost one more. All that was signed is in the event.
 contract DataStore is IDataStore {
-    /// One slot. `count` and `newest` ride with the address that every write reads anyway.
-    struct Config {
-        address accessControl;
-        uint64 newest;
-        uint32 count;
-    }
-
-    /// One slot: what a version says of itself besides its root.
-    struct Head {
-        uint32 version;
+    /// One slot. A version without it is for the listed members, of the first key epoch and valid for ever.
+    struct Terms {
+        bool stored;
         int8 visibility;
         uint32 keyEpoch;
-        uint40 sizeClass;
-        uint40 createdAt;
         uint40 validUntil;
-        /// The object put before this one: the objects form a chain from `newest` back.
-        uint64 older;
     }
 
-    Config private _config;
-    /// By number: the newest version.
-    mapping(uint256 number => Head) private _heads;
-    /// By number and version: the versions before the newest.
-    mapping(uint256 key => Head) private _past;
+    int8 private constant USUAL_VISIBILITY = 1;
+    uint32 private constant USUAL_KEY_EPOCH = 1;
+
+    address private _accessControl;
+    /// In the order in which the objects were put, four to a slot.
+    uint64[] private _numbers;
     /// By number and version.
     mapping(uint256 key => bytes32) private _roots;
+    /// By number and version, where they are unusual.
+    mapping(uint256 key => Terms) private _terms;
+    /// By number: the newest version, 0 while there is only the first.
+    mapping(uint256 number => uint32) private _newest;
 
     /// @inheritdoc IDataStore
     function put(Record calldata r, bytes calldata signature) external {
-        Config memory config = _config;
         if (r.number == 0) revert DataStoreNumberMissing();
-        if (_heads[r.number].version != 0) revert DataStoreNumberTaken(r.number);
+        if (_roots[_key(r.number, 1)] != 0) revert DataStoreNumberTaken(r.number);
         if (r.version != 1) revert DataStoreVersionOutOfOrder(r.number, r.version, 1);
-        address signer = _authorise(config.accessControl, r, signature);
-        _store(r, config.newest);
-        config.newest = r.number;
-        ++config.count;
-        _config = config;
-        emit VersionRecorded(Instance.dcId(), r.number, 1, r.root, r.commitment, r.visibility, signer);
+        address signer = _authorise(r, signature);
+        _store(r, signer);
+        _numbers.push(r.number);
     }
 
     /// @inheritdoc IDataStore
     function update(Record calldata r, bytes calldata signature) external {
-        Head memory head = _heads[r.number];
-        if (head.version == 0) revert DataStoreNumberUnknown(r.number);
-        if (r.version != head.version + 1) {
-            revert DataStoreVersionOutOfOrder(r.number, r.version, head.version + 1);
-        }
-        address signer = _authorise(_config.accessControl, r, signature);
-        _past[_key(r.number, head.version)] = head;
-        _store(r, head.older);
-        emit VersionRecorded(Instance.dcId(), r.number, r.version, r.root, r.commitment, r.visibility, signer);
+        uint32 newest = latest(r.number);
+        if (newest == 0) revert DataStoreNumberUnknown(r.number);
+        if (r.version != newest + 1) revert DataStoreVersionOutOfOrder(r.number, r.version, newest + 1);
+        address signer = _authorise(r, signature);
+        _store(r, signer);
+        _newest[r.number] = r.version;
     }
 
     /// @inheritdoc IDataStore
     function setAccessControl(address accessControl_) external {
         if (msg.sender != Suite.REGISTRY) revert DataStoreNotRegistry(msg.sender);
-        _config.accessControl = accessControl_;
+        _accessControl = accessControl_;
     }
 
     /// @inheritdoc IDataStore
     function accessControl() external view returns (address) {
-        return _config.accessControl;
+        return _accessControl;
     }
 
     /// @inheritdoc IDataStore
@@ -84,53 +72,45 @@ contract DataStore is IDataStore {
 
     /// @inheritdoc IDataStore
     function record(uint64 number, uint32 version) external view returns (RecordedVersion memory) {
-        Head memory head = _heads[number];
-        if (version == 0 || version > head.version) revert DataStoreVersionUnknown(number, version);
         uint256 key = _key(number, version);
-        if (version < head.version) head = _past[key];
+        bytes32 root = _roots[key];
+        if (root == 0) revert DataStoreVersionUnknown(number, version);
+        Terms memory terms = _terms[key];
+        if (!terms.stored) terms = Terms(true, USUAL_VISIBILITY, USUAL_KEY_EPOCH, 0);
         return RecordedVersion({
             number: number,
             version: version,
-            root: _roots[key],
-            visibility: head.visibility,
-            keyEpoch: head.keyEpoch,
-            sizeClass: head.sizeClass,
-            createdAt: head.createdAt,
-            validUntil: head.validUntil
+            root: root,
+            visibility: terms.visibility,
+            keyEpoch: terms.keyEpoch,
+            validUntil: terms.validUntil
         });
     }
 
     /// @inheritdoc IDataStore
-    function latest(uint64 number) external view returns (uint32 version) {
-        return _heads[number].version;
+    function latest(uint64 number) public view returns (uint32 version) {
+        version = _newest[number];
+        if (version == 0 && _roots[_key(number, 1)] != 0) version = 1;
     }
 
     /// @inheritdoc IDataStore
-    function count() external view returns (uint32) {
-        return _config.count;
+    function count() external view returns (uint256) {
+        return _numbers.length;
     }
 
     /// @inheritdoc IDataStore
-    function numbers(uint64 before, uint256 limit) external view returns (uint64[] memory found) {
-        uint256 total = _config.count;
-        found = new uint64[](limit < total ? limit : total);
-        uint64 number = before == 0 ? _config.newest : _heads[before].older;
-        uint256 length;
-        while (number != 0 && length < found.length) {
-            found[length++] = number;
-            number = _heads[number].older;
-        }
-        assembly ("memory-safe") {
-            mstore(found, length)
+    function numbers(uint256 skip, uint256 limit) external view returns (uint64[] memory found) {
+        uint256 total = _numbers.length;
+        uint256 rest = skip < total ? total - skip : 0;
+        found = new uint64[](limit < rest ? limit : rest);
+        for (uint256 i; i < found.length; ++i) {
+            found[i] = _numbers[rest - 1 - i];
         }
     }
 
     /// Asks the owner's access contract; returns who signed.
-    function _authorise(address access, Record calldata r, bytes calldata signature)
-        private
-        view
-        returns (address)
-    {
+    function _authorise(Record calldata r, bytes calldata signature) private view returns (address) {
+        address access = _accessControl;
         if (access == address(0)) revert DataStoreOwnerInactive();
         (bool authorised, address signer) =
             IAccessControl(access).isAuthorised(TypedData.digest(r), signature, Actions.RECORD);
@@ -138,25 +118,32 @@ contract DataStore is IDataStore {
         return signer;
     }
 
-    function _store(Record calldata r, uint64 older) private {
+    function _store(Record calldata r, address signer) private {
         if (r.root == 0) revert DataStoreFieldOutOfRange("root");
         if (r.visibility < -1 || r.visibility > 1) revert DataStoreFieldOutOfRange("visibility");
         if (r.sizeClass > Suite.UINT40_MAX) revert DataStoreFieldOutOfRange("sizeClass");
         if (r.createdAt > Suite.UINT40_MAX) revert DataStoreFieldOutOfRange("createdAt");
         if (r.validUntil > Suite.UINT40_MAX) revert DataStoreFieldOutOfRange("validUntil");
-        // Every narrowing below is checked above.
-        // forge-lint: disable-start(unsafe-typecast)
-        _heads[r.number] = Head({
-            version: r.version,
-            visibility: int8(r.visibility),
-            keyEpoch: r.keyEpoch,
-            sizeClass: uint40(r.sizeClass),
-            createdAt: uint40(r.createdAt),
-            validUntil: uint40(r.validUntil),
-            older: older
-        });
-        // forge-lint: disable-end(unsafe-typecast)
-        _roots[_key(r.number, r.version)] = r.root;
+        uint256 key = _key(r.number, r.version);
+        _roots[key] = r.root;
+        if (r.visibility != USUAL_VISIBILITY || r.keyEpoch != USUAL_KEY_EPOCH || r.validUntil != 0) {
+            // Both narrowings are checked above.
+            // forge-lint: disable-next-line(unsafe-typecast)
+            _terms[key] = Terms(true, int8(r.visibility), r.keyEpoch, uint40(r.validUntil));
+        }
+        emit VersionRecorded(
+            Instance.dcId(),
+            r.number,
+            r.version,
+            r.root,
+            r.commitment,
+            r.visibility,
+            r.keyEpoch,
+            r.sizeClass,
+            r.createdAt,
+            r.validUntil,
+            signer
+        );
     }
 
     function _key(uint64 number, uint32 version) private pure returns (uint256) {

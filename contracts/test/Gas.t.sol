@@ -14,7 +14,7 @@ contract GasTest is Consortium {
         Record memory record = recordOf(0x1234567890abcdef, 1);
         bytes memory signature = signed(1, record, 1);
         store.put(record, signature);
-        vm.assertLt(vm.snapshotGasLastCall("Suite", "put"), 125_000);
+        vm.assertLt(vm.snapshotGasLastCall("Suite", "put"), 110_000);
     }
 
     function test_update_costs() external {

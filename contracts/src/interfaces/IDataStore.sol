@@ -7,7 +7,7 @@ import {Record, RecordedVersion} from "../lib/Types.sol";
 /// @notice Whoever sends the transaction, the record must be signed for the owner: the owner's access contract is asked.
 /// While the owner is not active nothing can be recorded; everything can be read.
 interface IDataStore {
-    /// A version was recorded. The only place of its commitment: storage is what every node carries for ever.
+    /// A version was recorded: all that was signed, and who signed. The only place of what `RecordedVersion` lacks.
     event VersionRecorded(
         uint32 indexed owner,
         uint64 indexed number,
@@ -15,6 +15,10 @@ interface IDataStore {
         bytes32 root,
         bytes32 commitment,
         int64 visibility,
+        uint32 keyEpoch,
+        uint64 sizeClass,
+        uint64 createdAt,
+        uint64 validUntil,
         address signer
     );
 
@@ -59,8 +63,8 @@ interface IDataStore {
     function latest(uint64 number) external view returns (uint32 version);
 
     /// @notice How many objects there are.
-    function count() external view returns (uint32);
+    function count() external view returns (uint256);
 
-    /// @notice At most `limit` object numbers, newest object first, from the one before `before`; 0 starts at the newest.
-    function numbers(uint64 before, uint256 limit) external view returns (uint64[] memory);
+    /// @notice At most `limit` object numbers, newest object first, without the newest `skip`.
+    function numbers(uint256 skip, uint256 limit) external view returns (uint64[] memory);
 }

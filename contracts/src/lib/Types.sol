@@ -66,16 +66,13 @@ struct Record {
     uint64 validUntil;
 }
 
-/// One version as the contract keeps it: the record without the commitment, which no contract asks for and which is in the
-/// version's event.
+/// One version as the contract keeps it: of the record what contracts ask for. The rest is in the version's event.
 struct RecordedVersion {
     uint64 number;
     uint32 version;
     bytes32 root;
     int64 visibility;
     uint32 keyEpoch;
-    uint64 sizeClass;
-    uint64 createdAt;
     uint64 validUntil;
 }
 

@@ -88,6 +88,10 @@ mod tests {
             root: [1; 32].into(),
             commitment: [2; 32].into(),
             visibility: -1,
+            keyEpoch: 4,
+            sizeClass: 1 << 20,
+            createdAt: 1_800_000_000,
+            validUntil: 0,
             signer: address!("7E5F4552091A69125d5DfCb7b8C2659029395Bdf"),
         }
     }

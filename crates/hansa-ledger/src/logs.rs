@@ -123,6 +123,41 @@ impl Ledger {
         Ok(found)
     }
 
+    /// The logs that a filter wants of the last finalised block that has any, in order.
+    ///
+    /// # Errors
+    /// See [`Ledger::logs`].
+    pub fn last_logs(&self, filter: &LogFilter) -> Result<Vec<LocatedLog>, LedgerError> {
+        let prefixes = filter.prefixes();
+        let mut to = filter.to.min(self.head().number());
+        let mut found = Vec::new();
+        while let Some(number) = self.last_candidate(&prefixes, filter.from, to)? {
+            self.collect_logs(filter, number, &mut found)?;
+            match number.checked_sub(1) {
+                Some(before) if found.is_empty() => to = before,
+                _ => break,
+            }
+        }
+        Ok(found)
+    }
+
+    /// The last block that may hold wanted logs.
+    fn last_candidate(&self, prefixes: &[[u8; 8]], from: u64, to: u64) -> Result<Option<u64>, LedgerError> {
+        if from > to {
+            return Ok(None);
+        }
+        if prefixes.is_empty() {
+            return Ok(Some(to));
+        }
+        let mut last = None;
+        for prefix in prefixes {
+            let range = KeyRange::between(&key(*prefix, from), &key(*prefix, to.saturating_add(1)));
+            let entries = self.shared().store.scan(LOGS, range, Order::Descending, 1)?;
+            last = last.max(entries.first().and_then(|(key, _)| crate::records::number(key.get(8..)?)));
+        }
+        Ok(last)
+    }
+
     /// The next blocks that may hold wanted logs, ascending, and the block after those that were considered.
     fn candidates(
         &self,

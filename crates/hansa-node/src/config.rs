@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::NodeError;
 
 /// The layout of the databases and blocks, as their folder's file `version` names it.
-pub(crate) const DATA_LAYOUT: &str = "4";
+pub(crate) const DATA_LAYOUT: &str = "5";
 
 /// Where a node listens and how it paces itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -107,4 +107,7 @@ pub trait Chain: Send + Sync + 'static {
 
     /// Finalised logs, oldest first, all of them.
     async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError>;
+
+    /// The finalised logs of the last block that has any, in order.
+    async fn last_events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError>;
 }

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolError};
 use hansa_contracts::{ContractEvent, RefusalReason, SHARING, Signable, abi, data_store_of, signing_hash};
 use hansa_envelope::{AudienceKey, EnvelopeError, MemberKeys};
 use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version, Visibility};
 
-use crate::{Chain, ChainError, ChainReceipt, SharingError, history::events_of};
+use crate::{Chain, ChainError, ChainReceipt, EventFilter, SharingError, history::events_of};
 
 /// How often a change is signed anew when its nonce was overtaken.
 const ATTEMPTS: u32 = 4;
@@ -25,6 +25,12 @@ pub(crate) struct Contracts {
 
 fn unreadable(error: alloy_sol_types::Error) -> ChainError {
     ChainError::Unavailable(format!("a contract's answer cannot be read ({error})"))
+}
+
+/// The events of an object's versions. Its owner alone makes these, one a version; refusals of any member would grow the
+/// object's whole story.
+fn records_of(object: ObjectId) -> EventFilter {
+    EventFilter { addresses: vec![data_store_of(object.owner)], ..events_of(object) }
 }
 
 /// Whether a contract refused with the error `E`.
@@ -99,10 +105,7 @@ impl Contracts {
         object: ObjectId,
         record: &abi::RecordedVersion,
     ) -> Result<Option<B256>, SharingError> {
-        // The owner alone makes these events, one a version; refusals of any member would grow the object's whole story.
-        let mut filter = events_of(object);
-        filter.addresses = vec![data_store_of(object.owner)];
-        let events = self.chain.events(filter).await?;
+        let events = self.chain.events(records_of(object)).await?;
         Ok(events.iter().find_map(|event| match ContractEvent::decode(&event.log) {
             Some(ContractEvent::VersionRecorded(e))
                 if e.version == record.version && e.root == record.root =>
@@ -113,15 +116,28 @@ impl Contracts {
         }))
     }
 
+    /// The newest version with all that its owner signed.
+    pub(crate) async fn newest(
+        &self,
+        object: ObjectId,
+    ) -> Result<abi::DataStore::VersionRecorded, SharingError> {
+        let events = self.chain.last_events(records_of(object)).await?;
+        let newest = events.iter().rev().find_map(|event| match ContractEvent::decode(&event.log) {
+            Some(ContractEvent::VersionRecorded(e)) => Some(e),
+            _ => None,
+        });
+        newest.ok_or(SharingError::UnknownObject(object))
+    }
+
     /// At most `limit` object numbers of a member, newest first.
     pub(crate) async fn numbers(&self, owner: DcId, limit: u64) -> Result<Vec<u64>, SharingError> {
-        let call = abi::DataStore::numbersCall { before: 0, limit: alloy_primitives::U256::from(limit) };
+        let call = abi::DataStore::numbersCall { skip: U256::ZERO, limit: U256::from(limit) };
         Ok(self.read(data_store_of(owner), call).await?)
     }
 
     /// How many objects a member has.
-    pub(crate) async fn count(&self, owner: DcId) -> Result<u32, SharingError> {
-        Ok(self.read(data_store_of(owner), abi::DataStore::countCall {}).await?)
+    pub(crate) async fn count(&self, owner: DcId) -> Result<u64, SharingError> {
+        Ok(self.read(data_store_of(owner), abi::DataStore::countCall {}).await?.saturating_to())
     }
 
     /// Where a member stands with an object.

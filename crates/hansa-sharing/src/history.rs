@@ -61,8 +61,8 @@ impl Sharing {
 
 impl Inner {
     async fn summary(&self, me: DcId, object: ObjectId) -> Result<ObjectSummary, SharingError> {
-        let record = self.contracts.record(object, None).await?;
-        let version = Version(record.version);
+        let newest = self.contracts.newest(object).await?;
+        let version = Version(newest.version);
         let known = self.keyring.known(object)?;
         let visibility = self.contracts.visibility(object, version).await?;
         let readable =
@@ -76,12 +76,12 @@ impl Inner {
             }),
             size: known.as_ref().map(|known| known.size),
             name: known.map(|known| known.name),
-            size_class: record.sizeClass,
+            size_class: newest.sizeClass,
             visibility,
             shared_with: if me == object.owner { self.grantees(object).await? } else { Vec::new() },
-            cid: root_cid(record.root).to_string(),
-            created_at: record.createdAt,
-            valid_until: (record.validUntil != 0).then_some(record.validUntil),
+            cid: root_cid(newest.root).to_string(),
+            created_at: newest.createdAt,
+            valid_until: (newest.validUntil != 0).then_some(newest.validUntil),
             readable,
         })
     }

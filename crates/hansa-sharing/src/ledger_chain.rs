@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use hansa_contracts::explain_revert;
 use hansa_envelope::MemberKeys;
 use hansa_ledger::{
-    BlockRef, CallOutcome, CallRequest, Estimate, FinalisedBlock, Ledger, LedgerError, LogFilter,
+    BlockRef, CallOutcome, CallRequest, Estimate, FinalisedBlock, Ledger, LedgerError, LocatedLog, LogFilter,
     TransactionReceipt,
 };
 use hansa_types::Member;
@@ -45,6 +45,20 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ChainError> + Send + 'static,
 ) -> Result<T, ChainError> {
     tokio::task::spawn_blocking(work).await.map_err(unavailable)?
+}
+
+fn log_filter(filter: EventFilter) -> LogFilter {
+    let EventFilter { from, to, addresses, topics } = filter;
+    LogFilter { from, to, addresses, topics, limit: LOGS_MAX }
+}
+
+fn event(located: LocatedLog) -> Event {
+    Event {
+        log: located.log,
+        block: located.block_number,
+        timestamp: located.timestamp,
+        transaction: located.transaction_hash,
+    }
 }
 
 fn output(outcome: CallOutcome) -> Result<Bytes, ChainError> {
@@ -146,15 +160,7 @@ impl LedgerChain {
             Err(LedgerError::TooManyLogs { .. }) if filter.from < filter.to => return self.halves(filter),
             other => other.map_err(unavailable)?,
         };
-        Ok(logs
-            .into_iter()
-            .map(|located| Event {
-                log: located.log,
-                block: located.block_number,
-                timestamp: located.timestamp,
-                transaction: located.transaction_hash,
-            })
-            .collect())
+        Ok(logs.into_iter().map(event).collect())
     }
 
     fn halves(&self, filter: &LogFilter) -> Result<Vec<Event>, ChainError> {
@@ -225,9 +231,16 @@ impl Chain for LedgerChain {
     }
 
     async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError> {
-        let EventFilter { from, to, addresses, topics } = filter;
-        let filter = LogFilter { from, to, addresses, topics, limit: LOGS_MAX };
-        let this = self.clone();
+        let (this, filter) = (self.clone(), log_filter(filter));
         blocking(move || this.next_logs(&filter)).await
+    }
+
+    async fn last_events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError> {
+        let (ledger, filter) = (self.ledger.clone(), log_filter(filter));
+        blocking(move || {
+            let logs = ledger.last_logs(&filter).map_err(unavailable)?;
+            Ok(logs.into_iter().map(event).collect())
+        })
+        .await
     }
 }

@@ -185,7 +185,7 @@ impl Inner {
     async fn next_number(&self, owner: DcId) -> Result<ObjectId, SharingError> {
         let mut last = self.numbers.lock().await;
         let newest = self.contracts.numbers(owner, 1).await?.first().copied().unwrap_or(0);
-        let count = u64::from(self.contracts.count(owner).await?);
+        let count = self.contracts.count(owner).await?;
         *last = (*last).max(newest).max(count).saturating_add(1);
         Ok(ObjectId { owner, number: *last })
     }

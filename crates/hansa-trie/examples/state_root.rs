@@ -1,9 +1,11 @@
-//! Measures what the state costs for each transaction of the main job: a new record of two slots, a counter, a nonce.
+//! Measures what the state costs for each transaction of the main job: a new record of one slot and a
+//! quarter of another, a counter, a nonce.
 //!
 //! `cargo run --release -p hansa-trie --example state_root [TRANSACTIONS] [PER_BLOCK] [UNWRITTEN_NODES]`; CPU time of the whole process, the
 //! store's threads included. Not a test: nothing is checked.
 #![expect(clippy::print_stdout, reason = "a program whose purpose is to print figures")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -85,10 +87,13 @@ fn block(state: &StateStore, first: u64, count: u64) -> Result<StateUpdate, Box<
     let head = state.head();
     let mut update = StateUpdate::default();
     for owner in 0..MEMBERS {
-        let mut storage: Vec<_> = (first..first + count)
-            .filter(|number| number % MEMBERS == owner)
-            .flat_map(|number| (0..2).map(move |field| (slot(number, field), value(number, field))))
-            .collect();
+        let numbers: Vec<u64> = (first..first + count).filter(|number| number % MEMBERS == owner).collect();
+        let mut storage: Vec<_> =
+            numbers.iter().map(|number| (slot(*number, 0), value(*number, 0))).collect();
+        // Four of a member's objects share a slot of its list.
+        let places: BTreeMap<u64, u64> =
+            numbers.iter().map(|number| (number / MEMBERS / 4, *number)).collect();
+        storage.extend(places.into_iter().map(|(place, last)| (slot(place, 1), value(last, 1))));
         storage.push((U256::ZERO, U256::from(first + 1)));
         let account = Some(head.account(member(owner))?.unwrap_or_default());
         update.accounts.push(AccountUpdate { address: member(owner), account, storage });
