@@ -11,7 +11,7 @@ use hansa_contracts::{ContractEvent, RefusalReason, SHARING, Signable, abi, data
 use hansa_envelope::{AudienceKey, EnvelopeError, MemberKeys};
 use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version, Visibility};
 
-use crate::{Chain, ChainError, ChainReceipt, EventFilter, SharingError, history::events_of};
+use crate::{Chain, ChainError, ChainReceipt, Event, EventFilter, SharingError, history::events_of};
 
 /// How often a change is signed anew when its nonce was overtaken.
 const ATTEMPTS: u32 = 4;
@@ -31,6 +31,13 @@ fn unreadable(error: alloy_sol_types::Error) -> ChainError {
 /// object's whole story.
 fn records_of(object: ObjectId) -> EventFilter {
     EventFilter { addresses: vec![data_store_of(object.owner)], ..events_of(object) }
+}
+
+fn recorded(event: &Event) -> Option<abi::DataStore::VersionRecorded> {
+    match ContractEvent::decode(&event.log)? {
+        ContractEvent::VersionRecorded(e) => Some(e),
+        _ => None,
+    }
 }
 
 /// Whether a contract refused with the error `E`.
@@ -106,14 +113,11 @@ impl Contracts {
         record: &abi::RecordedVersion,
     ) -> Result<Option<B256>, SharingError> {
         let events = self.chain.events(records_of(object)).await?;
-        Ok(events.iter().find_map(|event| match ContractEvent::decode(&event.log) {
-            Some(ContractEvent::VersionRecorded(e))
-                if e.version == record.version && e.root == record.root =>
-            {
-                Some(e.commitment)
-            }
-            _ => None,
-        }))
+        let agrees = |e: &abi::DataStore::VersionRecorded| {
+            let told = (e.version, e.root, e.visibility, e.keyEpoch, e.validUntil);
+            told == (record.version, record.root, record.visibility, record.keyEpoch, record.validUntil)
+        };
+        Ok(events.iter().filter_map(recorded).find(agrees).map(|e| e.commitment))
     }
 
     /// The newest version with all that its owner signed.
@@ -122,11 +126,7 @@ impl Contracts {
         object: ObjectId,
     ) -> Result<abi::DataStore::VersionRecorded, SharingError> {
         let events = self.chain.last_events(records_of(object)).await?;
-        let newest = events.iter().rev().find_map(|event| match ContractEvent::decode(&event.log) {
-            Some(ContractEvent::VersionRecorded(e)) => Some(e),
-            _ => None,
-        });
-        newest.ok_or(SharingError::UnknownObject(object))
+        events.iter().rev().find_map(recorded).ok_or(SharingError::UnknownObject(object))
     }
 
     /// At most `limit` object numbers of a member, newest first.
