@@ -12,7 +12,7 @@ use hansa_types::{Block, Member};
 use crate::{FinalisedBlock, TransactionReceipt, history::History};
 
 /// Finalised blocks kept with their receipts, for clients that ask about what has just happened.
-const RECENT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+pub(crate) const RECENT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 
 /// A block and what its execution led to.
 pub(crate) struct ExecutedBlock {

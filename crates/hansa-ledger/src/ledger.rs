@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
+use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::broadcast;
 
@@ -13,9 +14,9 @@ use hansa_trie::{StateStore, StateStores, TrieConfig};
 use hansa_types::{Block, Genesis};
 
 use crate::{
-    FinalisedBlock, LedgerError, META,
+    FinalisedBlock, LedgerError, META, TransactionReceipt,
     accounts::HeadAccounts,
-    chain::{Chain, ExecutedBlock},
+    chain::{Chain, ExecutedBlock, RECENT},
     finalise, genesis, members, records,
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) states: StateStore,
     pub(crate) executor: Executor,
     pub(crate) chain: RwLock<Chain>,
+    /// Receipts of blocks that are not recent, of those last asked for: who lists objects or logs comes back to the same.
+    pub(crate) read: Mutex<LruCache<u64, Arc<Vec<TransactionReceipt>>>>,
     /// Held while a block is made final, so that one is at a time.
     pub(crate) finalising: Mutex<()>,
     pub(crate) finalised: broadcast::Sender<Arc<FinalisedBlock>>,
@@ -86,6 +89,7 @@ impl Ledger {
             states,
             executor,
             chain: RwLock::new(chain),
+            read: Mutex::new(LruCache::new(RECENT)),
             finalising: Mutex::new(()),
             finalised: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
             pool,

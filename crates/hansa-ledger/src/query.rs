@@ -129,6 +129,17 @@ impl Ledger {
         if let Some(recent) = self.recent(number) {
             return Ok(Some(Arc::clone(&recent.receipts)));
         }
+        if let Some(read) = self.shared().read.lock().get(&number) {
+            return Ok(Some(Arc::clone(read)));
+        }
+        let receipts = self.load_receipts(number)?;
+        if let Some(receipts) = &receipts {
+            self.shared().read.lock().put(number, Arc::clone(receipts));
+        }
+        Ok(receipts)
+    }
+
+    fn load_receipts(&self, number: u64) -> Result<Option<Arc<Vec<TransactionReceipt>>>, LedgerError> {
         let Some(block) = self.block(number)? else { return Ok(None) };
         let damaged = || LedgerError::Damaged { what: "receipts" };
         let bytes = self.shared().store.get(RECEIPTS, &number.to_be_bytes())?.ok_or_else(damaged)?;
