@@ -51,7 +51,7 @@ impl Default for FjallOptions {
             memtable_bytes_max: 16 * MIB,
             journal_bytes_max: 256 * MIB,
             workers: 1,
-            // Keys are hashes, so that a merge copies all there is. From 20 tables on fjall makes writers wait.
+            // Where keys are hashes, a merge copies all there is. From 20 tables on fjall makes writers wait.
             unmerged_tables_max: 12,
             large_values: Vec::new(),
             incompressible: Vec::new(),

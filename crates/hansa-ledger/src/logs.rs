@@ -59,23 +59,18 @@ impl LogFilter {
             && self.topics.iter().enumerate().all(|(position, wanted)| is_wanted(position, wanted))
     }
 
-    /// Index prefixes of the criterion that likely leaves the fewest blocks: later topics say more than the
+    /// Index prefixes of each criterion, the one that likely leaves the fewest blocks first: later topics say more than the
     /// event's signature. Empty when everything is wanted.
-    fn prefixes(&self) -> Vec<[u8; 8]> {
-        let topics = |position: u8, wanted: &[B256]| {
+    fn criteria(&self) -> Vec<Vec<[u8; 8]>> {
+        let topics = |(position, wanted): (u8, &Vec<B256>)| {
             wanted.iter().map(|topic| prefix(position, topic.as_slice())).collect::<Vec<_>>()
         };
         let [signature, first, second, third] = &self.topics;
-        for (position, wanted) in [(4, third), (3, second), (2, first)] {
-            if !wanted.is_empty() {
-                return topics(position, wanted);
-            }
-        }
-        if self.addresses.is_empty() {
-            topics(1, signature)
-        } else {
-            self.addresses.iter().map(|address| prefix(0, address.as_slice())).collect()
-        }
+        let addresses = self.addresses.iter().map(|address| prefix(0, address.as_slice())).collect();
+        let mut criteria: Vec<_> = [(4, third), (3, second), (2, first)].into_iter().map(topics).collect();
+        criteria.extend([addresses, topics((1, signature))]);
+        criteria.retain(|prefixes| !prefixes.is_empty());
+        criteria
     }
 }
 
@@ -110,7 +105,7 @@ impl Ledger {
     /// [`LedgerError::TooManyLogs`] when there are more than its limit; otherwise the store is at fault.
     pub fn logs(&self, filter: &LogFilter) -> Result<Vec<LocatedLog>, LedgerError> {
         let last = filter.to.min(self.head().number());
-        let prefixes = filter.prefixes();
+        let prefixes = filter.criteria().into_iter().next().unwrap_or_default();
         let mut found = Vec::new();
         let mut from = filter.from;
         while from <= last {
@@ -128,10 +123,10 @@ impl Ledger {
     /// # Errors
     /// See [`Ledger::logs`].
     pub fn last_logs(&self, filter: &LogFilter) -> Result<Vec<LocatedLog>, LedgerError> {
-        let prefixes = filter.prefixes();
+        let criteria = filter.criteria();
         let mut to = filter.to.min(self.head().number());
         let mut found = Vec::new();
-        while let Some(number) = self.last_candidate(&prefixes, filter.from, to)? {
+        while let Some(number) = self.last_candidate(&criteria, filter.from, to)? {
             self.collect_logs(filter, number, &mut found)?;
             match number.checked_sub(1) {
                 Some(before) if found.is_empty() => to = before,
@@ -141,14 +136,30 @@ impl Ledger {
         Ok(found)
     }
 
-    /// The last block that may hold wanted logs.
-    fn last_candidate(&self, prefixes: &[[u8; 8]], from: u64, to: u64) -> Result<Option<u64>, LedgerError> {
-        if from > to {
-            return Ok(None);
+    /// The last block that has something for each criterion. Reading a block costs a thousand times what a look at the index
+    /// does, and others can fill any one criterion's list.
+    fn last_candidate(
+        &self,
+        criteria: &[Vec<[u8; 8]>],
+        from: u64,
+        mut to: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        while from <= to {
+            let mut common = to;
+            for prefixes in criteria {
+                let Some(last) = self.last_entry(prefixes, from, common)? else { return Ok(None) };
+                common = last;
+            }
+            if common == to {
+                return Ok(Some(to));
+            }
+            to = common;
         }
-        if prefixes.is_empty() {
-            return Ok(Some(to));
-        }
+        Ok(None)
+    }
+
+    /// The last block that the index names for any of the prefixes.
+    fn last_entry(&self, prefixes: &[[u8; 8]], from: u64, to: u64) -> Result<Option<u64>, LedgerError> {
         let mut last = None;
         for prefix in prefixes {
             let range = KeyRange::between(&key(*prefix, from), &key(*prefix, to.saturating_add(1)));

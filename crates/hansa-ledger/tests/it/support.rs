@@ -65,7 +65,7 @@ pub fn store_of(dc: u8) -> Address {
     data_store_of(DcId::new(dc.into()).unwrap())
 }
 
-/// What a member sends to record a new object: the real thing, about 85,000 gas.
+/// What a member sends to record a new object: the real thing, about 90,000 gas.
 pub fn put(dc: u8, nonce: u64, number: u64) -> SignedTransaction {
     let record = abi::Record {
         number,
