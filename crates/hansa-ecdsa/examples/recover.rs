@@ -15,27 +15,35 @@ const COUNT: u32 = 4_096;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
-    let secret = SecretKey::from_slice(keccak256("signer").as_slice())?;
-    let question = |number: u32| {
-        let digest: B256 = keccak256(number.to_be_bytes());
-        let signed = SECP256K1.sign_ecdsa_recoverable(&Message::from_digest(digest.0), &secret);
-        let (id, r_s) = signed.serialize_compact();
-        Question { digest, r_s, is_odd: id == RecoveryId::One }
-    };
-    let questions: Vec<Question> = (0..COUNT).map(question).collect();
-    let at = Instant::now();
-    let signer = questions.iter().map(|question| black_box(recover(question))).fold(None, |_, signer| signer);
-    println!("library              {:6.1} µs", at.elapsed().as_secs_f64() * 1e6 / f64::from(COUNT));
-    let signer = signer.ok_or("nobody signed")?;
-    expect(signer, COUNT);
-    for batch in [4, 8, 16, 32, 64] {
-        let expected: Vec<_> = questions.iter().map(|question| (*question, Some(signer))).collect();
+    let digests: Vec<B256> = (0..COUNT).map(|number| keccak256(number.to_be_bytes())).collect();
+    for signers in [1, 16, 64, 128] {
+        let secrets: Vec<SecretKey> = (0..signers)
+            .map(|signer: u32| SecretKey::from_slice(keccak256(signer.to_le_bytes()).as_slice()))
+            .collect::<Result<_, _>>()?;
+        let question = |(digest, secret): (&B256, &SecretKey)| {
+            let signed = SECP256K1.sign_ecdsa_recoverable(&Message::from_digest(digest.0), secret);
+            let (id, r_s) = signed.serialize_compact();
+            Question { digest: *digest, r_s, is_odd: id == RecoveryId::One }
+        };
+        let questions: Vec<Question> = digests.iter().zip(secrets.iter().cycle()).map(question).collect();
         let at = Instant::now();
-        for batch in expected.chunks(batch) {
-            black_box(recover_many(batch));
+        let answers: Vec<_> = questions.iter().map(|question| black_box(recover(question))).collect();
+        let library = micros(at);
+        answers.iter().flatten().for_each(|signer| expect(*signer, COUNT));
+        let expected: Vec<_> = questions.into_iter().zip(answers).collect();
+        print!("{signers:3} signers in turn: library {library:5.1} µs; expected, so many together:");
+        for batch in [4, 8, 16, 32, 64] {
+            let at = Instant::now();
+            for batch in expected.chunks(batch) {
+                black_box(recover_many(batch));
+            }
+            print!("  {batch} {:5.1} µs", micros(at));
         }
-        let each = at.elapsed().as_secs_f64() * 1e6 / f64::from(COUNT);
-        println!("expected, {batch:2} together {each:6.1} µs");
+        println!();
     }
     Ok(())
+}
+
+fn micros(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e6 / f64::from(COUNT)
 }

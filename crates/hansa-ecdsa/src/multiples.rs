@@ -14,7 +14,15 @@ const DIGIT_MAX: i16 = 128;
 
 /// `digit · 256^row · P` for a point `P`, for the positive digits. A negative digit's multiple is that of the positive one,
 /// mirrored; so half the memory will do, which matters more than the arithmetic: it has to stay in the processor's cache.
-pub(crate) struct Multiples(Vec<Affine>);
+pub(crate) struct Multiples(Vec<Multiple>);
+
+/// A point other than the one at infinity, in a cache line of its own.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Multiple {
+    x: Fq,
+    y: Fq,
+}
 
 /// Those of the curve's generator.
 pub(crate) static OF_GENERATOR: LazyLock<Multiples> = LazyLock::new(|| Multiples::of(Affine::generator()));
@@ -38,14 +46,24 @@ impl Multiples {
             all.push(multiple);
             unit = multiple.double();
         }
-        Self(Projective::normalize_batch(&all))
+        let multiple = |point: Affine| Multiple { x: point.x, y: point.y };
+        Self(Projective::normalize_batch(&all).into_iter().map(multiple).collect())
     }
 
     /// `None` is zero.
     pub(crate) fn at(&self, row: usize, digit: i16) -> Option<Affine> {
+        let Multiple { x, y } = *self.multiple(row, digit)?;
+        Some(Affine::new_unchecked(x, if digit < 0 { -y } else { y }))
+    }
+
+    /// Some word of what [`Self::at`] will read, whose cache line then is at hand.
+    pub(crate) fn touch(&self, row: usize, digit: i16) -> u64 {
+        self.multiple(row, digit).map_or(0, |multiple| multiple.x.0.0[0])
+    }
+
+    fn multiple(&self, row: usize, digit: i16) -> Option<&Multiple> {
         let at = usize::from(digit.unsigned_abs()).checked_sub(1)?;
-        let multiple = self.0.get(row * DIGIT_MAX as usize + at)?;
-        Some(if digit < 0 { -*multiple } else { *multiple })
+        self.0.get(row * DIGIT_MAX as usize + at)
     }
 }
 
