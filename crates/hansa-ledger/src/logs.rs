@@ -12,9 +12,6 @@ use hansa_kv::{Batch, KeyRange, Order};
 
 use crate::{LOGS, Ledger, LedgerError, TransactionReceipt};
 
-/// Index entries read at once.
-const PORTION: usize = 1_024;
-
 /// A log and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocatedLog {
@@ -104,16 +101,13 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::TooManyLogs`] when there are more than its limit; otherwise the store is at fault.
     pub fn logs(&self, filter: &LogFilter) -> Result<Vec<LocatedLog>, LedgerError> {
+        let criteria = filter.criteria();
         let last = filter.to.min(self.head().number());
-        let prefixes = filter.criteria().into_iter().next().unwrap_or_default();
-        let mut found = Vec::new();
         let mut from = filter.from;
-        while from <= last {
-            let (blocks, next) = self.candidates(&prefixes, from, last)?;
-            for number in blocks {
-                self.collect_logs(filter, number, &mut found)?;
-            }
-            from = next;
+        let mut found = Vec::new();
+        while let Some(number) = self.candidate(&criteria, from, last, Order::Ascending)? {
+            self.collect_logs(filter, number, &mut found)?;
+            from = number.saturating_add(1);
         }
         Ok(found)
     }
@@ -126,7 +120,7 @@ impl Ledger {
         let criteria = filter.criteria();
         let mut to = filter.to.min(self.head().number());
         let mut found = Vec::new();
-        while let Some(number) = self.last_candidate(&criteria, filter.from, to)? {
+        while let Some(number) = self.candidate(&criteria, filter.from, to, Order::Descending)? {
             self.collect_logs(filter, number, &mut found)?;
             match number.checked_sub(1) {
                 Some(before) if found.is_empty() => to = before,
@@ -136,65 +130,49 @@ impl Ledger {
         Ok(found)
     }
 
-    /// The last block that has something for each criterion. Reading a block costs a thousand times what a look at the index
-    /// does, and others can fill any one criterion's list.
-    fn last_candidate(
+    /// The first block in this order that has something for each criterion. Reading a block costs a thousand times what a look
+    /// at the index does, and others can fill any one criterion's list.
+    fn candidate(
         &self,
         criteria: &[Vec<[u8; 8]>],
         from: u64,
-        mut to: u64,
+        to: u64,
+        order: Order,
     ) -> Result<Option<u64>, LedgerError> {
-        while from <= to {
-            let mut common = to;
-            for prefixes in criteria {
-                let Some(last) = self.last_entry(prefixes, from, common)? else { return Ok(None) };
-                common = last;
-            }
-            if common == to {
-                return Ok(Some(to));
-            }
-            to = common;
+        if from > to {
+            return Ok(None);
         }
-        Ok(None)
+        let (mut at, mut agreeing) = (if order == Order::Ascending { from } else { to }, 0);
+        for prefixes in criteria.iter().cycle() {
+            let (from, to) = if order == Order::Ascending { (at, to) } else { (from, at) };
+            let Some(entry) = self.entry(prefixes, from, to, order)? else { return Ok(None) };
+            agreeing = if entry == at { agreeing + 1 } else { 1 };
+            at = entry;
+            if agreeing == criteria.len() {
+                break;
+            }
+        }
+        Ok(Some(at))
     }
 
-    /// The last block that the index names for any of the prefixes.
-    fn last_entry(&self, prefixes: &[[u8; 8]], from: u64, to: u64) -> Result<Option<u64>, LedgerError> {
-        let mut last = None;
-        for prefix in prefixes {
-            let range = KeyRange::between(&key(*prefix, from), &key(*prefix, to.saturating_add(1)));
-            let entries = self.shared().store.scan(LOGS, range, Order::Descending, 1)?;
-            last = last.max(entries.first().and_then(|(key, _)| crate::records::number(key.get(8..)?)));
-        }
-        Ok(last)
-    }
-
-    /// The next blocks that may hold wanted logs, ascending, and the block after those that were considered.
-    fn candidates(
+    /// The first block in this order that the index names for any of the prefixes.
+    fn entry(
         &self,
         prefixes: &[[u8; 8]],
         from: u64,
-        last: u64,
-    ) -> Result<(BTreeSet<u64>, u64), LedgerError> {
-        if prefixes.is_empty() {
-            let end = from.saturating_add(PORTION as u64).min(last.saturating_add(1));
-            return Ok(((from..end).collect(), end));
-        }
-        let mut blocks = BTreeSet::new();
-        let mut end = last;
+        to: u64,
+        order: Order,
+    ) -> Result<Option<u64>, LedgerError> {
+        let mut blocks = Vec::new();
         for prefix in prefixes {
-            let range = KeyRange::between(&key(*prefix, from), &key(*prefix, end.saturating_add(1)));
-            let entries = self.shared().store.scan(LOGS, range, Order::Ascending, PORTION)?;
-            let numbers = entries.iter().filter_map(|(key, _)| crate::records::number(key.get(8..)?));
-            blocks.extend(numbers);
-            if entries.len() >= PORTION {
-                // The others are complete only up to here.
-                let reached = entries.last().and_then(|(key, _)| crate::records::number(key.get(8..)?));
-                end = reached.unwrap_or(end).min(end);
-            }
+            let range = KeyRange::between(&key(*prefix, from), &key(*prefix, to.saturating_add(1)));
+            let entries = self.shared().store.scan(LOGS, range, order, 1)?;
+            blocks.extend(entries.first().and_then(|(key, _)| crate::records::number(key.get(8..)?)));
         }
-        blocks.retain(|number| *number <= end);
-        Ok((blocks, end.saturating_add(1)))
+        Ok(match order {
+            Order::Ascending => blocks.into_iter().min(),
+            Order::Descending => blocks.into_iter().max(),
+        })
     }
 
     fn collect_logs(
