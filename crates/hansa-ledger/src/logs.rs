@@ -142,11 +142,12 @@ impl Ledger {
         if from > to {
             return Ok(None);
         }
-        let (mut at, mut agreeing) = (if order == Order::Ascending { from } else { to }, 0);
+        let mut at = if order == Order::Ascending { from } else { to };
+        let mut agreeing: usize = 0;
         for prefixes in criteria.iter().cycle() {
             let (from, to) = if order == Order::Ascending { (at, to) } else { (from, at) };
             let Some(entry) = self.entry(prefixes, from, to, order)? else { return Ok(None) };
-            agreeing = if entry == at { agreeing + 1 } else { 1 };
+            agreeing = if entry == at { agreeing.saturating_add(1) } else { 1 };
             at = entry;
             if agreeing == criteria.len() {
                 break;
