@@ -24,6 +24,7 @@ mod genesis;
 mod header;
 mod history;
 mod ledger;
+mod log_search;
 mod logs;
 mod members;
 mod propose;

@@ -8,8 +8,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use alloy_primitives::{Address, B256, Log, keccak256};
 
-use hansa_kv::{Batch, KeyRange, Order};
+use hansa_kv::{Batch, Order};
 
+use crate::log_search::{LogSearch, Prefix, key};
 use crate::{LOGS, Ledger, LedgerError, TransactionReceipt};
 
 /// A log and where it stands.
@@ -58,7 +59,7 @@ impl LogFilter {
 
     /// Index prefixes of each criterion, the one that likely leaves the fewest blocks first: later topics say more than the
     /// event's signature. Empty when everything is wanted.
-    fn criteria(&self) -> Vec<Vec<[u8; 8]>> {
+    fn criteria(&self) -> Vec<Vec<Prefix>> {
         let topics = |(position, wanted): (u8, &Vec<B256>)| {
             wanted.iter().map(|topic| prefix(position, topic.as_slice())).collect::<Vec<_>>()
         };
@@ -71,16 +72,12 @@ impl LogFilter {
     }
 }
 
-fn prefix(position: u8, value: &[u8]) -> [u8; 8] {
+fn prefix(position: u8, value: &[u8]) -> Prefix {
     let mut bytes = Vec::with_capacity(33);
     bytes.push(position);
     bytes.extend_from_slice(value);
     let [a, b, c, d, e, f, g, h, ..] = keccak256(&bytes).0;
     [a, b, c, d, e, f, g, h]
-}
-
-fn key(prefix: [u8; 8], number: u64) -> Vec<u8> {
-    [prefix, number.to_be_bytes()].concat()
 }
 
 /// Adds a block's entries.
@@ -101,13 +98,10 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::TooManyLogs`] when there are more than its limit; otherwise the store is at fault.
     pub fn logs(&self, filter: &LogFilter) -> Result<Vec<LocatedLog>, LedgerError> {
-        let criteria = filter.criteria();
-        let last = filter.to.min(self.head().number());
-        let mut from = filter.from;
+        let mut search = self.search(filter, Order::Ascending);
         let mut found = Vec::new();
-        while let Some(number) = self.candidate(&criteria, from, last, Order::Ascending)? {
+        while let Some(number) = search.next()? {
             self.collect_logs(filter, number, &mut found)?;
-            from = number.saturating_add(1);
         }
         Ok(found)
     }
@@ -117,63 +111,19 @@ impl Ledger {
     /// # Errors
     /// See [`Ledger::logs`].
     pub fn last_logs(&self, filter: &LogFilter) -> Result<Vec<LocatedLog>, LedgerError> {
-        let criteria = filter.criteria();
-        let mut to = filter.to.min(self.head().number());
+        let mut search = self.search(filter, Order::Descending);
         let mut found = Vec::new();
-        while let Some(number) = self.candidate(&criteria, filter.from, to, Order::Descending)? {
+        while found.is_empty()
+            && let Some(number) = search.next()?
+        {
             self.collect_logs(filter, number, &mut found)?;
-            match number.checked_sub(1) {
-                Some(before) if found.is_empty() => to = before,
-                _ => break,
-            }
         }
         Ok(found)
     }
 
-    /// The first block in this order that has something for each criterion. Reading a block costs a thousand times what a look
-    /// at the index does, and others can fill any one criterion's list.
-    fn candidate(
-        &self,
-        criteria: &[Vec<[u8; 8]>],
-        from: u64,
-        to: u64,
-        order: Order,
-    ) -> Result<Option<u64>, LedgerError> {
-        if from > to {
-            return Ok(None);
-        }
-        let mut at = if order == Order::Ascending { from } else { to };
-        let mut agreeing: usize = 0;
-        for prefixes in criteria.iter().cycle() {
-            let (from, to) = if order == Order::Ascending { (at, to) } else { (from, at) };
-            let Some(entry) = self.entry(prefixes, from, to, order)? else { return Ok(None) };
-            agreeing = if entry == at { agreeing.saturating_add(1) } else { 1 };
-            at = entry;
-            if agreeing == criteria.len() {
-                break;
-            }
-        }
-        Ok(Some(at))
-    }
-
-    /// The first block in this order that the index names for any of the prefixes.
-    fn entry(
-        &self,
-        prefixes: &[[u8; 8]],
-        from: u64,
-        to: u64,
-        order: Order,
-    ) -> Result<Option<u64>, LedgerError> {
-        let mut blocks = Vec::new();
-        for prefix in prefixes {
-            let range = KeyRange::between(&key(*prefix, from), &key(*prefix, to.saturating_add(1)));
-            let entries = self.shared().store.scan(LOGS, range, order, 1)?;
-            blocks.extend(entries.first().and_then(|(key, _)| crate::records::number(key.get(8..)?)));
-        }
-        Ok(match order {
-            Order::Ascending => blocks.into_iter().min(),
-            Order::Descending => blocks.into_iter().max(),
-        })
+    fn search(&self, filter: &LogFilter, order: Order) -> LogSearch<'_> {
+        let range = (filter.from, filter.to.min(self.head().number()));
+        LogSearch::new(self.shared().store.as_ref(), &filter.criteria(), range, order)
     }
 
     fn collect_logs(

@@ -1,0 +1,134 @@
+//! Walks the index of logs for blocks that have something for each of several criteria.
+//!
+//! Reading a block costs a thousand times what a look at the index does, and anybody can fill the list of any one criterion: so
+//! lists leap to where the others are, and only blocks that are in all of them are read.
+
+use std::collections::VecDeque;
+
+use hansa_kv::{KeyRange, KvError, KvStore, Order};
+
+use crate::LOGS;
+
+/// Most entries of a list that are read at once.
+const PORTION_MAX: usize = 1_024;
+
+/// What a list of the index begins with.
+pub(crate) type Prefix = [u8; 8];
+
+pub(crate) fn key(prefix: Prefix, number: u64) -> Vec<u8> {
+    [prefix, number.to_be_bytes()].concat()
+}
+
+/// A walk through a range of blocks, in one direction.
+pub(crate) struct LogSearch<'a> {
+    store: &'a dyn KvStore,
+    order: Order,
+    /// Of each criterion any list will do.
+    criteria: Vec<Vec<List>>,
+    /// The blocks that are left.
+    from: u64,
+    to: u64,
+    is_done: bool,
+}
+
+impl<'a> LogSearch<'a> {
+    /// From block `from` to block `to`, both included.
+    pub(crate) fn new(
+        store: &'a dyn KvStore,
+        criteria: &[Vec<Prefix>],
+        (from, to): (u64, u64),
+        order: Order,
+    ) -> Self {
+        let lists = |prefixes: &Vec<Prefix>| prefixes.iter().copied().map(List::new).collect();
+        Self { store, order, criteria: criteria.iter().map(lists).collect(), from, to, is_done: from > to }
+    }
+
+    /// The next block in all criteria's lists; every block where there are no criteria.
+    pub(crate) fn next(&mut self) -> Result<Option<u64>, KvError> {
+        let mut agreeing: usize = 0;
+        let count = self.criteria.len();
+        for at in (0..count).cycle() {
+            if self.is_done || agreeing == count {
+                break;
+            }
+            let before = self.place();
+            self.leap(at)?;
+            agreeing = if self.place() == before { agreeing.saturating_add(1) } else { 1 };
+        }
+        if self.is_done {
+            return Ok(None);
+        }
+        let found = self.place();
+        self.pass(found);
+        Ok(Some(found))
+    }
+
+    /// The first block that is left.
+    const fn place(&self) -> u64 {
+        match self.order {
+            Order::Ascending => self.from,
+            Order::Descending => self.to,
+        }
+    }
+
+    /// Goes on to the first block that one of the criterion's lists has, if any does.
+    fn leap(&mut self, criterion: usize) -> Result<(), KvError> {
+        let mut entries = Vec::new();
+        for list in self.criteria.get_mut(criterion).into_iter().flatten() {
+            entries.extend(list.seek(self.store, (self.from, self.to), self.order)?);
+        }
+        match self.order {
+            _ if entries.is_empty() => self.is_done = true,
+            Order::Ascending => self.from = entries.into_iter().fold(self.to, u64::min),
+            Order::Descending => self.to = entries.into_iter().fold(self.from, u64::max),
+        }
+        Ok(())
+    }
+
+    /// Leaves a block behind.
+    fn pass(&mut self, number: u64) {
+        let (from, to) = (self.from, self.to);
+        self.is_done = from == to;
+        match self.order {
+            Order::Ascending => self.from = number.saturating_add(1).min(to),
+            Order::Descending => self.to = number.saturating_sub(1).max(from),
+        }
+    }
+}
+
+/// The blocks that the index names for one prefix, read ahead.
+struct List {
+    prefix: Prefix,
+    ahead: VecDeque<u64>,
+    /// How many are read the next time: few at first, as few may be wanted.
+    portion: usize,
+    /// Whether there are none but those read.
+    is_read: bool,
+}
+
+impl List {
+    fn new(prefix: Prefix) -> Self {
+        Self { prefix, ahead: VecDeque::new(), portion: 1, is_read: false }
+    }
+
+    /// The first block in a range, which never gets wider.
+    fn seek(
+        &mut self,
+        store: &dyn KvStore,
+        (from, to): (u64, u64),
+        order: Order,
+    ) -> Result<Option<u64>, KvError> {
+        while self.ahead.front().is_some_and(|number| !(from..=to).contains(number)) {
+            self.ahead.pop_front();
+        }
+        if self.ahead.is_empty() && !self.is_read {
+            let range = KeyRange::between(&key(self.prefix, from), &key(self.prefix, to.saturating_add(1)));
+            let entries = store.scan(LOGS, range, order, self.portion)?;
+            self.is_read = entries.len() < self.portion;
+            self.portion = self.portion.saturating_mul(2).min(PORTION_MAX);
+            let numbers = entries.iter().filter_map(|(key, _)| crate::records::number(key.get(8..)?));
+            self.ahead.extend(numbers);
+        }
+        Ok(self.ahead.front().copied())
+    }
+}
