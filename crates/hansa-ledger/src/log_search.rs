@@ -9,8 +9,8 @@ use hansa_kv::{KeyRange, KvError, KvStore, Order};
 
 use crate::LOGS;
 
-/// Most entries of a list that are read at once.
-const PORTION_MAX: usize = 1_024;
+/// Most entries of a list that are read at once: a filter has up to some thousands of lists.
+const PORTION_MAX: usize = 128;
 
 /// What a list of the index begins with.
 pub(crate) type Prefix = [u8; 8];
@@ -130,5 +130,63 @@ impl List {
             self.ahead.extend(numbers);
         }
         Ok(self.ahead.front().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use hansa_kv::{Batch, MemoryStore};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BLOCKS: u64 = 600;
+
+    /// The blocks of a list: some here and there, and some in a row, as many as several portions.
+    fn list() -> impl Strategy<Value = BTreeSet<u64>> {
+        let scattered = proptest::collection::btree_set(0..BLOCKS, 0..40);
+        let row = (0..BLOCKS, 0..BLOCKS);
+        (scattered, row).prop_map(|(mut numbers, (from, to))| {
+            numbers.extend(from..to);
+            numbers
+        })
+    }
+
+    fn criteria() -> impl Strategy<Value = Vec<Vec<BTreeSet<u64>>>> {
+        proptest::collection::vec(proptest::collection::vec(list(), 1..4), 0..4)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn finds_the_blocks_that_are_in_some_list_of_each_criterion(
+            criteria in criteria(),
+            from in 0..BLOCKS,
+            to in 0..BLOCKS,
+        ) {
+            let store = MemoryStore::new();
+            let mut batch = Batch::new();
+            let mut prefixes = Vec::new();
+            for (criterion, lists) in (0_u8..).zip(&criteria) {
+                let own: Vec<Prefix> = (0_u8..).zip(lists).map(|(list, _)| [criterion, list, 0, 0, 0, 0, 0, 0]).collect();
+                for (&prefix, numbers) in own.iter().zip(lists) {
+                    numbers.iter().for_each(|&number| batch.put(LOGS, key(prefix, number), []));
+                }
+                prefixes.push(own);
+            }
+            store.write(batch).unwrap();
+            let is_in_some = |lists: &Vec<BTreeSet<u64>>, number: &u64| lists.iter().any(|list| list.contains(number));
+            let mut expected: Vec<u64> =
+                (from..=to).filter(|number| criteria.iter().all(|lists| is_in_some(lists, number))).collect();
+            for order in [Order::Ascending, Order::Descending] {
+                let mut search = LogSearch::new(&store, &prefixes, (from, to), order);
+                let found: Vec<u64> = std::iter::from_fn(|| search.next().unwrap()).collect();
+                prop_assert_eq!(&found, &expected);
+                expected.reverse();
+            }
+        }
     }
 }
