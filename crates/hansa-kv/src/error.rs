@@ -32,6 +32,9 @@ pub enum KvError {
     /// A key that no engine takes.
     #[error("a key of {0} bytes: it must have 1 to 65,535")]
     KeyLength(usize),
+    /// The keys of a bulk of changes are not in ascending order, each once.
+    #[error("the keys of many changes at once must ascend, each of them once")]
+    KeyOrder,
     /// Stored data cannot be read.
     #[error("cannot read from {space}")]
     Read {
@@ -48,8 +51,13 @@ pub enum KvError {
 
 /// Refuses keys that an engine would panic on.
 pub(crate) fn check_keys<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Result<(), KvError> {
-    match keys.into_iter().map(<[u8]>::len).find(|&len| len == 0 || len > usize::from(u16::MAX)) {
-        Some(len) => Err(KvError::KeyLength(len)),
-        None => Ok(()),
+    keys.into_iter().try_for_each(check_key)
+}
+
+/// Refuses a key that an engine would panic on.
+pub(crate) fn check_key(key: &[u8]) -> Result<(), KvError> {
+    match key.len() {
+        0 | 65_536.. => Err(KvError::KeyLength(key.len())),
+        _ => Ok(()),
     }
 }

@@ -17,8 +17,9 @@ use fjall::{
 };
 use parking_lot::Mutex;
 
+use crate::bulk::Checked;
 use crate::error::check_keys;
-use crate::{Batch, BulkChanges, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
+use crate::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -191,22 +192,19 @@ impl KvStore for FjallStore {
         self.commit(batch).map(drop)
     }
 
-    fn ingest(&self, space: Space, mut changes: BulkChanges) -> Result<(), KvError> {
-        check_keys(changes.keys())?;
+    fn ingest(&self, space: Space, fill: Fill<'_>) -> Result<(), KvError> {
         let keyspace = self.keyspace(space)?;
         // What the space holds in memory is written out first, which must not part it from the rest of its batch.
         self.sync()?;
-        let mut ingest = || {
-            let mut ingestion = keyspace.start_ingestion()?;
-            for (key, value) in changes.sorted() {
-                match value {
-                    Some(value) => ingestion.write(key, value)?,
-                    None => ingestion.write_tombstone(key)?,
-                }
-            }
-            ingestion.finish()
-        };
-        ingest().map_err(KvError::Write)
+        let mut ingestion = keyspace.start_ingestion().map_err(KvError::Write)?;
+        fill(&mut Checked::new(|key, value| {
+            let written = match value {
+                Some(value) => ingestion.write(key, value),
+                None => ingestion.write_tombstone(key),
+            };
+            written.map_err(KvError::Write)
+        }))?;
+        ingestion.finish().map_err(KvError::Write)
     }
 
     fn sync(&self) -> Result<(), KvError> {

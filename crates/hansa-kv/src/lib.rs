@@ -18,7 +18,7 @@ mod tests;
 use std::ops::Bound;
 
 pub use batch::{Batch, Change};
-pub use bulk::BulkChanges;
+pub use bulk::{BulkWriter, Fill};
 pub use error::KvError;
 pub use fjall_store::{FjallOptions, FjallStore};
 pub use memory::MemoryStore;
@@ -167,12 +167,12 @@ pub trait KvStore: Send + Sync + 'static {
     fn write_buffered(&self, batch: Batch) -> Result<(), KvError>;
 
     /// Writes many changes of one space, atomically, and returns when they and every batch written before are on durable
-    /// storage. They go straight into a sorted table instead of through a journal and memory: half the cost for tens of
-    /// thousands of changes at once, several times that of [`KvStore::write`] for a few.
+    /// storage; nothing is written if `fill` fails. They go straight into a sorted table instead of through a journal and memory:
+    /// half the cost for tens of thousands of changes at once, several times that of [`KvStore::write`] for a few.
     ///
     /// # Errors
-    /// As for [`KvStore::write`].
-    fn ingest(&self, space: Space, changes: BulkChanges) -> Result<(), KvError>;
+    /// As for [`KvStore::write`] and [`BulkWriter`], and those of `fill`.
+    fn ingest(&self, space: Space, fill: Fill<'_>) -> Result<(), KvError>;
 
     /// Returns when every batch written before is on durable storage.
     ///

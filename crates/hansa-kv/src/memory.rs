@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::{Batch, BulkChanges, Change, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
+use crate::bulk::Checked;
+use crate::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
 
 /// The pairs of one space. Shared with snapshots and copied on the first write after one was made.
 type Pairs = Arc<BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -53,13 +54,16 @@ impl KvStore for MemoryStore {
         self.write(batch)
     }
 
-    fn ingest(&self, space: Space, mut changes: BulkChanges) -> Result<(), KvError> {
-        let change = |(key, value): (&[u8], Option<&[u8]>)| Change {
-            space,
-            key: key.to_vec(),
-            value: value.map(<[u8]>::to_vec),
-        };
-        self.write(changes.sorted().map(change).collect())
+    fn ingest(&self, space: Space, fill: Fill<'_>) -> Result<(), KvError> {
+        let mut batch = Batch::new();
+        fill(&mut Checked::new(|key, value| {
+            match value {
+                Some(value) => batch.put(space, key, value),
+                None => batch.remove(space, key),
+            }
+            Ok(())
+        }))?;
+        self.write(batch)
     }
 
     fn sync(&self) -> Result<(), KvError> {

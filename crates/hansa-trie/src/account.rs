@@ -5,7 +5,6 @@ use alloy_primitives::{B256, KECCAK256_EMPTY, U256};
 use crate::arena::{Arena, Layer};
 use crate::bytes::{put_uint, take_array, take_uint};
 use crate::cache::{Caches, NodeCache};
-use crate::flush::Flush;
 use crate::node::{Child, TrieValue};
 use crate::rlp;
 
@@ -79,10 +78,6 @@ impl TrieValue for AccountLeaf {
             Child::stored(B256::from(take_array(page)?))
         };
         Some(Self { account: Account { nonce, balance, code_hash }, storage })
-    }
-
-    fn write_below(&self, key: &B256, flush: &mut Flush<'_>) {
-        flush.tree(Some(key), &self.storage);
     }
 
     fn stored(self) -> Self {

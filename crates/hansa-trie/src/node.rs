@@ -8,7 +8,6 @@ use alloy_trie::EMPTY_ROOT_HASH;
 
 use crate::arena::{Arena, Layer};
 use crate::cache::{Caches, NodeCache};
-use crate::flush::Flush;
 use crate::keccak::digest_all;
 use crate::rlp;
 
@@ -20,8 +19,6 @@ pub(crate) trait TrieValue: Copy + PartialEq + Send + Sync + Sized + 'static {
     fn put_page(&self, out: &mut Vec<u8>);
     /// Reads the form kept in a page.
     fn take_page(page: &mut &[u8]) -> Option<Self>;
-    /// Writes out what hangs below the value.
-    fn write_below(&self, _key: &B256, _flush: &mut Flush<'_>) {}
     /// The value that refers to what hangs below it as stored.
     fn stored(self) -> Self {
         self

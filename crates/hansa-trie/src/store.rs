@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use alloy_primitives::B256;
-use hansa_kv::{Batch, BulkChanges, KeyRange, KvStore, Order};
+use hansa_kv::{Batch, KeyRange, KvStore, Order};
 use parking_lot::{Mutex, RwLock};
 
 use crate::account::AccountLeaf;
@@ -17,7 +17,7 @@ use crate::bytes::take_array;
 use crate::cache::Caches;
 use crate::edit::Traces;
 use crate::error::TrieError;
-use crate::flush::Flush;
+use crate::flush::{Flush, Pages};
 use crate::node::Child;
 use crate::nodes::Base;
 use crate::update::Merged;
@@ -216,20 +216,22 @@ impl StateStore {
 fn write_out(view: &StateView, unwritten: &Unwritten) -> Result<(), TrieError> {
     let common = &view.0.common;
     let base = Arc::clone(&common.finality.read().base);
-    let mut pages = BulkChanges::default();
-    unwritten.traces.vacated.iter().for_each(|key| pages.remove(key));
+    let mut wiped = Vec::new();
     for owner in &unwritten.wiped {
         let range = KeyRange::prefix(&page::storage_prefix(owner));
-        let stored = base.snapshot.scan(NODES, range, Order::Ascending, usize::MAX)?;
-        stored.iter().for_each(|(key, _)| pages.remove(key));
+        wiped.extend(base.snapshot.scan(NODES, range, Order::Ascending, usize::MAX)?);
     }
-    let mut flush = Flush { stored: base.version, layers: &view.0.layers, caches: &common.caches, pages };
-    flush.tree(None, &view.0.root);
-    let mut pages = flush.pages;
+    let vacated = unwritten.traces.vacated.iter().chain(wiped.iter().map(|(key, _)| key));
+    let vacated: Vec<&[u8]> = vacated.map(Vec::as_slice).collect();
     let checkpoint = [&record_key(view.0.version)[..], view.0.root_hash.as_slice()].concat();
-    pages.put(page::CHECKPOINT, checkpoint);
+    let flush = Flush { stored: base.version, layers: &view.0.layers, caches: &common.caches };
     common.stores.blocks.sync()?;
-    common.stores.nodes.ingest(NODES, pages)?;
+    common.stores.nodes.ingest(NODES, &mut |writer| {
+        let mut pages = Pages::new(writer, vacated.clone());
+        flush.state(&view.0.root, &mut pages)?;
+        pages.put(|out| out.extend_from_slice(page::CHECKPOINT), |out| out.extend_from_slice(&checkpoint))?;
+        pages.finish()
+    })?;
     let (snapshot, version) = (common.stores.nodes.snapshot(), view.0.version);
     common.finality.write().base = Arc::new(Base { snapshot, version, caches: Arc::clone(&common.caches) });
     let mut batch = Batch::new();

@@ -5,9 +5,7 @@ mod crash;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::{
-    Batch, BulkChanges, FjallOptions, FjallStore, KeyRange, KvError, KvStore, MemoryStore, Order, Pair, Space,
-};
+use crate::{Batch, FjallOptions, FjallStore, KeyRange, KvError, KvStore, MemoryStore, Order, Pair, Space};
 
 const A: Space = Space::new("a");
 const B: Space = Space::new("b");
@@ -71,31 +69,32 @@ fn reads_what_batches_wrote() {
 fn ingests_over_what_batches_wrote_and_under_what_they_write() {
     on_every_store(|store| {
         let ingest = |changes: &[(&[u8], Option<&[u8]>)]| {
-            let mut bulk = BulkChanges::default();
-            for &(key, value) in changes {
-                match value {
+            store.ingest(A, &mut |bulk| {
+                changes.iter().try_for_each(|&(key, value)| match value {
                     Some(value) => bulk.put(key, value),
                     None => bulk.remove(key),
-                }
-            }
-            store.ingest(A, bulk)
+                })
+            })
         };
         store.write(batch(&[(A, b"b", Some(b"1")), (A, b"c", Some(b"1")), (B, b"c", Some(b"1"))])).unwrap();
         let snapshot = store.snapshot();
-        ingest(&[(b"d", Some(b"2")), (b"c", None), (b"a", Some(b"2")), (b"never", None)]).unwrap();
+        ingest(&[(b"a", Some(b"2")), (b"c", None), (b"d", Some(b"2")), (b"never", None)]).unwrap();
         store.write_buffered(batch(&[(A, b"a", Some(b"3"))])).unwrap();
         let now = || store.scan(A, KeyRange::all(), Order::Ascending, 9).unwrap();
         assert_eq!(now(), [pair(b"a", b"3"), pair(b"b", b"1"), pair(b"d", b"2")]);
-        // Of several changes of a key the last one counts.
-        ingest(&[(b"b", Some(b"4")), (b"a", None), (b"a", Some(b"0")), (b"b", None), (b"a", Some(b"4"))])
-            .unwrap();
+        ingest(&[(b"a", Some(b"4")), (b"b", None)]).unwrap();
         assert_eq!(now(), [pair(b"a", b"4"), pair(b"d", b"2")]);
         assert_eq!(store.get(B, b"c").unwrap().unwrap(), b"1");
         let before = [pair(b"b", b"1"), pair(b"c", b"1")];
         assert_eq!(snapshot.scan(A, KeyRange::all(), Order::Ascending, 9).unwrap(), before);
         ingest(&[]).unwrap();
+        // All or nothing.
         assert!(matches!(ingest(&[(b"k", Some(b"v")), (b"", None)]), Err(KvError::KeyLength(0))));
+        assert!(matches!(ingest(&[(b"k", Some(b"v")), (b"k", None)]), Err(KvError::KeyOrder)));
+        assert!(matches!(ingest(&[(b"k", Some(b"v")), (b"j", Some(b"v"))]), Err(KvError::KeyOrder)));
         assert!(!store.contains(A, b"k").unwrap());
+        ingest(&[(b"k", Some(b"v"))]).unwrap();
+        assert_eq!(store.get(A, b"k").unwrap().unwrap(), b"v");
     });
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use alloy_primitives::{B256, U256};
 use alloy_trie::Nibbles;
 use alloy_trie::proof::verify_proof;
-use hansa_kv::{Batch, BulkChanges, KeyRange, KvStore, MemoryStore, Order};
+use hansa_kv::{Batch, BulkWriter, KeyRange, KvStore, MemoryStore, Order};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, IteratorRandom};
@@ -16,7 +16,7 @@ use crate::NODES;
 use crate::arena::{Forge, Layer, Layers};
 use crate::cache::Caches;
 use crate::edit::{Change, Editor, Traces};
-use crate::flush::Flush;
+use crate::flush::{Flush, Pages};
 use crate::key::nibble;
 use crate::node::Child;
 use crate::nodes::{Base, Node, Nodes};
@@ -82,12 +82,15 @@ impl Trie {
 
     /// Writes the trie and goes on from what is stored.
     fn write(&mut self, cache_bytes_max: usize) {
-        let mut pages = BulkChanges::default();
-        self.vacated.drain(..).for_each(|key| pages.remove(key));
+        let vacated = std::mem::take(&mut self.vacated);
         let Base { version: stored, caches, .. } = &self.base;
-        let mut flush = Flush { stored: *stored, layers: &self.layers, caches, pages };
-        flush.tree(self.owner.as_ref(), &self.root);
-        self.store.ingest(NODES, flush.pages).unwrap();
+        let flush = Flush { stored: *stored, layers: &self.layers, caches };
+        let fill = &mut |writer: &mut dyn BulkWriter| {
+            let mut pages = Pages::new(writer, vacated.iter().map(Vec::as_slice).collect());
+            flush.tree(self.owner.as_ref(), &self.root, &mut pages, &mut |_| {})?;
+            pages.finish()
+        };
+        self.store.ingest(NODES, fill).unwrap();
         self.base = base(&self.store, self.version, cache_bytes_max);
         self.layers = self.layers.above(self.version);
         let mut reached = HashSet::new();
