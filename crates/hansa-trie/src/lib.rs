@@ -21,7 +21,6 @@ mod cache;
 mod edit;
 mod error;
 mod flush;
-mod keccak;
 mod key;
 mod node;
 mod nodes;

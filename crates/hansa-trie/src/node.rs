@@ -5,10 +5,10 @@
 
 use alloy_primitives::{B256, keccak256};
 use alloy_trie::EMPTY_ROOT_HASH;
+use hansa_keccak::{digest_all, pieces};
 
 use crate::arena::{Arena, Layer};
 use crate::cache::{Caches, NodeCache};
-use crate::keccak::digest_all;
 use crate::rlp;
 
 /// What a trie holds under its keys.
@@ -192,12 +192,11 @@ impl Namer {
     /// The names of those that wait, in the order in which they were added.
     pub(crate) fn names(&mut self) -> impl Iterator<Item = NodeRef> {
         let Self { rlp, ends, digests, names, .. } = self;
-        digest_all(rlp, ends, digests);
-        let mut begin = 0;
-        for (end, digest) in ends.drain(..).zip(&*digests) {
-            names.push(NodeRef::short(&rlp[begin..end]).unwrap_or_else(|| NodeRef::hash(*digest)));
-            begin = end;
-        }
+        digest_all(pieces(rlp, ends), digests);
+        let name =
+            |(rlp, digest): (&[u8], &B256)| NodeRef::short(rlp).unwrap_or_else(|| NodeRef::hash(*digest));
+        names.extend(pieces(rlp, ends).zip(&*digests).map(name));
+        ends.clear();
         rlp.clear();
         names.drain(..)
     }
