@@ -10,14 +10,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
+use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{B256, Bytes};
 use alloy_rlp::{Decodable as _, Encodable as _};
 use commonware_macros::select;
 use commonware_p2p::{AddressableManager, Blocker, CheckedSender as _, Receiver, Recipients, Sender};
 use commonware_runtime::{Clock, IoBuf, Spawner};
 use hansa_pool::{Origin, Pool, PooledTransaction};
-use hansa_types::SignedTransaction;
+use hansa_types::{SignedTransaction, decode_transactions};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
@@ -190,7 +190,7 @@ pub(crate) fn decode(mut message: &[u8]) -> Option<Vec<SignedTransaction>> {
     if !message.is_empty() {
         return None;
     }
-    envelopes.iter().map(|envelope| SignedTransaction::decode_2718_exact(envelope).ok()).collect()
+    decode_transactions(&envelopes).ok()
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use alloy_consensus::{Transaction, proofs::calculate_receipt_root};
+use alloy_consensus::Transaction;
+use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256};
+use hansa_keccak::list_root;
 
 use hansa_evm::{BlockExecutor, ExecutedTransaction, StateChanges};
 use hansa_trie::StateView;
@@ -34,8 +36,8 @@ pub(crate) fn conclude(
 }
 
 fn receipts_root(executed: &[ExecutedTransaction]) -> B256 {
-    let receipts: Vec<_> = executed.iter().map(|transaction| &transaction.receipt).collect();
-    calculate_receipt_root(&receipts)
+    let receipts: Vec<_> = executed.iter().map(|transaction| transaction.receipt.encoded_2718()).collect();
+    list_root(&receipts)
 }
 
 /// Puts block and results together.

@@ -9,7 +9,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use rayon::prelude::*;
 
-use hansa_types::SignedTransaction;
+use hansa_types::{SignedTransaction, signature_hashes};
 
 use crate::PooledTransaction;
 
@@ -17,8 +17,8 @@ use crate::PooledTransaction;
 const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
 /// Contracts of which is known who calls them.
 const CONTRACTS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
-/// Hashing fewer transactions than this is not worth another thread.
-const HASHES_PER_THREAD_MIN: usize = 32;
+/// Hashing so many transactions is worth another thread.
+const HASHES_PER_THREAD: usize = 64;
 
 pub(crate) struct Senders {
     remembered: Mutex<LruCache<B256, Address>>,
@@ -64,11 +64,13 @@ impl Senders {
             let likely = |to: Option<Address>| callers.get(&to?).copied();
             transactions.iter().map(|transaction| (**transaction).to()).map(likely).collect()
         };
+        let digests: Vec<B256> =
+            transactions.par_chunks(HASHES_PER_THREAD).flat_map_iter(signature_hashes).collect();
         let questions: Vec<Option<(Question, Option<Address>)>> = transactions
-            .par_iter()
-            .with_min_len(HASHES_PER_THREAD_MIN)
+            .iter()
+            .zip(digests)
             .zip(likely)
-            .map(|(transaction, likely)| Some((question(transaction)?, likely)))
+            .map(|((transaction, digest), likely)| Some((question(transaction, digest)?, likely)))
             .collect();
         let asked: Vec<_> = questions.iter().flatten().copied().collect();
         let mut answers = recover_many(&asked).into_iter();
@@ -83,7 +85,7 @@ impl Senders {
     }
 }
 
-fn question(transaction: &SignedTransaction) -> Option<Question> {
+fn question(transaction: &SignedTransaction, digest: B256) -> Option<Question> {
     let signature = transaction.signature();
     if signature.s() > SECP256K1N_HALF {
         return None;
@@ -92,5 +94,5 @@ fn question(transaction: &SignedTransaction) -> Option<Question> {
     let (r, s) = r_s.split_at_mut(32);
     r.copy_from_slice(&signature.r().to_be_bytes::<32>());
     s.copy_from_slice(&signature.s().to_be_bytes::<32>());
-    Some(Question { digest: transaction.signature_hash(), r_s, is_odd: signature.v() })
+    Some(Question { digest, r_s, is_odd: signature.v() })
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, EthereumTxEnvelope, Header, TxEip4844, proofs};
-use alloy_eips::eip2718::{Decodable2718, Encodable2718};
+use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header};
+use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{B256, Bytes, keccak256};
 use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
+use hansa_keccak::list_root;
 
-/// A signed Ethereum transaction of any type; the chain refuses blob transactions.
-pub type SignedTransaction = EthereumTxEnvelope<TxEip4844>;
+use crate::{SignedTransaction, decode_transactions};
 
 /// Largest encoded block that is proposed or accepted, in bytes.
 pub const MAX_BLOCK_BYTES: usize = 8 * 1024 * 1024;
@@ -70,19 +70,24 @@ impl Block {
     /// Assembles a block. The caller fills every header field except `transactions_root`, `ommers_hash` and
     /// `extra_data`, which are set here from the body.
     pub fn new(mut header: Header, transactions: Vec<SignedTransaction>, consensus: ConsensusData) -> Self {
-        header.transactions_root = proofs::calculate_transaction_root(&transactions);
+        let envelopes = envelopes(&transactions);
+        header.transactions_root = list_root(&envelopes);
         header.ommers_hash = EMPTY_OMMER_ROOT_HASH;
         header.extra_data = consensus.digest().into();
-        Self::seal(header, transactions, consensus)
+        Self::seal(header, transactions, &envelopes, consensus)
     }
 
     /// The genesis block: no transactions, no consensus data, `extra_data` as given.
     pub fn genesis(header: Header) -> Self {
-        Self::seal(header, Vec::new(), ConsensusData::default())
+        Self::seal(header, Vec::new(), &Vec::new(), ConsensusData::default())
     }
 
-    fn seal(header: Header, transactions: Vec<SignedTransaction>, consensus: ConsensusData) -> Self {
-        let envelopes: Vec<Bytes> = transactions.iter().map(|tx| Bytes::from(tx.encoded_2718())).collect();
+    fn seal(
+        header: Header,
+        transactions: Vec<SignedTransaction>,
+        envelopes: &Vec<Bytes>,
+        consensus: ConsensusData,
+    ) -> Self {
         let length = header.length().saturating_add(envelopes.length()).saturating_add(consensus.length());
         let mut encoded = Vec::with_capacity(length.saturating_add(9));
         alloy_rlp::Header { list: true, payload_length: length }.encode(&mut encoded);
@@ -118,17 +123,11 @@ impl Block {
         if !payload.is_empty() {
             return Err(alloy_rlp::Error::UnexpectedLength.into());
         }
-        let transactions = envelopes
-            .iter()
-            .enumerate()
-            .map(|(i, bytes)| {
-                SignedTransaction::decode_2718_exact(bytes).map_err(|_| BlockDecodeError::Transaction(i))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let transactions = decode_transactions(&envelopes).map_err(BlockDecodeError::Transaction)?;
         if header.ommers_hash != EMPTY_OMMER_ROOT_HASH {
             return Err(BlockDecodeError::Commitment("ommersHash"));
         }
-        if header.transactions_root != proofs::calculate_transaction_root(&transactions) {
+        if header.transactions_root != list_root(&envelopes) {
             return Err(BlockDecodeError::Commitment("transactionsRoot"));
         }
         let is_genesis = header.number == 0 && consensus == ConsensusData::default();
@@ -175,6 +174,10 @@ impl Block {
     }
 }
 
+fn envelopes(transactions: &[SignedTransaction]) -> Vec<Bytes> {
+    transactions.iter().map(|transaction| transaction.encoded_2718().into()).collect()
+}
+
 impl PartialEq for Block {
     fn eq(&self, other: &Self) -> bool {
         self.0.hash == other.0.hash
@@ -209,7 +212,7 @@ mod tests {
     #[test]
     fn the_hash_commits_to_consensus_data() {
         let block = sample();
-        let forged = Block::seal(block.header().clone(), Vec::new(), ConsensusData::default());
+        let forged = Block::seal(block.header().clone(), Vec::new(), &Vec::new(), ConsensusData::default());
         assert_eq!(Block::decode(forged.encoded()), Err(BlockDecodeError::Commitment("extraData")));
     }
 

@@ -18,8 +18,9 @@ mod genesis;
 mod ids;
 mod member;
 mod rules;
+mod transaction;
 
-pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES, SignedTransaction};
+pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES};
 pub use genesis::{Genesis, GenesisError, Limits};
 pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};
 pub use member::{Member, MemberCard, MemberStatus, NetworkKey, Role};
@@ -27,3 +28,4 @@ pub use rules::{
     BODY_BYTES_MAX, INITCODE_BYTES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX, intrinsic_gas,
     member_gas_quota,
 };
+pub use transaction::{SignedTransaction, decode_transactions, signature_hashes};
