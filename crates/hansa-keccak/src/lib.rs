@@ -1,5 +1,5 @@
-//! keccak-256 of many messages at once, and of lists: four of them in an AVX2 register take about as long as two one after the other, eight in
-//! one of AVX-512 about as long as one.
+//! keccak-256 of many messages at once, and of lists: four of them in an AVX2 register take about as long as two one after the other, and eight
+//! in one of AVX-512 less than that.
 
 mod list;
 
