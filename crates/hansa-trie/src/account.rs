@@ -3,9 +3,9 @@
 use alloy_primitives::{B256, KECCAK256_EMPTY, U256};
 
 use crate::arena::{Arena, Layer};
-use crate::bytes::{put_uint, take_array, take_uint};
+use crate::bytes::{array, put_uint, take_array, take_uint};
 use crate::cache::{Caches, NodeCache};
-use crate::node::{Child, TrieValue};
+use crate::node::{Child, Leaf, NodeId, NodeRef, TrieValue};
 use crate::rlp;
 
 /// An account without its storage.
@@ -41,7 +41,62 @@ impl PartialEq for AccountLeaf {
 const HAS_CODE: u8 = 1;
 const HAS_STORAGE: u8 = 2;
 
+/// The root of a storage trie in memory: its kind, and the longest of them, a leaf.
+const STORAGE_SIZE: usize = 1 + NodeRef::SIZE + 32 + U256::SIZE;
+const EMPTY: u8 = 0;
+const STORED: u8 = 1;
+const MADE: u8 = 2;
+const LEAF: u8 = 3;
+
 impl TrieValue for AccountLeaf {
+    const SIZE: usize = 8 + 32 + 32 + STORAGE_SIZE;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        let end = out.len() + Self::SIZE;
+        let Account { nonce, balance, code_hash } = &self.account;
+        out.extend_from_slice(&nonce.to_le_bytes());
+        balance.put(out);
+        out.extend_from_slice(code_hash.as_slice());
+        match &self.storage {
+            Child::Empty => out.push(EMPTY),
+            Child::Stored(name) => {
+                out.push(STORED);
+                name.put(out);
+            }
+            Child::Made(name, id) => {
+                out.push(MADE);
+                name.put(out);
+                id.put(out);
+            }
+            Child::Leaf(Leaf { key, value, reference }) => {
+                out.push(LEAF);
+                reference.put(out);
+                out.extend_from_slice(key.as_slice());
+                value.put(out);
+            }
+        }
+        out.resize(end, 0);
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let nonce = u64::from_le_bytes(array(bytes, 0));
+        let account =
+            Account { nonce, balance: U256::read(&bytes[8..]), code_hash: B256::new(array(bytes, 40)) };
+        let (kind, bytes) = (bytes[72], &bytes[73..]);
+        let name = || NodeRef::read(bytes);
+        let storage = match kind {
+            STORED => Child::Stored(name()),
+            MADE => Child::Made(name(), NodeId::read(&bytes[33..])),
+            LEAF => Child::Leaf(Leaf {
+                reference: name(),
+                key: B256::new(array(bytes, 33)),
+                value: U256::read(&bytes[65..]),
+            }),
+            _ => Child::Empty,
+        };
+        Self { account, storage }
+    }
+
     fn put_rlp(&self, out: &mut Vec<u8>) {
         let balance = self.account.balance.to_be_bytes::<32>();
         let nonce = self.account.nonce.to_be_bytes();
@@ -88,12 +143,22 @@ impl TrieValue for AccountLeaf {
         &caches.accounts
     }
 
-    fn arena(layer: &Layer) -> &Arena<Self> {
+    fn arena(layer: &Layer) -> &Arena {
         &layer.accounts
     }
 }
 
 impl TrieValue for U256 {
+    const SIZE: usize = 32;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes::<32>());
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        Self::from_le_bytes::<32>(array(bytes, 0))
+    }
+
     fn put_rlp(&self, out: &mut Vec<u8>) {
         rlp::put_uint(&self.to_be_bytes::<32>(), out);
     }
@@ -110,7 +175,7 @@ impl TrieValue for U256 {
         &caches.storage
     }
 
-    fn arena(layer: &Layer) -> &Arena<Self> {
+    fn arena(layer: &Layer) -> &Arena {
         &layer.storage
     }
 }

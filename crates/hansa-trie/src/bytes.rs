@@ -33,3 +33,10 @@ pub(crate) fn trim(value: &[u8]) -> &[u8] {
     let zeros = value.iter().take_while(|&&byte| byte == 0).count();
     &value[zeros..]
 }
+
+/// The bytes of `from` that begin at `at`, which must be there.
+pub(crate) fn array<const N: usize>(from: &[u8], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&from[at..at + N]);
+    array
+}

@@ -75,7 +75,7 @@ struct Weight;
 impl<V: TrieValue> Weighter<Place, Loaded<V>> for Weight {
     fn weight(&self, _: &Place, node: &Loaded<V>) -> u64 {
         let node = match node {
-            Loaded::Branch(branch) => branch.size(),
+            Loaded::Branch(branch) => branch.get().size(),
             Loaded::Leaf(_) => size_of::<Leaf<V>>(),
         };
         (ENTRY_BYTES + node) as u64

@@ -1,10 +1,9 @@
 //! Changes a trie: gives the new root, leaves the old one as it is. Nodes are named when all have been made, each once.
 
-use std::sync::Arc;
-
 use alloy_primitives::B256;
 
-use crate::arena::{Branch, Changed, Forge};
+use crate::arena::Forge;
+use crate::branch::{Branch, Changed};
 use crate::error::TrieError;
 use crate::key::{KEY_NIBBLES, extended, nibble, shared_nibbles, truncated};
 use crate::node::{Child, Leaf, TrieValue};
@@ -76,7 +75,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         if let Child::Made(_, id) = node
             && let Some(branch) = self.forge.made(*id)
         {
-            return Ok(Node::Loaded(Arc::new(branch)));
+            return Ok(Node::Loaded(branch));
         }
         self.nodes.open(self.owner.as_ref(), path, start, node)
     }
@@ -104,8 +103,8 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         branch: Branch<'_, V>,
         changes: &[Change<V>],
     ) -> Result<Option<Child<V>>, TrieError> {
-        let (start, depth) = (branch.head.start(), branch.head.depth());
-        let path = branch.head.path;
+        let (start, depth) = (branch.start(), branch.depth());
+        let path = branch.path();
         let mut changes = changes;
         if start < depth {
             let shared = |change: &Change<V>| shared_nibbles(&change.key, &path).min(depth);
@@ -140,7 +139,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         fork: usize,
         changes: &[Change<V>],
     ) -> Result<Child<V>, TrieError> {
-        let path = branch.head.path;
+        let path = branch.path();
         let old = nibble(&path, fork);
         let mut moved = Some(self.moved(branch, fork + 1));
         let mut children = Changed::new();
@@ -152,7 +151,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
             children.push((at, child.unwrap_or(before)));
         }
         children.extend(moved.map(|moved| (old, moved)));
-        self.join(truncated(&path, fork), (branch.head.start(), fork), None, &children)
+        self.join(truncated(&path, fork), (branch.start(), fork), None, &children)
     }
 
     /// What stands for a branch with the children of `from`, some of them changed: nothing, the only child, or the branch.
@@ -164,7 +163,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         changed: &Changed<V>,
     ) -> Result<Child<V>, TrieError> {
         let replaced = changed.iter().fold(0, |bits, (at, _)| bits | 1 << at);
-        let kept = from.map_or(0, |from| from.there() & !replaced);
+        let kept = from.map_or(0, |from| from.kinds().there & !replaced);
         let mut left = changed.iter().filter(|(_, child)| !child.is_empty());
         let only = match (kept.count_ones(), left.next(), left.next()) {
             (0, None, _) => {
@@ -176,14 +175,14 @@ impl<'a, V: TrieValue> Editor<'a, V> {
                 let at = kept.trailing_zeros() as usize;
                 (at, from.map_or(Child::Empty, |from| from.child(at)))
             }
-            _ => return Ok(self.make(path, (start, depth), from, changed)),
+            _ => return Ok(self.make(&path, (start, depth), from, changed)),
         };
         self.lift(extended(&path, depth, only.0), (start, depth + 1), &only.1)
     }
 
     fn make(
         &mut self,
-        path: B256,
+        path: &B256,
         place: (usize, usize),
         from: Option<Branch<'_, V>>,
         changed: &[(usize, Child<V>)],
@@ -215,7 +214,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
 
     /// The same branch with a longer or shorter extension above it.
     fn moved(&mut self, branch: Branch<'_, V>, start: usize) -> Child<V> {
-        self.make(branch.head.path, (start, branch.head.depth()), Some(branch), &[])
+        self.make(&branch.path(), (start, branch.depth()), Some(branch), &[])
     }
 
     /// A part of the trie that holds just these entries, which are sorted and share `start` nibbles.
@@ -228,7 +227,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
                 let groups = entries.chunk_by(|a, b| nibble(a.0, depth) == nibble(b.0, depth));
                 let children: Changed<V> =
                     groups.map(|group| (nibble(group[0].0, depth), self.build(depth + 1, group))).collect();
-                self.make(truncated(first, depth), (start, depth), None, &children)
+                self.make(&truncated(first, depth), (start, depth), None, &children)
             }
         }
     }

@@ -1,13 +1,12 @@
 //! Writes out what has changed since the trie was last written: each changed branch once, however often it changed, in the order of
 //! the pages' keys.
 
-use std::sync::Arc;
-
 use alloy_primitives::B256;
 use hansa_kv::{BulkWriter, KvError};
 
 use crate::account::AccountLeaf;
-use crate::arena::{Layers, OwnedBranch};
+use crate::arena::Layers;
+use crate::branch::OwnedBranch;
 use crate::cache::{Caches, Place};
 use crate::node::{Child, Leaf, NodeId, TrieValue};
 use crate::nodes::Loaded;
@@ -105,14 +104,11 @@ impl Flush<'_> {
             return Ok(());
         }
         let branch = self.layers.branch::<V>(id);
-        let head = branch.head;
-        pages.put(
-            |out| page::put_key(owner, &head.path, head.start(), out),
-            |out| page::put_branch(branch, out),
-        )?;
-        let place = Place::new(owner, &head.path, head.start());
-        V::cache(self.caches).keep(place, Loaded::Branch(Arc::new(OwnedBranch::stored(branch))));
-        branch.entries.iter().for_each(|entry| leaf((entry.key, entry.value)));
-        branch.ids.iter().try_for_each(|&id| self.branch(owner, id, pages, leaf))
+        let (path, start) = (branch.path(), branch.start());
+        pages.put(|out| page::put_key(owner, &path, start, out), |out| page::put_branch(branch, out))?;
+        let place = Place::new(owner, &path, start);
+        V::cache(self.caches).keep(place, Loaded::Branch(OwnedBranch::stored(branch, &mut pages.page)));
+        branch.entries().for_each(|entry| leaf((entry.key, entry.value)));
+        branch.ids().try_for_each(|id| self.branch(owner, id, pages, leaf))
     }
 }

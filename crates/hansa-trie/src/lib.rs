@@ -16,6 +16,7 @@
 
 mod account;
 mod arena;
+mod branch;
 mod bytes;
 mod cache;
 mod edit;

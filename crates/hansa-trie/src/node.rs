@@ -8,11 +8,18 @@ use alloy_trie::EMPTY_ROOT_HASH;
 use hansa_keccak::{digest_all, pieces};
 
 use crate::arena::{Arena, Layer};
+use crate::bytes::array;
 use crate::cache::{Caches, NodeCache};
 use crate::rlp;
 
 /// What a trie holds under its keys.
 pub(crate) trait TrieValue: Copy + PartialEq + Send + Sync + Sized + 'static {
+    /// Length of the form kept in memory.
+    const SIZE: usize;
+    /// Appends the form kept in memory.
+    fn put(&self, out: &mut Vec<u8>);
+    /// Reads the form kept in memory, which is there.
+    fn read(bytes: &[u8]) -> Self;
     /// Appends the RLP that Ethereum stores in a leaf.
     fn put_rlp(&self, out: &mut Vec<u8>);
     /// Appends the form kept in a page.
@@ -26,7 +33,7 @@ pub(crate) trait TrieValue: Copy + PartialEq + Send + Sync + Sized + 'static {
     /// Where such nodes are cached.
     fn cache(caches: &Caches) -> &NodeCache<Self>;
     /// Where a step keeps such nodes.
-    fn arena(layer: &Layer) -> &Arena<Self>;
+    fn arena(layer: &Layer) -> &Arena;
 }
 
 /// How a parent names a node: its keccak-256, or its RLP where that is shorter than 32 bytes.
@@ -37,6 +44,31 @@ pub(crate) struct NodeRef {
 }
 
 impl NodeRef {
+    /// Length of the form kept in memory: length, name, zeros.
+    pub(crate) const SIZE: usize = 33;
+
+    /// Appends the form kept in memory.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.push(self.length);
+        out.extend_from_slice(&self.bytes);
+    }
+
+    /// Writes the form kept in memory to where there is room for it.
+    pub(crate) fn write(&self, to: &mut [u8]) {
+        to[0] = self.length;
+        to[1..Self::SIZE].copy_from_slice(&self.bytes);
+    }
+
+    /// Reads the form kept in memory.
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        Self { length: bytes[0], bytes: array(bytes, 1) }
+    }
+
+    /// What [`Self::as_bytes`] gives of the name that is kept here.
+    pub(crate) fn bytes_of(bytes: &[u8]) -> &[u8] {
+        &bytes[1..][..usize::from(bytes[0])]
+    }
+
     /// Stands for a name that is not known yet.
     pub(crate) const UNNAMED: Self = Self { length: 0, bytes: [0; 32] };
 
@@ -79,17 +111,6 @@ impl NodeRef {
     pub(crate) fn root_hash(&self) -> B256 {
         if self.length == 32 { B256::new(self.bytes) } else { keccak256(self.as_bytes()) }
     }
-
-    pub(crate) const fn rlp_length(&self) -> usize {
-        if self.length == 32 { 33 } else { self.length as usize }
-    }
-
-    pub(crate) fn put_rlp(&self, out: &mut Vec<u8>) {
-        if self.length == 32 {
-            out.push(0xa0);
-        }
-        out.extend_from_slice(self.as_bytes());
-    }
 }
 
 /// Where a branch is in memory. Once its version is in the store, it need not be there any more.
@@ -97,8 +118,24 @@ impl NodeRef {
 pub(crate) struct NodeId {
     /// The version of the state that made the branch.
     pub(crate) version: u64,
-    /// Its number among those of that version.
+    /// Where it is among those of that version.
     pub(crate) index: u32,
+}
+
+impl NodeId {
+    /// Length of the form kept in memory.
+    pub(crate) const SIZE: usize = 12;
+
+    /// Appends the form kept in memory.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.version.to_le_bytes());
+        out.extend_from_slice(&self.index.to_le_bytes());
+    }
+
+    /// Reads the form kept in memory.
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        Self { version: u64::from_le_bytes(array(bytes, 0)), index: u32::from_le_bytes(array(bytes, 8)) }
+    }
 }
 
 /// What is at one place of a trie.
@@ -178,7 +215,11 @@ impl Namer {
     }
 
     /// Adds a branch that has children of these names at the nibbles `there`.
-    pub(crate) fn add_branch(&mut self, there: u16, names: &[NodeRef]) {
+    pub(crate) fn add_branch<'n>(
+        &mut self,
+        there: u16,
+        names: impl ExactSizeIterator<Item = &'n [u8]> + Clone,
+    ) {
         rlp::branch(there, names, &mut self.rlp);
         self.ends.push(self.rlp.len());
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use hansa_kv::KvSnapshot;
 
-use crate::arena::{Branch, Layers, OwnedBranch};
+use crate::arena::Layers;
+use crate::branch::{Branch, OwnedBranch};
 use crate::cache::{Caches, Place};
 use crate::error::TrieError;
 use crate::key::{nibble, shared_nibbles};
@@ -22,20 +23,20 @@ pub(crate) struct Base {
 }
 
 /// A node of the store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Loaded<V> {
     /// A branch that names all branches below it.
-    Branch(Arc<OwnedBranch<V>>),
+    Branch(OwnedBranch<V>),
     /// A trie of a single key.
     Leaf(Box<Leaf<V>>),
 }
 
 impl<V: TrieValue> Loaded<V> {
     /// How a parent names it.
-    pub(crate) fn reference(&self) -> &NodeRef {
+    pub(crate) fn reference(&self) -> NodeRef {
         match self {
-            Self::Branch(branch) => &branch.get().head.reference,
-            Self::Leaf(leaf) => &leaf.reference,
+            Self::Branch(branch) => branch.get().name(),
+            Self::Leaf(leaf) => leaf.reference,
         }
     }
 
@@ -43,8 +44,8 @@ impl<V: TrieValue> Loaded<V> {
     pub(crate) fn is_below(&self, path: &B256, start: usize) -> bool {
         match self {
             Self::Branch(branch) => {
-                let head = branch.get().head;
-                head.start() == start && shared_nibbles(&head.path, path) >= start
+                let branch = branch.get();
+                branch.start() == start && shared_nibbles(&branch.path(), path) >= start
             }
             Self::Leaf(leaf) => shared_nibbles(&leaf.key, path) >= start,
         }
@@ -92,7 +93,7 @@ pub(crate) enum Node<'a, V> {
     Empty,
     Leaf(Leaf<V>),
     Made(Branch<'a, V>),
-    Loaded(Arc<OwnedBranch<V>>),
+    Loaded(OwnedBranch<V>),
 }
 
 impl<'a> Nodes<'a> {
@@ -135,8 +136,8 @@ impl<'a> Nodes<'a> {
                 Node::Made(branch) => *branch,
                 Node::Loaded(branch) => branch.get(),
             };
-            let depth = branch.head.depth();
-            if shared_nibbles(&branch.head.path, key) < depth {
+            let depth = branch.depth();
+            if shared_nibbles(&branch.path(), key) < depth {
                 return Ok(None);
             }
             child = branch.child(nibble(key, depth));

@@ -12,12 +12,11 @@
 //!        version (8) ‖ state root (32)               the checkpoint: which state all other pages are
 //! ```
 
-use std::sync::Arc;
-
 use alloy_primitives::B256;
 use arrayvec::ArrayVec;
 
-use crate::arena::{Branch, OwnedBranch};
+use crate::arena::Forge;
+use crate::branch::{Branch, OwnedBranch};
 use crate::bytes::{take, take_array};
 use crate::key::{KEY_NIBBLES, extended, nibble, pack, unpack};
 use crate::node::{Child, Leaf, NodeRef, TrieValue};
@@ -57,17 +56,17 @@ pub(crate) fn storage_prefix(owner: &B256) -> Vec<u8> {
 
 /// Appends the page of a branch.
 pub(crate) fn put_branch<V: TrieValue>(branch: Branch<'_, V>, page: &mut Vec<u8>) {
-    let head = branch.head;
-    let (there, leaves) = (branch.there(), branch.leaves());
+    let (path, start, depth) = (branch.path(), branch.start(), branch.depth());
+    let kinds = branch.kinds();
     page.push(BRANCH);
-    page.push((head.depth() - head.start()) as u8);
-    pack(&head.path, head.start(), head.depth(), page);
-    page.extend_from_slice(&(there & !leaves).to_be_bytes());
-    page.extend_from_slice(&leaves.to_be_bytes());
+    page.push((depth - start) as u8);
+    pack(&path, start, depth, page);
+    page.extend_from_slice(&(kinds.there & !kinds.leaves).to_be_bytes());
+    page.extend_from_slice(&kinds.leaves.to_be_bytes());
     for (_, child) in branch.children() {
         match child {
             Child::Empty => {}
-            Child::Leaf(leaf) => put_rest(&leaf, head.depth() + 1, page),
+            Child::Leaf(leaf) => put_rest(&leaf, depth + 1, page),
             Child::Stored(reference) | Child::Made(reference, _) => put_reference(&reference, page),
         }
     }
@@ -84,7 +83,7 @@ pub(crate) fn put_leaf<V: TrieValue>(leaf: &Leaf<V>, page: &mut Vec<u8>) {
 pub(crate) fn decode<V: TrieValue>(mut page: &[u8], path: &B256, start: usize) -> Option<Loaded<V>> {
     let page = &mut page;
     let node = match take_array(page)? {
-        [BRANCH] => Loaded::Branch(Arc::new(take_branch(page, path, start)?)),
+        [BRANCH] => Loaded::Branch(take_branch(page, path, start)?),
         [LEAF] => Loaded::Leaf(Box::new(take_leaf(page, path, start)?.named(start))),
         _ => return None,
     };
@@ -110,7 +109,7 @@ fn take_branch<V: TrieValue>(page: &mut &[u8], path: &B256, start: usize) -> Opt
             children.push((at, Child::Leaf(take_leaf(page, &extended(&path, depth, at), depth + 1)?)));
         }
     }
-    Some(OwnedBranch::new(path, (start, depth), &children))
+    Some(Forge::single(&path, (start, depth), &children))
 }
 
 /// Appends what is left of a leaf's key below `start` nibbles, and its value.

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
 
 use crate::account::Account;
-use crate::arena::Branch;
+use crate::branch::Branch;
 use crate::error::TrieError;
 use crate::key::{nibble, shared_nibbles};
 use crate::node::{Child, NodeRef, TrieValue};
@@ -61,7 +61,7 @@ pub(crate) fn prove<V: TrieValue>(
         if !proof.branch(branch, key) {
             return Ok((proof.nodes, None));
         }
-        let depth = branch.head.depth();
+        let depth = branch.depth();
         child = branch.child(nibble(key, depth));
         start = depth + 1;
     }
@@ -84,13 +84,13 @@ impl Proof {
 
     /// Adds a branch with the extension above it; false if the key leaves the trie at the extension.
     fn branch<V: TrieValue>(&mut self, branch: Branch<'_, V>, key: &B256) -> bool {
-        rlp::branch(branch.there(), branch.names(), &mut self.rlp);
-        let head = branch.head;
-        if head.start() < head.depth() {
+        rlp::branch(branch.kinds().there, branch.names(), &mut self.rlp);
+        let (path, start, depth) = (branch.path(), branch.start(), branch.depth());
+        if start < depth {
             let inner = std::mem::take(&mut self.rlp);
-            rlp::extension(&head.path, head.start(), head.depth(), &NodeRef::of(&inner), &mut self.rlp);
+            rlp::extension(&path, start, depth, &NodeRef::of(&inner), &mut self.rlp);
             self.push();
-            if shared_nibbles(&head.path, key) < head.depth() {
+            if shared_nibbles(&path, key) < depth {
                 return false;
             }
             self.rlp = inner;

@@ -100,17 +100,18 @@ pub(crate) fn leaf<V: TrieValue>(
 }
 
 /// Appends the RLP of a branch without value that has children of these names at the nibbles `there`.
-pub(crate) fn branch(there: u16, names: &[NodeRef], out: &mut Vec<u8>) {
-    let payload = names.iter().map(NodeRef::rlp_length).sum::<usize>() + 17 - names.len();
+pub(crate) fn branch<'n>(
+    there: u16,
+    mut names: impl ExactSizeIterator<Item = &'n [u8]> + Clone,
+    out: &mut Vec<u8>,
+) {
+    let payload = names.clone().map(name_length).sum::<usize>() + 17 - names.len();
     put_list_header(payload, out);
-    let mut names = names.iter();
     for at in 0..16 {
-        match names.as_slice() {
-            [name, ..] if there >> at & 1 == 1 => {
-                name.put_rlp(out);
-                names.next();
-            }
-            _ => out.push(EMPTY_STRING),
+        let name = if there >> at & 1 == 1 { names.next() } else { None };
+        match name {
+            Some(name) => put_name(name, out),
+            None => out.push(EMPTY_STRING),
         }
     }
     out.push(EMPTY_STRING);
@@ -120,7 +121,20 @@ pub(crate) fn branch(there: u16, names: &[NodeRef], out: &mut Vec<u8>) {
 pub(crate) fn extension(path: &B256, start: usize, depth: usize, child: &NodeRef, out: &mut Vec<u8>) {
     let (path, length) = hex_prefix(path, start, depth, false);
     let path = &path[..length];
-    put_list_header(string_length(path) + child.rlp_length(), out);
+    put_list_header(string_length(path) + name_length(child.as_bytes()), out);
     put_string(path, out);
-    child.put_rlp(out);
+    put_name(child.as_bytes(), out);
+}
+
+/// Length of what [`put_name`] appends.
+const fn name_length(name: &[u8]) -> usize {
+    if name.len() == 32 { 33 } else { name.len() }
+}
+
+/// Appends how a parent names a node: by its hash, or by its RLP where that is shorter.
+fn put_name(name: &[u8], out: &mut Vec<u8>) {
+    if name.len() == 32 {
+        out.push(EMPTY_STRING + 32);
+    }
+    out.extend_from_slice(name);
 }

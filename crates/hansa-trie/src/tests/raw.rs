@@ -111,10 +111,10 @@ impl Trie {
         };
         reached.insert(crate::page::key(self.owner.as_ref(), path, start));
         if let Node::Loaded(branch) = node {
-            let head = branch.get().head;
-            for (at, child) in branch.get().children() {
-                let path = crate::key::extended(&head.path, head.depth(), at);
-                self.reach(&child, &path, head.depth() + 1, reached);
+            let branch = branch.get();
+            for (at, child) in branch.children() {
+                let path = crate::key::extended(&branch.path(), branch.depth(), at);
+                self.reach(&child, &path, branch.depth() + 1, reached);
             }
         }
     }

@@ -77,10 +77,10 @@ fn reach<V: TrieValue + Storage>(
             }
         }
         nodes::Node::Loaded(branch) => {
-            let head = branch.get().head;
-            for (at, child) in branch.get().children() {
-                let path = crate::key::extended(&head.path, head.depth(), at);
-                reach(view, owner, &child, (&path, head.depth() + 1), reached);
+            let branch = branch.get();
+            for (at, child) in branch.children() {
+                let path = crate::key::extended(&branch.path(), branch.depth(), at);
+                reach(view, owner, &child, (&path, branch.depth() + 1), reached);
             }
         }
         nodes::Node::Made(_) => panic!("the stored state is not all stored"),

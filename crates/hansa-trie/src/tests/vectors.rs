@@ -7,7 +7,7 @@ use alloy_trie::EMPTY_ROOT_HASH;
 use hansa_kv::{KvStore, MemoryStore};
 
 use crate::account::AccountLeaf;
-use crate::arena::{Forge, Layer, Layers, OwnedBranch};
+use crate::arena::{Forge, Layer, Layers};
 use crate::cache::Caches;
 use crate::edit::{Change, Editor, Traces};
 use crate::key::truncated;
@@ -116,7 +116,7 @@ fn stored_forms() {
     let key = |byte| B256::right_padding_from(&[byte]);
     let leaf = |byte, value: u64| Child::Leaf(Leaf::unnamed(key(byte), U256::from(value)));
     let children = [(1, leaf(0xa1, 5)), (2, Child::Stored(NodeRef::hash(owner))), (15, leaf(0xaf, 0x0600))];
-    let branch = OwnedBranch::new(truncated(&key(0xa0), 1), (0, 1), &children);
+    let branch = Forge::single(&truncated(&key(0xa0), 1), (0, 1), &children);
     let rest = [0; 31];
     let stored = [
         &hex!("01 01 a0 0004 8002")[..],
