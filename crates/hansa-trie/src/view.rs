@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use alloy_primitives::map::AddressMap;
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
+use hansa_keccak::digest_all;
 use parking_lot::{Mutex, RwLock};
 
 use crate::account::{Account, AccountLeaf};
@@ -337,11 +338,12 @@ impl Step<'_> {
         }
         let before = if is_wiped { Child::Empty } else { before };
         let Some(account) = change.account else { return Ok(Change { key, value: None }) };
-        let slot = |(slot, value): (U256, U256)| Change {
-            key: slot_key(slot),
-            value: Some(value).filter(|v| !v.is_zero()),
-        };
-        let mut slots: Vec<_> = change.storage.into_iter().map(slot).collect();
+        let preimages: Vec<[u8; 32]> = change.storage.iter().map(|(slot, _)| slot.to_be_bytes()).collect();
+        let mut keys = Vec::new();
+        digest_all(preimages.iter().map(<[u8; 32]>::as_slice), &mut keys);
+        let values = change.storage.iter().map(|(_, value)| Some(*value).filter(|value| !value.is_zero()));
+        let mut slots: Vec<_> =
+            keys.into_iter().zip(values).map(|(key, value)| Change { key, value }).collect();
         sort(&mut slots);
         let storage = self.storage(key).edit(&before, &slots)?.unwrap_or(before);
         Ok(Change { key, value: Some(AccountLeaf { account, storage }) })
