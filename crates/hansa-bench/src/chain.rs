@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, keccak256};
 use futures::future::try_join_all;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -132,6 +132,8 @@ struct Slice {
     seconds: f64,
     latencies_ms: Vec<f64>,
     block_gaps_ms: Vec<f64>,
+    /// What a hash took, again and again: how fast the machine was.
+    hash_ns: Vec<f64>,
     nodes_cpu: f64,
     own_cpu: f64,
     resident_mb: f64,
@@ -158,6 +160,7 @@ impl Slice {
             seconds: slices.iter().map(|slice| slice.seconds).sum(),
             latencies_ms: slices.iter().flat_map(|slice| slice.latencies_ms.iter().copied()).collect(),
             block_gaps_ms: slices.iter().flat_map(|slice| slice.block_gaps_ms.iter().copied()).collect(),
+            hash_ns: slices.iter().flat_map(|slice| slice.hash_ns.iter().copied()).collect(),
             nodes_cpu: slices.iter().map(|slice| slice.nodes_cpu).sum(),
             own_cpu: slices.iter().map(|slice| slice.own_cpu).sum(),
             resident_mb: slices.last().map(|slice| slice.resident_mb).unwrap_or_default(),
@@ -178,6 +181,7 @@ pub(crate) async fn run(options: &Options, json: bool) -> Result<(), BenchError>
         Figure::new("light_p50_ms", "ms"),
         Figure::new("light_p99_ms", "ms"),
         Figure::new("generator_cpu_share", "of CPU"),
+        Figure::new("hash_ns", "ns"),
         Figure::new("node_rss_mb", "MB"),
         Figure::new("disk_bytes_per_tx", "B"),
     ];
@@ -194,6 +198,7 @@ pub(crate) async fn run(options: &Options, json: bool) -> Result<(), BenchError>
             percentile(&light, 50.0),
             percentile(&light, 99.0),
             full.generator_share(),
+            percentile(&full.hash_ns, 50.0),
             full.resident_mb,
             full.disk_per_tx(),
         ];
@@ -215,6 +220,7 @@ fn course(series: &[Slice]) -> Series {
         "p99_ms",
         "block_gap_max_ms",
         "generator_cpu_share",
+        "hash_ns",
         "node_rss_mb",
         "disk_bytes_per_tx",
     ]);
@@ -226,6 +232,7 @@ fn course(series: &[Slice]) -> Series {
             percentile(&slice.latencies_ms, 99.0),
             percentile(&slice.block_gaps_ms, 100.0),
             slice.generator_share(),
+            percentile(&slice.hash_ns, 50.0),
             slice.resident_mb,
             slice.disk_per_tx(),
         ]);
@@ -276,6 +283,7 @@ impl Bench {
         let warm = Instant::now() + Duration::from_secs(options.seconds / 5 + 1);
         let end = warm + Duration::from_secs(options.seconds);
         let (flight, network) = (self.flight.clone(), &self.network);
+        let gauge = Gauge::start();
         let load = try_join_all(
             self.supplies
                 .iter_mut()
@@ -286,6 +294,7 @@ impl Bench {
             tokio::time::sleep_until(warm.into()).await;
             flight.latencies_ms.lock().clear();
             flight.block_gaps_ms();
+            gauge.read();
             let mut before = Costs::read(network);
             let mut slices = Vec::new();
             for part in 1..=SLICES {
@@ -293,7 +302,11 @@ impl Bench {
                 let latencies_ms = std::mem::take(&mut *flight.latencies_ms.lock());
                 let after = Costs::read(network);
                 let block_gaps_ms = flight.block_gaps_ms();
-                slices.push(after.since(&before, latencies_ms, block_gaps_ms, network.resident_bytes()));
+                let resident_bytes = network.resident_bytes();
+                slices.push(Slice {
+                    hash_ns: gauge.read(),
+                    ..after.since(&before, latencies_ms, block_gaps_ms, resident_bytes)
+                });
                 before = after;
             }
             Ok::<_, BenchError>(slices)
@@ -350,6 +363,43 @@ impl Bench {
     }
 }
 
+/// Measures how fast the machine is while the network is under load, by what a keccak-256 takes: over minutes that changes by more
+/// than the network does where the machine is shared.
+struct Gauge(Arc<Mutex<Vec<f64>>>);
+
+impl Gauge {
+    /// Measures until the gauge is dropped.
+    fn start() -> Self {
+        const PAUSE: Duration = Duration::from_millis(200);
+        let measured = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::downgrade(&measured);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(PAUSE);
+            while let Some(measured) = to.upgrade() {
+                // So short that the scheduler seldom takes the processor away.
+                (0..10).for_each(|_| measured.lock().push(hash_ns()));
+                drop(measured);
+                ticks.tick().await;
+            }
+        });
+        Self(measured)
+    }
+
+    /// What has been measured since the last call.
+    fn read(&self) -> Vec<f64> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+/// What a keccak-256 takes, the mean of so many that the clock's resolution does not matter.
+fn hash_ns() -> f64 {
+    const HASHES: u32 = 100;
+    let begun = Instant::now();
+    let last = (0..HASHES).fold(B256::ZERO, |hash, _| keccak256(hash));
+    std::hint::black_box(last);
+    begun.elapsed().as_secs_f64() * 1e9 / f64::from(HASHES)
+}
+
 /// What has been spent up to a moment.
 struct Costs {
     at: Instant,
@@ -380,6 +430,7 @@ impl Costs {
             seconds: (self.at - before.at).as_secs_f64(),
             latencies_ms,
             block_gaps_ms,
+            hash_ns: Vec::new(),
             nodes_cpu: self.nodes_cpu - before.nodes_cpu,
             own_cpu: self.own_cpu - before.own_cpu,
             resident_mb: resident_bytes as f64 / 1e6,
