@@ -7,7 +7,7 @@
 //!
 //! The trie is the only copy of the state. Nodes are kept by path, the leaves inside their branches; every node that is
 //! read is checked against the hash by which its parent names it. Changed nodes are not written with every block: a short
-//! record of the block's changes is, and the nodes behind it once some 400,000 have gathered, in their last form, to
+//! record of the block's changes is, and the nodes behind it once some 500,000 have gathered, in their last form, to
 //! a store of their own, so that no block waits for them. Opening reads the records again and compares the root. Older states
 //! than the head cannot be opened.
 //!

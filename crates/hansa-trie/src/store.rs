@@ -62,7 +62,7 @@ pub struct TrieConfig {
 
 impl Default for TrieConfig {
     fn default() -> Self {
-        Self { cache_bytes_max: 512 * 1024 * 1024, unwritten_nodes_max: 393_216, unwritten_blocks_max: 4_096 }
+        Self { cache_bytes_max: 512 * 1024 * 1024, unwritten_nodes_max: 524_288, unwritten_blocks_max: 4_096 }
     }
 }
 
