@@ -2,8 +2,8 @@
 //!
 //! Who may send is not checked here: the ledger reads that from the registry's storage in the parent's state.
 
-use alloy_consensus::{Receipt, ReceiptEnvelope, Transaction, TxType};
-use alloy_primitives::{Address, B256, Bloom, Bytes, TxKind, U256, map::AddressMap};
+use alloy_consensus::{Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction, TxType};
+use alloy_primitives::{Address, B256, Bloom, BloomInput, Bytes, Log, TxKind, U256, map::AddressMap};
 use revm::{
     ExecuteEvm, MainBuilder,
     context::{BlockEnv, CfgEnv, TxEnv},
@@ -15,6 +15,7 @@ use revm::{
     primitives::{eip4844::BLOB_BASE_FEE_UPDATE_FRACTION_PRAGUE, hardfork::SpecId},
 };
 
+use hansa_keccak::digest_all;
 use hansa_types::{SignedTransaction, member_gas_quota};
 
 use crate::{
@@ -155,6 +156,7 @@ impl Executor {
             gas_used: 0,
             used_by_sender: AddressMap::default(),
             bloom: Bloom::ZERO,
+            digests: Vec::new(),
         };
         if environment.number > 0 {
             block.system_call(HISTORY_STORAGE_ADDRESS, environment.parent_hash.into())?;
@@ -199,6 +201,20 @@ pub struct BlockExecutor<V: StateView> {
     gas_used: u64,
     used_by_sender: AddressMap<u64>,
     bloom: Bloom,
+    /// Used again for each transaction's.
+    digests: Vec<B256>,
+}
+
+/// The Bloom filter over some logs (yellow paper, 4.3.1): their addresses and topics are hashed together.
+pub(crate) fn bloom_of(logs: &[Log], digests: &mut Vec<B256>) -> Bloom {
+    let values = logs.iter().flat_map(|log| {
+        let topics = log.topics().iter().map(|topic| topic.as_slice());
+        std::iter::once(log.address.as_slice()).chain(topics)
+    });
+    digest_all(values, digests);
+    let mut bloom = Bloom::ZERO;
+    digests.iter().for_each(|digest| bloom.accrue(BloomInput::Hash(*digest)));
+    bloom
 }
 
 impl<V: StateView> BlockExecutor<V> {
@@ -227,8 +243,9 @@ impl<V: StateView> BlockExecutor<V> {
             status: result.is_success().into(),
             cumulative_gas_used: self.gas_used,
             logs: result.into_logs(),
-        }
-        .with_bloom();
+        };
+        let logs_bloom = bloom_of(&receipt.logs, &mut self.digests);
+        let receipt = ReceiptWithBloom { receipt, logs_bloom };
         self.bloom |= receipt.logs_bloom;
         let receipt = match transaction.tx_type() {
             TxType::Legacy => ReceiptEnvelope::Legacy(receipt),

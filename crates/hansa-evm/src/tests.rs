@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEip2930, TxEip4844, TxEip7702, TxLegacy};
 use alloy_eips::eip2930::{AccessList, AccessListItem};
-use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, address, bytes, keccak256};
+use alloy_primitives::{
+    Address, B256, Bytes, Log, Signature, TxKind, U256, address, bytes, keccak256, logs_bloom,
+};
 use proptest::prelude::*;
 
 use hansa_types::{SignedTransaction, TRANSACTION_GAS_MAX, intrinsic_gas, member_gas_quota};
@@ -355,6 +357,19 @@ proptest! {
         let mut after = state.clone();
         after.apply(&block.finish());
         prop_assert_eq!(after.account(SENDER).unwrap().unwrap().nonce, 1);
+    }
+
+    /// A receipt's filter is alloy's.
+    #[test]
+    fn blooms_are_of_all_addresses_and_topics(
+        logs in prop::collection::vec((any::<[u8; 20]>(), prop::collection::vec(any::<[u8; 32]>(), 0..=4)), 0..12),
+    ) {
+        let log = |(address, topics): (_, Vec<[u8; 32]>)| {
+            let topics = topics.into_iter().map(B256::new).collect();
+            Log::new_unchecked(Address::new(address), topics, Bytes::new())
+        };
+        let logs: Vec<Log> = logs.into_iter().map(log).collect();
+        prop_assert_eq!(executor::bloom_of(&logs, &mut vec![B256::ZERO]), logs_bloom(&logs));
     }
 
     /// The pool's figure for the least gas is the machine's.
