@@ -26,6 +26,7 @@ const MADE: usize = 2;
 const LEAVES: usize = 4;
 const START: usize = 6;
 const DEPTH: usize = 7;
+/// Where a branch has its own name.
 pub(crate) const NAME: usize = 8;
 const PATH: usize = NAME + NodeRef::SIZE;
 const NAMES: usize = PATH + 32;
@@ -125,6 +126,7 @@ impl<'a, V: TrieValue> Branch<'a, V> {
         Self { bytes: &bytes[..whole.kinds().length::<V>()], value: PhantomData }
     }
 
+    /// Which children there are.
     pub(crate) fn kinds(self) -> Children {
         let bits = |at| u16::from_le_bytes(array(self.bytes, at));
         Children { there: bits(THERE), made: bits(MADE), leaves: bits(LEAVES) }

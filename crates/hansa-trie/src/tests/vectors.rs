@@ -11,7 +11,7 @@ use crate::arena::{Forge, Layer, Layers};
 use crate::cache::Caches;
 use crate::edit::{Change, Editor, Traces};
 use crate::key::truncated;
-use crate::node::{Child, Leaf, NodeRef};
+use crate::node::{Child, Leaf, NodeId, NodeRef, TrieValue};
 use crate::nodes::{Base, Nodes};
 use crate::page;
 use crate::update::record;
@@ -151,4 +151,25 @@ fn stored_forms() {
     let there = [&hex!("01 0103 020102")[..], owner.as_slice(), &hex!("00000001 00 0109")].concat();
     let expected = [path.as_slice(), address.as_slice(), &there, address.as_slice(), &[0]].concat();
     assert_eq!(record(path, &update), expected);
+}
+
+/// Every kind of storage root takes the same room in a branch and comes out as it went in.
+#[test]
+fn accounts_in_memory() {
+    let (key, value) = (B256::repeat_byte(0x11), U256::from(0x0600));
+    let (name, id) = (NodeRef::of(b"short"), NodeId { version: u64::MAX, index: 7 });
+    let kinds = [
+        Child::Empty,
+        Child::Stored(name),
+        Child::Made(name, id),
+        Child::Leaf(Leaf { key, value, reference: name }),
+    ];
+    for storage in kinds {
+        let account = Account { nonce: 3, balance: U256::MAX, code_hash: key };
+        let leaf = AccountLeaf { account, storage };
+        let mut bytes = Vec::new();
+        leaf.put(&mut bytes);
+        assert_eq!(bytes.len(), AccountLeaf::SIZE);
+        assert_eq!(format!("{:?}", AccountLeaf::read(&bytes)), format!("{leaf:?}"));
+    }
 }
