@@ -199,13 +199,12 @@ fn listen_failed(address: SocketAddr) -> impl FnOnce(std::io::Error) -> NodeErro
     move |source| NodeError::Listen { address: address.to_string(), source }
 }
 
-/// Every member makes the same nodes of the trie in the same blocks; each writes them out at a time of its own, so that never
-/// all of them are busy with it at once.
+/// Every member makes the same nodes of the trie in the same blocks; each begins to count them elsewhere, so that not all of
+/// them are busy with writing them at once.
 fn ledger_config(node: &NodeConfig, keys: &MemberKeys) -> LedgerConfig {
     let mut config = LedgerConfig::default();
     let [share, ..] = keys.network_key().0.0;
-    let most = config.state.unwritten_nodes_max;
-    config.state.unwritten_nodes_max = most / 2 + most / 2 * usize::from(share) / 256;
+    config.state.unwritten_nodes_ahead = config.state.unwritten_nodes_max / 256 * usize::from(share);
     let cache = usize::try_from(node.state_cache_mib).unwrap_or(usize::MAX);
     config.state.cache_bytes_max = cache.saturating_mul(1024 * 1024);
     config

@@ -1,8 +1,8 @@
 //! Measures what the state costs for each transaction of the main job: a new record of one slot and a
 //! quarter of another, a counter, a nonce.
 //!
-//! `cargo run --release -p hansa-trie --example state_root [TRANSACTIONS] [PER_BLOCK] [UNWRITTEN_NODES]`; CPU time of the whole process, the
-//! store's threads included. Not a test: nothing is checked.
+//! `cargo run --release -p hansa-trie --example state_root [TRANSACTIONS] [PER_BLOCK] [UNWRITTEN_NODES] [CACHE_MIB]`; CPU
+//! time of the whole process, the store's threads included. Not a test: nothing is checked.
 #![expect(clippy::print_stdout, reason = "a program whose purpose is to print figures")]
 
 use std::collections::BTreeMap;
@@ -29,6 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = TrieConfig::default();
     if let Some(nodes) = arguments.next().transpose()? {
         config.unwritten_nodes_max = usize::try_from(nodes)?;
+    }
+    if let Some(mebibytes) = arguments.next().transpose()? {
+        config.cache_bytes_max = usize::try_from(mebibytes)? * 1024 * 1024;
     }
     let dir = tempfile::tempdir()?;
     let store =

@@ -79,9 +79,9 @@ pub fn node_store_options() -> FjallOptions {
     FjallOptions {
         // Mostly hashes, which no compression shortens.
         incompressible: NODE_SPACES.to_vec(),
-        // Each writing makes a table of nodes from all over the trie, so that merging copies the whole of it; nodes are mostly
-        // read from the cache.
-        unmerged_tables_max: 16,
+        // Each writing makes a table of nodes from all over the trie, so that a merge copies the whole of it: 3 s of processor at
+        // three million slots. Nodes are mostly read from the cache, and a table that has not the page says so by its filter.
+        unmerged_tables_max: 40,
         ..FjallOptions::default()
     }
 }

@@ -56,13 +56,21 @@ pub struct TrieConfig {
     /// means fewer writes, more memory and a longer start after a crash (some 3 µs for each). While they are being written, as
     /// many again are gathered; who is faster than the disk then waits.
     pub unwritten_nodes_max: usize,
+    /// How many are counted as changed when the state is opened: who changes the same nodes at the same time as others writes them
+    /// at another.
+    pub unwritten_nodes_ahead: usize,
     /// After how many blocks nodes are written however few have changed.
     pub unwritten_blocks_max: u64,
 }
 
 impl Default for TrieConfig {
     fn default() -> Self {
-        Self { cache_bytes_max: 512 * 1024 * 1024, unwritten_nodes_max: 524_288, unwritten_blocks_max: 4_096 }
+        Self {
+            cache_bytes_max: 512 * 1024 * 1024,
+            unwritten_nodes_max: 524_288,
+            unwritten_nodes_ahead: 0,
+            unwritten_blocks_max: 4_096,
+        }
     }
 }
 
@@ -131,6 +139,7 @@ impl StateStore {
         let common = Arc::new(Common { stores, caches, finality });
         let head = StateView::of_stored(Arc::clone(&common), base, lineage, root);
         let (head, mut unwritten) = replay(head)?;
+        unwritten.traces.made += config.unwritten_nodes_ahead;
         unwritten.needless_from = oldest_record(head.0.common.stores.blocks.as_ref())?;
         Ok(Self(Arc::new(Shared {
             common,

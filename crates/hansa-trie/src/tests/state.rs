@@ -32,6 +32,7 @@ fn a_config(random: &mut StdRng) -> TrieConfig {
     TrieConfig {
         cache_bytes_max: *[0, 1 << 14, 1 << 24].choose(random).unwrap(),
         unwritten_nodes_max: *[0, 20, 200, 100_000].choose(random).unwrap(),
+        unwritten_nodes_ahead: *[0, 15, 100].choose(random).unwrap(),
         unwritten_blocks_max: *[1, 5, 1000].choose(random).unwrap(),
     }
 }
