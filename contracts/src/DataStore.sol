@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Segment} from "./Segment.sol";
 import {IAccessControl} from "./interfaces/IAccessControl.sol";
 import {IDataStore} from "./interfaces/IDataStore.sol";
+import {ISegment} from "./interfaces/ISegment.sol";
 import {Instance} from "./lib/Instance.sol";
 import {Actions, Suite} from "./lib/Suite.sol";
 import {TypedData} from "./lib/TypedData.sol";
@@ -11,7 +13,7 @@ import {Record, RecordedVersion} from "./lib/Types.sol";
 /// @notice See `IDataStore`.
 /// @dev Runs as clones of one template. Every node carries and hashes storage for ever, so it has only what contracts and
 /// storage proofs ask for: an object costs one fresh slot, its root, and a quarter of another, its number; unusual terms
-/// cost one more. All that was signed is in the event.
+/// cost one more. All that was signed is in the event. Roots are in segments, so that a new one is written to a small trie.
 contract DataStore is IDataStore {
     /// One slot. A version without it is for the listed members, of the first key epoch and valid for ever.
     struct Terms {
@@ -23,12 +25,14 @@ contract DataStore is IDataStore {
 
     int8 private constant USUAL_VISIBILITY = 1;
     uint32 private constant USUAL_KEY_EPOCH = 1;
+    /// Numbers that differ in so many last bits only share a segment.
+    uint256 private constant SEGMENT_BITS = 16;
 
     address private _accessControl;
     /// In the order in which the objects were put, four to a slot.
     uint64[] private _numbers;
-    /// By number and version.
-    mapping(uint256 key => bytes32) private _roots;
+    /// By the other bits of the number: the roots, by number and version.
+    mapping(uint256 upper => ISegment) private _segments;
     /// By number and version, where they are unusual.
     mapping(uint256 key => Terms) private _terms;
     /// By number: the newest version, 0 while there is only the first.
@@ -37,7 +41,6 @@ contract DataStore is IDataStore {
     /// @inheritdoc IDataStore
     function put(Record calldata r, bytes calldata signature) external {
         if (r.number == 0) revert DataStoreNumberMissing();
-        if (_roots[_key(r.number, 1)] != 0) revert DataStoreNumberTaken(r.number);
         if (r.version != 1) revert DataStoreVersionOutOfOrder(r.number, r.version, 1);
         address signer = _authorise(r, signature);
         _store(r, signer);
@@ -72,10 +75,9 @@ contract DataStore is IDataStore {
 
     /// @inheritdoc IDataStore
     function record(uint64 number, uint32 version) external view returns (RecordedVersion memory) {
-        uint256 key = _key(number, version);
-        bytes32 root = _roots[key];
+        bytes32 root = _rootOf(number, version);
         if (root == 0) revert DataStoreVersionUnknown(number, version);
-        Terms memory terms = _terms[key];
+        Terms memory terms = _terms[_key(number, version)];
         if (!terms.stored) terms = Terms(true, USUAL_VISIBILITY, USUAL_KEY_EPOCH, 0);
         return RecordedVersion({
             number: number,
@@ -90,7 +92,7 @@ contract DataStore is IDataStore {
     /// @inheritdoc IDataStore
     function latest(uint64 number) public view returns (uint32 version) {
         version = _newest[number];
-        if (version == 0 && _roots[_key(number, 1)] != 0) version = 1;
+        if (version == 0 && _rootOf(number, 1) != 0) version = 1;
     }
 
     /// @inheritdoc IDataStore
@@ -125,7 +127,7 @@ contract DataStore is IDataStore {
         if (r.createdAt > Suite.UINT40_MAX) revert DataStoreFieldOutOfRange("createdAt");
         if (r.validUntil > Suite.UINT40_MAX) revert DataStoreFieldOutOfRange("validUntil");
         uint256 key = _key(r.number, r.version);
-        _roots[key] = r.root;
+        if (!_segment(r.number).add(key, r.root)) revert DataStoreNumberTaken(r.number);
         if (r.visibility != USUAL_VISIBILITY || r.keyEpoch != USUAL_KEY_EPOCH || r.validUntil != 0) {
             // Both narrowings are checked above.
             // forge-lint: disable-next-line(unsafe-typecast)
@@ -144,6 +146,22 @@ contract DataStore is IDataStore {
             r.validUntil,
             signer
         );
+    }
+
+    /// The segment of a number, created with its first object.
+    function _segment(uint64 number) private returns (ISegment segment) {
+        uint256 upper = number >> SEGMENT_BITS;
+        segment = _segments[upper];
+        if (address(segment) == address(0)) {
+            segment = new Segment();
+            _segments[upper] = segment;
+        }
+    }
+
+    /// 0 when there is no such version.
+    function _rootOf(uint64 number, uint32 version) private view returns (bytes32) {
+        ISegment segment = _segments[number >> SEGMENT_BITS];
+        return address(segment) == address(0) ? bytes32(0) : segment.rootAt(_key(number, version));
     }
 
     function _key(uint64 number, uint32 version) private pure returns (uint256) {

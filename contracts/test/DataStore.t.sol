@@ -88,6 +88,26 @@ contract DataStoreTest is Consortium {
         refusesPut(recordOf(7, 1), abi.encodeWithSelector(IDataStore.DataStoreNumberTaken.selector, 7));
     }
 
+    /// Numbers that agree in their last bits, neighbours in different segments, the greatest.
+    function test_put_keepsNumbersOfDifferentSegmentsApart() external {
+        uint64[5] memory numbers = [uint64(7), 65_535, 65_536, 65_543, type(uint64).max];
+        for (uint256 i; i < numbers.length; ++i) {
+            vm.assertEq(storeOf(1).latest(numbers[i]), 0);
+            put(1, numbers[i]);
+        }
+        for (uint256 i; i < numbers.length; ++i) {
+            same(storeOf(1).record(numbers[i], 1), recordOf(numbers[i], 1));
+            refusesPut(
+                recordOf(numbers[i], 1),
+                abi.encodeWithSelector(IDataStore.DataStoreNumberTaken.selector, numbers[i])
+            );
+            update(1, recordOf(numbers[i], 2), 2);
+            vm.assertEq(storeOf(1).latest(numbers[i]), 2);
+        }
+        vm.assertEq(storeOf(1).count(), numbers.length);
+        vm.assertEq(storeOf(2).latest(7), 0);
+    }
+
     function test_put_refusesNumberZeroAndLaterVersions() external {
         refusesPut(recordOf(0, 1), abi.encodeWithSelector(IDataStore.DataStoreNumberMissing.selector));
         refusesPut(
