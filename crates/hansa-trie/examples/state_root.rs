@@ -1,5 +1,5 @@
-//! Measures what the state costs for each transaction of the main job: a new record of one slot and a
-//! quarter of another, a counter, a nonce.
+//! Measures what the state costs for each transaction of the main job: a new record of one slot in its segment and a
+//! quarter of another in its owner's store, a counter, a nonce.
 //!
 //! `cargo run --release -p hansa-trie --example state_root [TRANSACTIONS] [PER_BLOCK] [UNWRITTEN_NODES] [CACHE_MIB]`; CPU
 //! time of the whole process, the store's threads included. Not a test: nothing is checked.
@@ -21,6 +21,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const MEMBERS: u64 = 4;
 const SENDERS: u64 = 64;
+/// Objects of a member whose roots are in one contract.
+const SEGMENT: u64 = 65_536;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u64>());
@@ -73,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let at = Instant::now();
         for number in 0..reads {
             let record = number * 7_919 % done;
-            std::hint::black_box(state.head().storage(member(record), slot(record, 0))?);
+            std::hint::black_box(state.head().storage(segment_of(record), slot(record, 0))?);
         }
         let read = at.elapsed().as_secs_f64() * 1e6 / reads as f64;
         let disk = (store.disk_bytes()? + nodes.disk_bytes()?) as f64 / done as f64;
@@ -91,12 +93,17 @@ fn block(state: &StateStore, first: u64, count: u64) -> Result<StateUpdate, Box<
     let mut update = StateUpdate::default();
     for owner in 0..MEMBERS {
         let numbers: Vec<u64> = (first..first + count).filter(|number| number % MEMBERS == owner).collect();
-        let mut storage: Vec<_> =
-            numbers.iter().map(|number| (slot(*number, 0), value(*number, 0))).collect();
+        for segment in numbers.chunk_by(|a, b| a / MEMBERS / SEGMENT == b / MEMBERS / SEGMENT) {
+            let address = segment_of(segment[0]);
+            let account = Some(head.account(address)?.unwrap_or_default());
+            let storage = segment.iter().map(|number| (slot(*number, 0), value(*number, 0))).collect();
+            update.accounts.push(AccountUpdate { address, account, storage });
+        }
         // Four of a member's objects share a slot of its list.
         let places: BTreeMap<u64, u64> =
             numbers.iter().map(|number| (number / MEMBERS / 4, *number)).collect();
-        storage.extend(places.into_iter().map(|(place, last)| (slot(place, 1), value(last, 1))));
+        let mut storage: Vec<_> =
+            places.into_iter().map(|(place, last)| (slot(place, 1), value(last, 1))).collect();
         storage.push((U256::ZERO, U256::from(first + 1)));
         let account = Some(head.account(member(owner))?.unwrap_or_default());
         update.accounts.push(AccountUpdate { address: member(owner), account, storage });
@@ -112,6 +119,12 @@ fn block(state: &StateStore, first: u64, count: u64) -> Result<StateUpdate, Box<
 
 fn member(number: u64) -> Address {
     Address::from_word(keccak256((number % MEMBERS).to_be_bytes()))
+}
+
+/// The contract with the root of a record.
+fn segment_of(number: u64) -> Address {
+    let (member, segment) = (number % MEMBERS, number / MEMBERS / SEGMENT);
+    Address::from_word(keccak256((1 << 33 | segment << 8 | member).to_be_bytes()))
 }
 
 fn slot(number: u64, field: u64) -> U256 {
