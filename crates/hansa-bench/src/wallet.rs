@@ -19,8 +19,8 @@ use crate::{BenchError, network::Member, rpc::Rpc};
 const AHEAD_MAX: usize = 1_000_000;
 /// Transactions signed at a time once the stock is used up.
 const ORDER: usize = 500;
-/// Gas for one protect transaction; unused gas costs nothing.
-const GAS: u64 = 250_000;
+/// Gas for one protect transaction, also one that creates a segment; unused gas costs nothing.
+const GAS: u64 = 300_000;
 
 /// A signed protect transaction.
 pub(crate) struct Signed {

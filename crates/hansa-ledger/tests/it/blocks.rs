@@ -60,7 +60,8 @@ fn records_are_written_and_every_root_is_the_standard_one() {
     let mut cumulative = 0;
     for (index, receipt) in receipts.iter().enumerate() {
         assert!(receipt.receipt.is_success());
-        assert!(receipt.gas_used < 150_000, "{}", receipt.gas_used);
+        // Each is its owner's first object, and creates a segment.
+        assert!(receipt.gas_used < 260_000, "{}", receipt.gas_used);
         cumulative += receipt.gas_used;
         assert_eq!(receipt.receipt.cumulative_gas_used(), cumulative);
         assert_eq!((receipt.transaction_index, receipt.first_log_index), (index as u64, index as u64));
