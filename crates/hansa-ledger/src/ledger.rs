@@ -57,7 +57,7 @@ impl Ledger {
     /// attached to it.
     ///
     /// # Errors
-    /// [`LedgerError::WrongChain`] when the store was begun with another genesis file; [`LedgerError::Genesis`] when the
+    /// [`LedgerError::WrongChain`] when the store was begun with another genesis; [`LedgerError::Genesis`] when the
     /// file does not lead to a genesis state; otherwise the store is at fault.
     pub fn open(stores: impl Into<StateStores>, genesis: &Genesis, pool: Pool) -> Result<Self, LedgerError> {
         Self::open_with(stores, genesis, pool, LedgerConfig::default())
