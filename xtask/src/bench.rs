@@ -1,4 +1,7 @@
-//! Builds the binaries and hands over to `hansa-bench`, which does the measuring; with Kubo beside it, to [`kubo`].
+//! Builds the binaries and hands over to `hansa-bench`, which does the measuring; with Kubo beside it, to [`kubo`], with another
+//! version of Hansa beside it, to [`against`].
+
+mod against;
 
 use crate::{Outcome, kubo, shell};
 
@@ -8,6 +11,9 @@ pub(crate) fn run(rest: &[&str]) -> Outcome {
     match rest {
         ["kubo"] => kubo::run(&bench),
         ["kubo", ..] => Err("`bench kubo` takes no options".into()),
-        _ => shell::run(shell::command(bench).args(rest).env("HANSA", hansa)),
+        _ => match rest.iter().position(|word| *word == "--against") {
+            Some(at) => against::run(&hansa, &bench, rest, at),
+            None => shell::run(shell::command(bench).args(rest).env("HANSA", hansa)),
+        },
     }
 }

@@ -23,7 +23,8 @@ cargo xtask COMMAND
   up [--dir DIR] [--members N] [--json]   start a local consortium, stay until Ctrl-C
   up --story [PATH…]                      tell the whole story on the given files (default: examples/)
   test [rust|contracts|story|rpc|tidy]…   run the tests (default: all of them)
-  bench chain|ingest|transfer [--json]    measure; see docs/performance.md
+  bench chain|ingest|transfer|path [--json] [--against BINARY]
+                                          measure, also in turns with another version; see docs/performance.md
   bench kubo                              ingest and transfer beside Kubo's, in turns (builds it with Go)
   fuzz [TARGET]… [--seconds N]            throw bytes at the decoders (default: all of them, 60 s each)
   codegen [--check]                       rebuild api/ from contracts/

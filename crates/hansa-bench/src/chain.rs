@@ -5,7 +5,7 @@
 //! subscription of another node has told of the block that holds it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,6 +31,11 @@ pub(crate) const MEMBERS: usize = 4;
 /// the rest, which the generator's share shows.
 const TX_PER_S_EXPECTED: usize = 4_000;
 
+/// Transactions outstanding at full load.
+const OUTSTANDING: usize = 4_000;
+/// Transactions in one JSON-RPC batch.
+const BATCH: usize = 50;
+
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
@@ -41,14 +46,17 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// Transactions outstanding at full load, in equal shares for the members
-    #[arg(long, default_value_t = 4_000)]
+    #[arg(long, default_value_t = OUTSTANDING)]
     outstanding: usize,
     /// Transactions in one JSON-RPC batch
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = BATCH)]
     batch: usize,
     /// Submit a burst of this many transactions instead, and tell the longest gap between two blocks
     #[arg(long)]
     burst: Option<usize>,
+    /// After each run offer this many times what it finalised, and tell what is finalised of it
+    #[arg(long)]
+    overload: Option<f64>,
 }
 
 /// Transactions handed over and not yet seen final.
@@ -84,6 +92,14 @@ impl Flight {
         drop(pending);
         self.latencies_ms.lock().extend(sent.into_iter().map(|(sent, _)| (at - sent).as_secs_f64() * 1e3));
         self.landed.notify_waiters();
+    }
+
+    /// Takes back a transaction that was refused.
+    fn withdraw(&self, signed: &Signed) {
+        let mut pending = self.pending.lock();
+        if let Some((_, member)) = pending.sent.remove(&signed.hash) {
+            pending.of_member[member] -= 1;
+        }
     }
 
     /// Waits until fewer than `limit` transactions of a member are outstanding. To each its share: the network serves the
@@ -174,6 +190,9 @@ pub(crate) async fn run(options: &Options, json: bool) -> Result<(), BenchError>
     if let Some(count) = options.burst {
         return bench.burst(count, options, json).await;
     }
+    if let Some(factor) = options.overload {
+        return bench.overload(factor, options, json).await;
+    }
     let mut figures = [
         Figure::new("finalised_tx_per_s", "1/s"),
         Figure::new("p50_ms", "ms"),
@@ -209,6 +228,15 @@ pub(crate) async fn run(options: &Options, json: bool) -> Result<(), BenchError>
     }
     report::print(&figures, &course(&series), json);
     Ok(())
+}
+
+/// Finalised transactions a second under full load, in one run on a network of its own.
+pub(crate) async fn full_load(seconds: u64) -> Result<f64, BenchError> {
+    let options =
+        Options { seconds, runs: 1, outstanding: OUTSTANDING, batch: BATCH, burst: None, overload: None };
+    let mut bench = Bench::start(&options).await?;
+    bench.stock().await?;
+    Ok(Slice::join(&bench.full(&options).await?).per_second())
 }
 
 /// How the load went on over time: a row for each part of each run.
@@ -316,6 +344,65 @@ impl Bench {
         Ok(slices)
     }
 
+    /// The closed-loop peak, then an open loop that offers `factor` times as much. Refused transactions are offered again.
+    async fn overload(&mut self, factor: f64, options: &Options, json: bool) -> Result<(), BenchError> {
+        let mut figures = [
+            Figure::new("peak_tx_per_s", "1/s"),
+            Figure::new("offered_tx_per_s", "1/s"),
+            Figure::new("overload_tx_per_s", "1/s"),
+            Figure::new("overload_to_peak", "ratio"),
+            Figure::new("overload_p50_ms", "ms"),
+            Figure::new("overload_p99_ms", "ms"),
+            Figure::new("refused_share", "of offers"),
+        ];
+        for _ in 0..options.runs {
+            self.stock().await?;
+            let peak = Slice::join(&self.full(options).await?).per_second();
+            self.stock().await?;
+            let offered = peak * factor;
+            let pressed = self.press(offered, options).await?;
+            let per_second = pressed.latencies_ms.len() as f64 / pressed.seconds;
+            let values = [
+                peak,
+                pressed.offers as f64 / pressed.seconds,
+                per_second,
+                per_second / peak,
+                percentile(&pressed.latencies_ms, 50.0),
+                percentile(&pressed.latencies_ms, 99.0),
+                pressed.refusals as f64 / (pressed.offers as f64).max(1.0),
+            ];
+            for (figure, value) in figures.iter_mut().zip(values) {
+                figure.push(value);
+            }
+        }
+        report::print(&figures, &Series::default(), json);
+        Ok(())
+    }
+
+    /// Offers so many transactions a second for the given time, after a warm-up, whether or not the network keeps up.
+    async fn press(&mut self, offered_per_s: f64, options: &Options) -> Result<Pressed, BenchError> {
+        let warm = Instant::now() + Duration::from_secs(options.seconds / 5 + 1);
+        let end = warm + Duration::from_secs(options.seconds);
+        let flight = self.flight.clone();
+        let counted = Mutex::new((0, 0));
+        let between = Duration::from_secs_f64((options.batch * MEMBERS) as f64 / offered_per_s);
+        let load = try_join_all(self.supplies.iter_mut().enumerate().map(|(member, (rpc, supply))| {
+            press_one(member, rpc, supply, &flight, &counted, between, options.batch, end)
+        }));
+        let measure = async {
+            tokio::time::sleep_until(warm.into()).await;
+            flight.latencies_ms.lock().clear();
+            *counted.lock() = (0, 0);
+            tokio::time::sleep_until(end.into()).await;
+            let (offers, refusals) = *counted.lock();
+            let latencies_ms = std::mem::take(&mut *flight.latencies_ms.lock());
+            Ok(Pressed { seconds: (end - warm).as_secs_f64(), latencies_ms, offers, refusals })
+        };
+        let (_, pressed) = tokio::try_join!(load, measure)?;
+        self.flight.rest().await;
+        Ok(pressed)
+    }
+
     /// A burst all at once: does agreement go on while the pool is full?
     async fn burst(&mut self, count: usize, options: &Options, json: bool) -> Result<(), BenchError> {
         let share = count / self.supplies.len();
@@ -361,6 +448,14 @@ impl Bench {
         report::print(&figures, &Series::default(), json);
         Ok(())
     }
+}
+
+/// What an open loop saw.
+struct Pressed {
+    seconds: f64,
+    latencies_ms: Vec<f64>,
+    offers: usize,
+    refusals: usize,
 }
 
 /// Measures how fast the machine is while the network is under load, by what a keccak-256 takes: over minutes that changes by more
@@ -464,12 +559,54 @@ async fn drive(
     Ok(())
 }
 
+/// Offers one member's transactions in batches, one each `between`, until `end`; then those that were refused until all are
+/// taken. `counted` holds offers and refusals.
+#[expect(clippy::too_many_arguments, reason = "one member's part of a load, started in one place")]
+async fn press_one(
+    member: usize,
+    rpc: &Rpc,
+    supply: &mut Supply,
+    flight: &Flight,
+    counted: &Mutex<(usize, usize)>,
+    between: Duration,
+    size: usize,
+    end: Instant,
+) -> Result<(), BenchError> {
+    let mut ticks = tokio::time::interval(between);
+    let mut refused: VecDeque<Signed> = VecDeque::new();
+    while Instant::now() < end || !refused.is_empty() {
+        ticks.tick().await;
+        let mut signed: Vec<Signed> = refused.drain(..refused.len().min(size)).collect();
+        if Instant::now() < end {
+            signed.extend(supply.take(size - signed.len()).await?);
+        }
+        flight.hand_over(member, &signed);
+        let answers = rpc.submit(batch(signed.iter().map(|s| &*s.raw))).await?;
+        let mut again: VecDeque<Signed> = VecDeque::new();
+        let offers = signed.len();
+        for (signed, answer) in signed.into_iter().zip(answers) {
+            if answer.is_some() {
+                flight.withdraw(&signed);
+                again.push_back(signed);
+            }
+        }
+        let mut counted = counted.lock();
+        counted.0 += offers;
+        counted.1 += again.len();
+        drop(counted);
+        again.append(&mut refused);
+        refused = again;
+    }
+    Ok(())
+}
+
 async fn send(member: usize, rpc: &Rpc, signed: &[Signed], flight: &Flight) -> Result<(), BenchError> {
     let body = batch(signed.iter().map(|s| &*s.raw));
     flight.hand_over(member, signed);
-    match rpc.submit(body).await? {
-        (0, _) => Ok(()),
-        (count, reason) => Err(BenchError::Refused { count, reason: reason.unwrap_or_default() }),
+    let refused: Vec<String> = rpc.submit(body).await?.into_iter().flatten().collect();
+    match refused.first() {
+        None => Ok(()),
+        Some(reason) => Err(BenchError::Refused { count: refused.len(), reason: reason.clone() }),
     }
 }
 

@@ -6,6 +6,7 @@
 mod chain;
 mod ingest;
 mod network;
+mod path;
 mod process;
 mod report;
 mod rpc;
@@ -38,6 +39,8 @@ enum What {
     Ingest(ingest::Options),
     /// Fetch, verify and store between two node processes in the private swarm
     Transfer(transfer::Options),
+    /// Put, share and get over REST, of small objects and of a large file
+    Path(path::Options),
 }
 
 /// Why nothing could be measured.
@@ -59,11 +62,17 @@ enum BenchError {
     Generator,
     #[error("the storage path: {0}")]
     Storage(String),
+    #[error("REST: {0}")]
+    Rest(String),
 }
 
 impl BenchError {
     fn socket(error: tokio_tungstenite::tungstenite::Error) -> Self {
         Self::Socket(error.to_string())
+    }
+
+    fn rest(error: hansa_client::ClientError) -> Self {
+        Self::Rest(error.to_string())
     }
 }
 
@@ -74,6 +83,7 @@ async fn main() -> ExitCode {
         What::Chain(options) => chain::run(options, cli.json).await,
         What::Ingest(options) => ingest::run(options, cli.json).await,
         What::Transfer(options) => transfer::run(options, cli.json).await,
+        What::Path(options) => path::run(options, cli.json).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

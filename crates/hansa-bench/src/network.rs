@@ -16,6 +16,7 @@ use crate::{BenchError, chain::MEMBERS};
 pub(crate) struct Member {
     pub(crate) dc_id: u32,
     pub(crate) home: PathBuf,
+    pub(crate) rest: String,
     pub(crate) rpc: String,
     pub(crate) ws: String,
     pub(crate) account_key_file: PathBuf,
@@ -40,9 +41,8 @@ pub(crate) struct Network {
 impl Network {
     /// Starts four validators in a fresh folder.
     pub(crate) fn start() -> Result<Self, BenchError> {
-        let hansa = std::env::var_os("HANSA").map_or_else(|| PathBuf::from("hansa"), PathBuf::from);
         let dir = tempfile::Builder::new().prefix("hansa-bench-").tempdir()?;
-        let mut up = spawn(&hansa, &dir.path().join("network"))?;
+        let mut up = spawn(&binary(), &dir.path().join("network"))?;
         let mut line = String::new();
         if let Some(output) = up.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
@@ -66,6 +66,11 @@ impl Network {
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.members.first().map(|m| crate::process::disk_bytes(&m.home.join("data"))).unwrap_or_default()
     }
+}
+
+/// The binary under measurement.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("HANSA").map_or_else(|| PathBuf::from("hansa"), PathBuf::from)
 }
 
 fn spawn(hansa: &Path, dir: &Path) -> Result<Child, BenchError> {

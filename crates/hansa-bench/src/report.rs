@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use serde_json::{Map, Value};
 
 /// One figure, measured once a run.
+#[derive(Clone)]
 pub(crate) struct Figure {
     name: &'static str,
     unit: &'static str,

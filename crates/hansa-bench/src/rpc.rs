@@ -29,14 +29,12 @@ impl Rpc {
         }
     }
 
-    /// Submits a prepared batch of `eth_sendRawTransaction`; returns how many were refused and the first reason.
-    pub(crate) async fn submit(&self, body: String) -> Result<(usize, Option<String>), BenchError> {
+    /// Submits a prepared batch of `eth_sendRawTransaction`; returns for each why it was refused, in their order.
+    pub(crate) async fn submit(&self, body: String) -> Result<Vec<Option<String>>, BenchError> {
         let request = self.http.post(&self.url).header("content-type", "application/json").body(body);
-        let answers: Vec<Value> = request.send().await?.json().await?;
-        let mut refused = answers.iter().filter_map(|answer| answer.get("error"));
-        let first = refused.next().map(ToString::to_string);
-        let count = usize::from(first.is_some()) + refused.count();
-        Ok((count, first))
+        let mut answers: Vec<Value> = request.send().await?.json().await?;
+        answers.sort_by_key(|answer| answer["id"].as_u64());
+        Ok(answers.iter().map(|answer| answer.get("error").map(ToString::to_string)).collect())
     }
 }
 
