@@ -1,13 +1,16 @@
 //! Reads blocks only to find damage: of the whole store, or of everything below a root. Repairs nothing.
 
-use std::collections::HashSet;
-
 use cid::Cid;
 
-use crate::block::{cid_of, key_of};
+use crate::block::{Key, cid_of};
 use crate::dag::links;
-use crate::store::Proof;
-use crate::{BlockStore, ContentError};
+use crate::store::{Proof, Record};
+use crate::{BlockStore, ContentError, Visit, Visited};
+
+/// Index entries read at a time.
+const PAGE: usize = 256;
+/// What a block costs a scrub besides its length.
+const BLOCK_COST_BYTES: u64 = 4096;
 
 /// How far a check has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +46,22 @@ pub struct ScrubReport {
     pub damaged: Vec<Cid>,
 }
 
+/// The last block that a scrub in portions has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubCursor(Key);
+
+impl ScrubCursor {
+    /// The cursor as 32 bytes, to be kept over a restart.
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// The cursor of such bytes; any 32 bytes are one.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 /// The state of everything below a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DagReport {
@@ -54,12 +73,14 @@ pub struct DagReport {
     pub damaged: Vec<Cid>,
     /// Blocks that are not here; what is below them is not known.
     pub missing: Vec<Cid>,
+    /// Blocks whose bytes are theirs but not what their codec says, or link to what no block can be. No repair helps.
+    pub malformed: Vec<Cid>,
 }
 
 impl DagReport {
-    /// Whether everything is here and healthy.
+    /// Whether everything is here, healthy and well-formed.
     pub const fn is_healthy(&self) -> bool {
-        self.damaged.is_empty() && self.missing.is_empty()
+        self.damaged.is_empty() && self.missing.is_empty() && self.malformed.is_empty()
     }
 }
 
@@ -73,18 +94,10 @@ impl BlockStore {
         let mut damaged = Vec::new();
         let mut after = None;
         loop {
-            let page = self.records(after.as_ref(), 256)?;
+            let page = self.records(after.as_ref(), PAGE)?;
             let Some(&(last, _)) = page.last() else { break };
             for (key, record) in page {
-                match self.read_record(&key, record, Proof::Digest) {
-                    Ok(bytes) => done.add(bytes.len()),
-                    Err(ContentError::Missing(_)) => continue,
-                    Err(ContentError::Damaged(_) | ContentError::File { .. }) => {
-                        done.fault();
-                        damaged.push(cid_of(record.codec, key));
-                    }
-                    Err(error) => return Err(error),
-                }
+                self.scrub_block(&key, record, &mut done, &mut damaged)?;
                 progress(done);
             }
             after = Some(last);
@@ -92,42 +105,125 @@ impl BlockStore {
         Ok(ScrubReport { blocks: done.blocks, bytes: done.bytes, damaged })
     }
 
-    /// Reads and checks a root and everything below it. Damaged blocks are quarantined and named, missing ones named.
-    /// `progress` is called after each block.
+    /// Reads and checks a portion of the store: the blocks behind the cursor in the order of their digests, until their length
+    /// comes to `bytes_max`, and at least one. Returns the cursor for the next portion, none at the end of the store, and
+    /// what this portion showed. How often it is called sets the rate.
     ///
     /// # Errors
-    /// [`ContentError::Index`], [`ContentError::Malformed`], [`ContentError::UnsupportedHash`].
+    /// As for [`BlockStore::scrub`].
+    pub fn scrub_some(
+        &self,
+        cursor: Option<ScrubCursor>,
+        bytes_max: u64,
+    ) -> Result<(Option<ScrubCursor>, ScrubReport), ContentError> {
+        let mut done = ScrubProgress::default();
+        let mut damaged = Vec::new();
+        let mut last = cursor.map(|cursor| cursor.0);
+        let mut cost = 0u64;
+        'portion: loop {
+            let page = self.records(last.as_ref(), PAGE)?;
+            if page.is_empty() {
+                last = None;
+                break;
+            }
+            for (key, record) in page {
+                self.scrub_block(&key, record, &mut done, &mut damaged)?;
+                last = Some(key);
+                cost = cost.saturating_add(u64::from(record.size)).saturating_add(BLOCK_COST_BYTES);
+                if cost >= bytes_max {
+                    break 'portion;
+                }
+            }
+        }
+        Ok((last.map(ScrubCursor), ScrubReport { blocks: done.blocks, bytes: done.bytes, damaged }))
+    }
+
+    fn scrub_block(
+        &self,
+        key: &Key,
+        record: Record,
+        done: &mut ScrubProgress,
+        damaged: &mut Vec<Cid>,
+    ) -> Result<(), ContentError> {
+        match self.read_record(key, record, Proof::Digest) {
+            Ok(bytes) => done.add(bytes.len()),
+            Err(ContentError::Missing(_)) => {}
+            Err(ContentError::Damaged(_) | ContentError::File { .. }) => {
+                done.fault();
+                damaged.push(cid_of(record.codec, *key));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Reads and checks a root and everything below it. Damaged blocks are quarantined and named, missing and malformed ones
+    /// named. `progress` is called after each block.
+    ///
+    /// # Errors
+    /// [`ContentError::Index`]; [`ContentError::UnsupportedHash`] of the root.
     pub fn check_dag(
         &self,
         root: &Cid,
         mut progress: impl FnMut(ScrubProgress),
     ) -> Result<DagReport, ContentError> {
-        let mut done = ScrubProgress::default();
-        let mut report = DagReport::default();
-        let mut seen = HashSet::new();
-        let mut pending = vec![*root];
-        while let Some(cid) = pending.pop() {
-            if !seen.insert(key_of(&cid)?) {
-                continue;
-            }
-            match self.check(&cid) {
-                Ok(Some(bytes)) => {
-                    done.add(bytes.len());
-                    let children = links(&cid, &bytes)?;
-                    pending.extend(children.into_iter().rev().map(|link| link.cid));
-                }
-                Ok(None) | Err(ContentError::Missing(_)) => {
-                    done.fault();
-                    report.missing.push(cid);
-                }
-                Err(ContentError::Damaged(_) | ContentError::File { .. }) => {
-                    done.fault();
-                    report.damaged.push(cid);
-                }
-                Err(error) => return Err(error),
-            }
-            progress(done);
+        let mut walk = DagWalk::default();
+        walk.enter(&[*root])?;
+        while let Some((cid, visit)) = walk.pending.pop() {
+            walk.step(self, &cid, visit)?;
+            progress(walk.done);
         }
-        Ok(DagReport { blocks: done.blocks, bytes: done.bytes, ..report })
+        Ok(DagReport { blocks: walk.done.blocks, bytes: walk.done.bytes, ..walk.report })
+    }
+}
+
+/// A check of everything below a root, under way.
+#[derive(Default)]
+struct DagWalk {
+    visited: Visited,
+    pending: Vec<(Cid, Visit)>,
+    done: ScrubProgress,
+    report: DagReport,
+}
+
+impl DagWalk {
+    /// Queues those nodes that are new, the first one next. Fails if a link has a hash that no block has.
+    fn enter(&mut self, cids: &[Cid]) -> Result<(), ContentError> {
+        for cid in cids.iter().rev() {
+            match self.visited.visit(cid)? {
+                Visit::Again => {}
+                visit => self.pending.push((*cid, visit)),
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, store: &BlockStore, cid: &Cid, visit: Visit) -> Result<(), ContentError> {
+        // Bytes and faults of a digest are counted under its first name.
+        let is_first = visit == Visit::First;
+        match store.check(cid) {
+            Ok(Some(bytes)) => {
+                if is_first {
+                    self.done.add(bytes.len());
+                }
+                let children = links(cid, &bytes)
+                    .map(|links| links.into_iter().map(|link| link.cid).collect::<Vec<_>>());
+                if children.and_then(|children| self.enter(&children)).is_err() {
+                    self.report.malformed.push(*cid);
+                }
+            }
+            Ok(None) | Err(ContentError::Missing(_)) if is_first => {
+                self.done.fault();
+                self.report.missing.push(*cid);
+            }
+            Err(ContentError::Damaged(_) | ContentError::File { .. }) if is_first => {
+                self.done.fault();
+                self.report.damaged.push(*cid);
+            }
+            Ok(None)
+            | Err(ContentError::Missing(_) | ContentError::Damaged(_) | ContentError::File { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }

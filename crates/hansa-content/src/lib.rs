@@ -29,19 +29,21 @@ mod segments;
 mod store;
 #[cfg(test)]
 mod tests;
+mod visited;
 mod writer;
 
 pub use block::{Block, DAG_CBOR, DAG_PB, MAX_BLOCK_BYTES, RAW};
 pub use buffer::Buffer;
-pub use check::{DagReport, ScrubProgress, ScrubReport};
+pub use check::{DagReport, ScrubCursor, ScrubProgress, ScrubReport};
 pub use cid::Cid;
 pub use dag::{Link, links};
 pub use error::ContentError;
 pub use export::{FileReader, RangeReader};
 pub use hold::Hold;
 pub use import::{CHUNK_BYTES, Imported, Importer, LINKS_PER_NODE, import};
-pub use pins::{Collected, Pin};
+pub use pins::{Collected, Pin, PinFault};
 pub use store::{BlockFile, BlockStore, INLINE_BYTES_MAX, SPACES};
+pub use visited::{Visit, Visited};
 pub use writer::BlockWriter;
 
 /// Decoders that are not public, for the fuzz targets alone.

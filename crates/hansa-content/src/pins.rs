@@ -1,6 +1,6 @@
 //! Pins, and the collection of blocks that no pin reaches.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use cid::Cid;
 use hansa_kv::{Batch, KeyRange, Order};
@@ -8,9 +8,11 @@ use hansa_kv::{Batch, KeyRange, Order};
 use crate::block::{Key, key_of};
 use crate::dag::{links, may_link};
 use crate::store::{PINS, Record};
-use crate::{BlockStore, ContentError};
+use crate::{BlockStore, ContentError, Visit, Visited};
 
 const PAGE: usize = 1024;
+/// Faults of each kind that a collection names; more are only logged.
+const FAULTS_MAX: usize = 64;
 
 /// A root that is kept with everything below it, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,13 +23,36 @@ pub struct Pin {
     pub label: String,
 }
 
-/// What a collection removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A faulty node below a pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinFault {
+    /// The first pin from which the walk reached the node.
+    pub pin: Pin,
+    /// The node.
+    pub cid: Cid,
+}
+
+/// The result of a collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Blocks.
+    /// Blocks removed.
     pub blocks: u64,
     /// Their length in bytes.
     pub bytes: u64,
+    /// Nodes whose bytes are lost on this disk; at most 64 of them. While there is one, no block is removed, because the
+    /// children of a lost node are unknown: repair it, or remove its pin.
+    pub damaged: Vec<PinFault>,
+    /// Intact nodes that are not what their codec says, so that they have no children; at most 64 of them. They are kept and
+    /// block nothing; nobody can read the objects they belong to.
+    pub malformed: Vec<PinFault>,
+}
+
+/// What pins reach.
+#[derive(Default)]
+struct Marks {
+    visited: Visited,
+    damaged: Vec<PinFault>,
+    malformed: Vec<PinFault>,
 }
 
 impl BlockStore {
@@ -42,8 +67,8 @@ impl BlockStore {
         let mut batch = Batch::new();
         batch.put(PINS, pin_key(root, label), Vec::new());
         self.0.kv.write(batch)?;
-        if let Some(roots) = self.0.pinned_since.lock().as_mut() {
-            roots.push(*root);
+        if let Some(pins) = self.0.pinned_since.lock().as_mut() {
+            pins.push(Pin { root: *root, label: label.to_owned() });
         }
         Ok(())
     }
@@ -84,11 +109,11 @@ impl BlockStore {
         }
     }
 
-    /// Removes every block that no pin reaches and no hold covers. Imports and fetches may go on meanwhile.
+    /// Removes every block that no pin reaches and no hold covers. Imports and fetches may go on meanwhile. Faults of single pins
+    /// are part of the result; see [`Collected`].
     ///
     /// # Errors
-    /// [`ContentError::Damaged`] if a node through which pinned blocks are reached is damaged: nothing is removed, since what is
-    /// below it cannot be known; repair it first. [`ContentError::Malformed`], [`ContentError::Index`], [`ContentError::File`].
+    /// [`ContentError::Index`], [`ContentError::File`].
     pub fn collect_garbage(&self) -> Result<Collected, ContentError> {
         let _only = self.0.collecting.lock();
         *self.0.pinned_since.lock() = Some(Vec::new());
@@ -100,9 +125,9 @@ impl BlockStore {
     fn mark_and_sweep(&self) -> Result<Collected, ContentError> {
         // Before the index is read: nobody looks at what is written from here on.
         let written = self.0.segments.snapshot();
-        let mut marked = HashSet::new();
+        let mut marks = Marks::default();
         for pin in self.pins()? {
-            self.mark(pin.root, &mut marked)?;
+            self.mark(&pin, &mut marks)?;
         }
         let mut collected = Collected::default();
         let mut wanted = Vec::new();
@@ -110,7 +135,7 @@ impl BlockStore {
         loop {
             let page = self.records(after.as_ref(), PAGE)?;
             let Some(&(last, _)) = page.last() else { break };
-            let garbage = self.sweep(&page, &mut marked)?;
+            let garbage = self.sweep(&page, &mut marks)?;
             for record in garbage.values() {
                 collected.blocks = collected.blocks.saturating_add(1);
                 collected.bytes = collected.bytes.saturating_add(u64::from(record.size));
@@ -123,42 +148,69 @@ impl BlockStore {
         // time, what was damaged. The index must not go back, after a crash, to what is discarded here.
         self.0.kv.sync()?;
         self.0.segments.discard_others(written, wanted)?;
-        Ok(collected)
+        Ok(Collected { damaged: marks.damaged, malformed: marks.malformed, ..collected })
     }
 
-    fn mark(&self, root: Cid, marked: &mut HashSet<Key>) -> Result<(), ContentError> {
-        let mut pending = vec![root];
+    /// Marks a pin's root and everything below it.
+    fn mark(&self, pin: &Pin, marks: &mut Marks) -> Result<(), ContentError> {
+        // What cannot be stored cannot be garbage either.
+        let mut is_new = |cid: &Cid| marks.visited.visit(cid).is_ok_and(|visit| visit != Visit::Again);
+        let mut pending: Vec<Cid> = Some(pin.root).filter(&mut is_new).into_iter().collect();
         while let Some(cid) = pending.pop() {
-            // What cannot be stored cannot be garbage either.
-            let Ok(key) = key_of(&cid) else { continue };
-            if !marked.insert(key) || !may_link(&cid) {
+            if !may_link(&cid) {
                 continue;
             }
-            if let Some(bytes) = self.get(&cid)? {
-                pending.extend(links(&cid, &bytes)?.into_iter().map(|link| link.cid));
+            let fault = || PinFault { pin: pin.clone(), cid };
+            match self.children(&cid) {
+                Ok(children) => pending.extend(children.into_iter().filter(&mut is_new)),
+                Err(ContentError::Malformed { .. }) => note(&mut marks.malformed, fault()),
+                Err(error @ (ContentError::Damaged(_) | ContentError::File { .. })) => {
+                    tracing::warn!(root = %pin.root, label = pin.label, %error, "a pinned node is lost: nothing is collected");
+                    note(&mut marks.damaged, fault());
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Removes what is neither marked nor held, and returns it.
+    /// The blocks that a stored node links to; none if it is not here.
+    fn children(&self, cid: &Cid) -> Result<Vec<Cid>, ContentError> {
+        // By its digest: a node that only looks right would give up its true children.
+        match self.check(cid) {
+            Ok(Some(bytes)) => Ok(links(cid, &bytes)?.into_iter().map(|link| link.cid).collect()),
+            Ok(None) | Err(ContentError::Missing(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what is neither marked nor held, and returns it; nothing while a node's children are unknown.
     fn sweep(
         &self,
         page: &[(Key, Record)],
-        marked: &mut HashSet<Key>,
+        marks: &mut Marks,
     ) -> Result<BTreeMap<Key, Record>, ContentError> {
-        if page.iter().all(|(key, _)| marked.contains(key)) {
+        if page.iter().all(|(key, _)| marks.visited.contains(key)) {
             return Ok(BTreeMap::new());
         }
         let _gate = self.0.holds.gate().write();
         let pinned = self.0.pinned_since.lock().as_mut().map(std::mem::take).unwrap_or_default();
-        for root in pinned {
-            self.mark(root, marked)?;
+        for pin in pinned {
+            self.mark(&pin, marks)?;
         }
-        let is_garbage = |key: &Key| !marked.contains(key) && !self.0.holds.is_held(key);
+        if !marks.damaged.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let is_garbage = |key: &Key| !marks.visited.contains(key) && !self.0.holds.is_held(key);
         let garbage: BTreeMap<_, _> = page.iter().filter(|(key, _)| is_garbage(key)).copied().collect();
         self.remove_keys(garbage.keys())?;
         Ok(garbage)
+    }
+}
+
+fn note(faults: &mut Vec<PinFault>, fault: PinFault) {
+    if faults.len() < FAULTS_MAX {
+        faults.push(fault);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::block::{Key, cid_of, codec_of, key_of, sha256};
 use crate::hold::{Hold, Holds};
 use crate::quarantine::Quarantine;
 use crate::segments::{Extent, Segments, Unindexed, sync_dir};
-use crate::{Block, ContentError};
+use crate::{Block, ContentError, Pin};
 
 /// Blocks of at most this many bytes are kept in the key-value store, longer ones in segment files.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024 - 1;
@@ -141,8 +141,8 @@ pub(crate) struct Inner {
     pub(crate) segments: Arc<Segments>,
     quarantine: Quarantine,
     pub(crate) holds: Arc<Holds>,
-    /// While a collection runs: roots pinned since it began.
-    pub(crate) pinned_since: Mutex<Option<Vec<Cid>>>,
+    /// While a collection runs: what was pinned since it began.
+    pub(crate) pinned_since: Mutex<Option<Vec<Pin>>>,
     /// Held by the one collection that may run.
     pub(crate) collecting: Mutex<()>,
 }

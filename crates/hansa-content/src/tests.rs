@@ -160,7 +160,7 @@ fn a_collection_takes_what_neither_pin_nor_hold_keeps() {
     store.put_held(std::slice::from_ref(&held), &hold).unwrap();
 
     let collected = store.collect_garbage().unwrap();
-    assert_eq!(collected, Collected { blocks: 1, bytes: 100_000 });
+    assert_eq!(collected, Collected { blocks: 1, bytes: 100_000, ..Default::default() });
     assert!(store.has(kept.cid()).unwrap() && store.has(held.cid()).unwrap());
     assert!(!store.has(lost.cid()).unwrap());
 
@@ -197,7 +197,7 @@ fn removed_blocks_and_those_of_no_index_give_their_room_back() {
         store.pin(block.cid(), "").unwrap();
     }
     store.remove(blocks[3].cid()).unwrap();
-    assert_eq!(store.collect_garbage().unwrap(), Collected { blocks: 1, bytes: 100_000 });
+    assert_eq!(store.collect_garbage().unwrap().blocks, 1);
     assert_eq!(allocated(&dir) / one, 2);
     assert!(store.scrub(|_| {}).unwrap().damaged.is_empty());
     for block in &blocks[..2] {
@@ -242,10 +242,96 @@ fn nothing_is_collected_below_a_damaged_node() {
     store.put_many(&children).unwrap();
     store.put(&root).unwrap();
     store.pin(root.cid(), "").unwrap();
+    let garbage = large(9);
+    store.put(&garbage).unwrap();
     flip(&store, &root);
-    assert!(matches!(store.collect_garbage(), Err(ContentError::Damaged(cid)) if cid == *root.cid()));
+    let pin = Pin { root: *root.cid(), label: String::new() };
+    let blocked = Collected { damaged: vec![PinFault { pin, cid: *root.cid() }], ..Default::default() };
+    assert_eq!(store.collect_garbage().unwrap(), blocked);
+    assert!(store.has(children[0].cid()).unwrap());
     store.repair(root.cid(), root.bytes().clone()).unwrap();
-    assert_eq!(store.collect_garbage().unwrap(), Collected::default());
+    assert_eq!(store.collect_garbage().unwrap().blocks, 1);
+    assert_eq!(store.cids(None, 9999).unwrap().len(), 3001);
+}
+
+/// Anyone can have a root pinned by recording it: one that names another member's node by a codec without links, or by the
+/// wrong one, must not hide that node's children.
+#[test]
+fn an_alias_under_another_codec_hides_nothing() {
+    for alias in [RAW, DAG_PB] {
+        for labels in [["1/1", "2/1"], ["2/1", "1/1"]] {
+            let Fixture { store, dir: _dir } = fixture();
+            let leaf = large(1);
+            let node = root_over(&[&leaf]);
+            let root = root_over(&[&node]);
+            let renamed = node.clone().renamed(Cid::new_v1(alias, *node.cid().hash())).unwrap();
+            let hostile = root_over(&[&renamed]);
+            store.put_many(&[leaf.clone(), node.clone(), root.clone(), hostile.clone()]).unwrap();
+            // The walk takes pins in the order of their roots, so that the alias itself comes before and after the node.
+            store.pin(root.cid(), labels[0]).unwrap();
+            store.pin(hostile.cid(), labels[1]).unwrap();
+            store.pin(node.cid(), labels[0]).unwrap();
+            store.pin(renamed.cid(), labels[1]).unwrap();
+            assert_eq!(store.collect_garbage().unwrap().blocks, 0);
+            let report = store.check_dag(root.cid(), |_| {}).unwrap();
+            assert!(report.is_healthy() && report.blocks == 3);
+
+            // One object that names a node both ways, in either order.
+            for children in [[&renamed, &node], [&node, &renamed]] {
+                let both = root_over(&children);
+                store.put(&both).unwrap();
+                let report = store.check_dag(both.cid(), |_| {}).unwrap();
+                assert_eq!((report.blocks, report.malformed.is_empty()), (3, alias == RAW));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_malformed_node_is_a_finding_about_its_pin_alone() {
+    let Fixture { store, dir: _dir } = fixture();
+    let (kept, garbage) = (large(1), large(2));
+    let honest = root_over(&[&kept]);
+    let malformed = Block::new(DAG_CBOR, Bytes::from_static(b"\xff not cbor")).unwrap();
+    let unknown = Cid::new_v1(RAW, cid::multihash::Multihash::wrap(0, b"identity").unwrap());
+    let hostile = Block::new(
+        DAG_CBOR,
+        serde_ipld_dagcbor::to_vec(&[unknown, *malformed.cid(), *kept.cid()]).unwrap().into(),
+    )
+    .unwrap();
+    store
+        .put_many(&[kept.clone(), garbage.clone(), honest.clone(), malformed.clone(), hostile.clone()])
+        .unwrap();
+    store.pin(honest.cid(), "1/1").unwrap();
+    store.pin(hostile.cid(), "2/1").unwrap();
+
+    let pin = Pin { root: *hostile.cid(), label: "2/1".into() };
+    let malformed = PinFault { pin, cid: *malformed.cid() };
+    let expected =
+        Collected { blocks: 1, bytes: 100_000, malformed: vec![malformed.clone()], ..Default::default() };
+    assert_eq!(store.collect_garbage().unwrap(), expected);
+    assert!(store.check_dag(honest.cid(), |_| {}).unwrap().is_healthy());
+    let report = store.check_dag(hostile.cid(), |_| {}).unwrap();
+    assert_eq!(report.malformed, [*hostile.cid(), malformed.cid]);
+    assert!(!report.is_healthy() && report.missing.is_empty());
+}
+
+#[test]
+fn a_scrub_in_portions_goes_on_where_it_stopped() {
+    let Fixture { store, dir: _dir } = fixture();
+    let blocks: Vec<Block> = (0..9).map(large).collect();
+    store.put_many(&blocks).unwrap();
+    flip(&store, &blocks[4]);
+    let (mut cursor, mut portions, mut damaged) = (None, Vec::new(), Vec::new());
+    loop {
+        let (next, report) = store.scrub_some(cursor, 250_000).unwrap();
+        portions.push(report.blocks);
+        damaged.extend(report.damaged);
+        let Some(next) = next else { break };
+        cursor = Some(ScrubCursor::from_bytes(next.to_bytes()));
+    }
+    assert_eq!((portions, damaged), (vec![3, 3, 3, 0], vec![*blocks[4].cid()]));
+    assert_eq!(store.scrub_some(None, 0).unwrap().1.blocks, 1);
 }
 
 #[test]

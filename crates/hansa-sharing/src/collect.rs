@@ -14,12 +14,20 @@ impl Sharing {
     /// Removes every block that no version kept or being written here needs. Other work may go on meanwhile.
     ///
     /// # Errors
-    /// When the store fails, or a node through which kept blocks are reached is damaged: nothing is removed then; repair first.
+    /// When the store fails. A damaged node through which kept blocks are reached is logged, and nothing is removed until it is
+    /// repaired.
     pub async fn collect_garbage(&self) -> Result<Collected, SharingError> {
         let store = self.0.store.clone();
         let collected = Inner::blocking(move || Ok(store.collect_garbage()?)).await?;
         if collected.blocks > 0 {
             tracing::info!(blocks = collected.blocks, bytes = collected.bytes, "gave back room");
+        }
+        for fault in &collected.malformed {
+            tracing::warn!(root = %fault.pin.root, label = fault.pin.label, cid = %fault.cid, "a kept object is malformed");
+        }
+        for fault in &collected.damaged {
+            tracing::warn!(root = %fault.pin.root, label = fault.pin.label, cid = %fault.cid,
+                "no room is given back while this block is damaged; run `hansa repair`");
         }
         Ok(Collected { blocks: collected.blocks, bytes: collected.bytes })
     }

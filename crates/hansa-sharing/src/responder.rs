@@ -173,7 +173,7 @@ impl Responder {
         let mut report = Inner::blocking(move || Ok(store.check_dag(&root, |_| ())?)).await?;
         report.damaged.truncate(REPORTED_CIDS_MAX);
         report.missing.truncate(REPORTED_CIDS_MAX);
-        let hansa_content::DagReport { blocks, bytes, damaged, missing } = report;
+        let hansa_content::DagReport { blocks, bytes, damaged, missing, .. } = report;
         Ok(Answer::Checked { blocks, bytes, damaged, missing })
     }
 }
