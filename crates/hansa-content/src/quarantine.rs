@@ -1,4 +1,5 @@
-//! Copies of damaged bytes, a file for each block, for whoever wants to know what happened to it.
+//! Copies of damaged bytes, a file for each block, to find out what happened to it. Bounded: a dying disk damages many blocks,
+//! and the first ones tell as much as all of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::ContentError;
 use crate::block::Key;
 use crate::segments::{create_dir, remove};
+
+/// Copies that are kept; each is at most a block long.
+const COPIES_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Quarantine(PathBuf);
@@ -23,7 +27,9 @@ impl Quarantine {
     /// Keeps a copy if there is room for it: damage must be found on a full disk too.
     pub(crate) fn keep(&self, key: &Key, bytes: &[u8]) {
         let path = self.path(key);
-        if let Err(error) = fs::write(&path, bytes) {
+        if fs::read_dir(&self.0).is_ok_and(|listed| listed.count() >= COPIES_MAX) {
+            tracing::warn!(folder = %self.0.display(), "the quarantine is full; empty it to keep copies of damaged blocks");
+        } else if let Err(error) = fs::write(&path, bytes) {
             tracing::warn!(path = %path.display(), %error, "a damaged block is not kept in quarantine");
         }
     }

@@ -111,6 +111,18 @@ fn damage_is_named_quarantined_and_repaired() {
 }
 
 #[test]
+fn the_quarantine_does_not_grow_without_end() {
+    let Fixture { store, dir } = fixture();
+    let blocks: Vec<Block> = (0..70).map(large).collect();
+    store.put_many(&blocks).unwrap();
+    for block in &blocks {
+        flip(&store, block);
+    }
+    assert_eq!(store.scrub(|_| {}).unwrap().damaged.len(), 70);
+    assert_eq!(fs::read_dir(dir.path().join("quarantine")).unwrap().count(), 64);
+}
+
+#[test]
 fn reading_finds_a_flipped_bit() {
     let Fixture { store, dir: _dir } = fixture();
     let block = large(1);
