@@ -41,6 +41,16 @@ pub enum ContentError {
         /// Its length in bytes.
         length: usize,
     },
+    /// A file is longer than what its reader takes into memory.
+    #[error("the file {cid} has {size} bytes, more than the {limit} that it may have")]
+    FileTooLong {
+        /// The file.
+        cid: Cid,
+        /// Its length in bytes.
+        size: u64,
+        /// What its reader takes.
+        limit: u64,
+    },
     /// The source of an import could not be read.
     #[error("cannot read what is to be imported")]
     Source(#[source] io::Error),

@@ -1,5 +1,8 @@
 //! Reads UnixFS files from the store, whole or a range, a leaf at a time. Fetches nothing: a block that is not here is an
 //! error.
+//!
+//! Files come from other members, and a node may name one child many times, so that few blocks describe endless work. A reader
+//! therefore visits only as many nodes as the number of bytes calls for, and at most so many below one another.
 
 use std::ops::Range;
 
@@ -8,6 +11,13 @@ use cid::Cid;
 
 use crate::dag::FileNode;
 use crate::{BlockStore, ContentError};
+
+/// Bytes of a file that a node has on average, at the least. Writers use leaves of 256 KiB and more.
+const BYTES_PER_NODE_MIN: u64 = 1024;
+/// Nodes that any file may have besides, and those that a range needs to get to its first byte.
+const NODES_FREE: u64 = 64;
+/// Nodes from the root to a leaf, at the most. Eight levels of 174 links each are more than 64 bits can count.
+const DEPTH_MAX: u32 = 16;
 
 /// A UnixFS file in the store.
 #[derive(Clone, Debug)]
@@ -34,8 +44,27 @@ impl FileReader {
 
     /// The bytes of a range, in pieces of at most one leaf; what lies beyond the end is left out.
     pub fn range(&self, range: Range<u64>) -> RangeReader {
-        let root = Pending { cid: self.root, start: 0, size: self.size };
-        RangeReader { store: self.store.clone(), range, pending: vec![root] }
+        let length = range.end.min(self.size).saturating_sub(range.start);
+        let nodes_left =
+            length.checked_div(BYTES_PER_NODE_MIN).unwrap_or_default().saturating_add(NODES_FREE);
+        let root = Pending { cid: self.root, start: 0, size: self.size, depth: 0 };
+        let pending = if length > 0 { vec![root] } else { Vec::new() };
+        RangeReader { store: self.store.clone(), range, nodes_left, pending }
+    }
+
+    /// The whole file in memory, if it has at most `bytes_max` bytes; nothing is read otherwise.
+    ///
+    /// # Errors
+    /// [`ContentError::FileTooLong`], and those of [`FileReader::open`].
+    pub fn read(&self, bytes_max: u64) -> Result<Vec<u8>, ContentError> {
+        if self.size > bytes_max {
+            return Err(ContentError::FileTooLong { cid: self.root, size: self.size, limit: bytes_max });
+        }
+        let mut content = Vec::new();
+        for piece in self.all() {
+            content.extend_from_slice(&piece?);
+        }
+        Ok(content)
     }
 
     /// All bytes, in pieces of one leaf.
@@ -50,6 +79,7 @@ struct Pending {
     cid: Cid,
     start: u64,
     size: u64,
+    depth: u32,
 }
 
 /// The pieces of a range of a file. Ends after the first error.
@@ -57,34 +87,43 @@ struct Pending {
 pub struct RangeReader {
     store: BlockStore,
     range: Range<u64>,
+    /// Nodes that may still be visited.
+    nodes_left: u64,
     pending: Vec<Pending>,
 }
 
 impl RangeReader {
     fn piece(&mut self) -> Result<Option<Bytes>, ContentError> {
-        while let Some(Pending { cid, start, size }) = self.pending.pop() {
-            let end = start.saturating_add(size);
-            if end <= self.range.start || start >= self.range.end {
-                continue;
-            }
+        while let Some(Pending { cid, start, size, depth }) = self.pending.pop() {
+            self.nodes_left = self
+                .nodes_left
+                .checked_sub(1)
+                .ok_or(ContentError::malformed(cid, "a file of more nodes than its size calls for"))?;
             let node = FileNode::decode(&cid, self.store.expect(&cid)?)?;
             if node.size() != size {
                 return Err(ContentError::malformed(cid, "another size than its parent says"));
             }
             match node {
                 FileNode::Leaf(bytes) => return Ok(Some(self.cut(bytes, start))),
-                FileNode::Inner(children) => self.descend(children, start),
+                FileNode::Inner(_) if depth >= DEPTH_MAX => {
+                    return Err(ContentError::malformed(cid, "a file with too many levels"));
+                }
+                FileNode::Inner(children) => self.descend(children, start, depth.saturating_add(1)),
             }
         }
         Ok(None)
     }
 
-    fn descend(&mut self, children: Vec<(Cid, u64)>, start: u64) {
+    /// Queues the children that have bytes in the range, the first one next.
+    fn descend(&mut self, children: Vec<(Cid, u64)>, start: u64, depth: u32) {
         let mut start = start;
         let first = self.pending.len();
         for (cid, size) in children {
-            self.pending.push(Pending { cid, start, size });
-            start = start.saturating_add(size);
+            let end = start.saturating_add(size);
+            if size > 0 && end > self.range.start && start < self.range.end {
+                self.pending.push(Pending { cid, start, size, depth });
+            }
+            start = end;
         }
         if let Some(added) = self.pending.get_mut(first..) {
             added.reverse();

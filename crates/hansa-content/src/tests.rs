@@ -393,6 +393,43 @@ fn a_file_with_lying_sizes_is_an_error() {
     assert!(reader.all().take(5).count() <= 1);
 }
 
+/// A file whose nodes each name one child over and over again.
+fn towering(store: &BlockStore, leaf: &Block, levels: u32, links: usize) -> Block {
+    store.put(leaf).unwrap();
+    let (mut node, mut bytes) = (leaf.clone(), leaf.bytes().len() as u64);
+    for _ in 0..levels {
+        let part = dag::Part { cid: *node.cid(), dag_bytes: 1, file_bytes: bytes };
+        node = Block::new(DAG_PB, dag::encode_file_node(&vec![part; links]).into()).unwrap();
+        store.put(&node).unwrap();
+        bytes = bytes.saturating_mul(links as u64);
+    }
+    node
+}
+
+#[test]
+fn a_reader_visits_no_more_nodes_than_the_size_calls_for() {
+    let Fixture { store, dir: _dir } = fixture();
+    let read = |root: &Block| {
+        let reader = FileReader::open(&store, root.cid()).unwrap();
+        let mut pieces = reader.all();
+        let read = pieces.by_ref().take_while(Result::is_ok).count();
+        (reader.size(), read)
+    };
+    // Eight blocks without a byte, and 1,000^7 ways through them.
+    let empty = towering(&store, &raw(""), 7, 1000);
+    assert_eq!(read(&empty), (0, 0));
+    assert_eq!(FileReader::open(&store, empty.cid()).unwrap().read(10).unwrap(), b"");
+    // Leaves of a byte each.
+    let (size, pieces) = read(&towering(&store, &raw("x"), 3, 100));
+    assert!(size == 1_000_000 && pieces < 2000, "{pieces}");
+    // A single leaf under a long chain.
+    let chain = towering(&store, &raw("deep"), 1000, 1);
+    assert_eq!(read(&chain).1, 0);
+    let reader = FileReader::open(&store, chain.cid()).unwrap();
+    assert!(matches!(reader.read(9), Err(ContentError::Malformed { .. })));
+    assert!(matches!(reader.read(3), Err(ContentError::FileTooLong { size: 4, limit: 3, .. })));
+}
+
 #[test]
 fn two_levels_of_nodes_read_back_and_equal_leaves_are_stored_once() {
     let Fixture { store, dir } = fixture();
