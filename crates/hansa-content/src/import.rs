@@ -114,13 +114,25 @@ impl Importer {
     ///
     /// # Errors
     /// Those of the store, possibly for an earlier leaf.
-    pub fn finish(mut self) -> Result<Imported, ContentError> {
+    pub fn finish(self) -> Result<Imported, ContentError> {
+        self.end(true)
+    }
+
+    /// Like [`Importer::finish`], but the file is durable only with the store's next flush.
+    ///
+    /// # Errors
+    /// As for [`Importer::finish`].
+    pub fn finish_buffered(self) -> Result<Imported, ContentError> {
+        self.end(false)
+    }
+
+    fn end(mut self, durable: bool) -> Result<Imported, ContentError> {
         if !self.rest.is_empty() || self.leaves == 0 {
             let leaf = self.rest.split().freeze();
             self.push_leaf(leaf)?;
         }
         let Some(mut writer) = self.writer.take() else {
-            return self.finish_single();
+            return self.end_single(durable);
         };
         for leaf in writer.settle()? {
             self.early.insert(leaf.index, leaf);
@@ -128,14 +140,14 @@ impl Importer {
         let mut nodes = self.grow()?;
         let (root, rest) = self.tree.finish()?;
         nodes.extend(rest);
-        let hold = writer.finish_with(&nodes)?;
+        let hold = writer.finish_with(&nodes, durable)?;
         Ok(Imported { root, size: self.size, blocks: self.leaves.saturating_add(self.tree.nodes), hold })
     }
 
-    fn finish_single(mut self) -> Result<Imported, ContentError> {
+    fn end_single(mut self, durable: bool) -> Result<Imported, ContentError> {
         let block = Block::new(RAW, self.first.take().unwrap_or_default())?;
         let hold = self.store.hold();
-        self.store.put_held(std::slice::from_ref(&block), &hold)?;
+        self.store.store_all(std::slice::from_ref(&block), &hold, durable)?;
         Ok(Imported { root: *block.cid(), size: self.size, blocks: 1, hold: Arc::new(hold) })
     }
 

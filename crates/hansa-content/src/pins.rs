@@ -62,11 +62,20 @@ impl BlockStore {
     /// # Errors
     /// [`ContentError::Index`], [`ContentError::UnsupportedHash`].
     pub fn pin(&self, root: &Cid, label: &str) -> Result<(), ContentError> {
+        self.pin_buffered(root, label)?;
+        Ok(self.0.kv.sync()?)
+    }
+
+    /// Like [`BlockStore::pin`], but durable only with the store's next flush.
+    ///
+    /// # Errors
+    /// As for [`BlockStore::pin`].
+    pub fn pin_buffered(&self, root: &Cid, label: &str) -> Result<(), ContentError> {
         key_of(root)?;
         let _gate = self.0.holds.gate().read();
         let mut batch = Batch::new();
         batch.put(PINS, pin_key(root, label), Vec::new());
-        self.0.kv.write(batch)?;
+        self.0.kv.write_buffered(batch)?;
         if let Some(pins) = self.0.pinned_since.lock().as_mut() {
             pins.push(Pin { root: *root, label: label.to_owned() });
         }

@@ -195,11 +195,23 @@ impl BlockStore {
     /// # Errors
     /// As for [`BlockStore::put_many`].
     pub fn put_held(&self, blocks: &[Block], hold: &Hold) -> Result<(), ContentError> {
+        self.store_all(blocks, hold, true)
+    }
+
+    /// Stores blocks under a hold. They are durable only with the store's next flush, small ones and large ones alike.
+    ///
+    /// # Errors
+    /// As for [`BlockStore::put_many`].
+    pub fn put_buffered(&self, blocks: &[Block], hold: &Hold) -> Result<(), ContentError> {
+        self.store_all(blocks, hold, false)
+    }
+
+    pub(crate) fn store_all(&self, blocks: &[Block], hold: &Hold, durable: bool) -> Result<(), ContentError> {
         let mut stored = Stored::default();
         for block in blocks {
             stored.push(self.store_bytes(block, hold)?);
         }
-        self.index(stored, true)
+        self.index(stored, durable)
     }
 
     /// The bytes of a block, unless they have changed since they were stored; none if it is not here.

@@ -1,6 +1,7 @@
 //! Stores a stream of blocks: hashes and writes on several threads in bounded memory, durable at the end.
 //!
-//! Flushing each file costs a wait for the disk, so there are more threads than cores. The order of blocks is not kept.
+//! Writing a large block costs a wait for the disk, so there are more threads than cores. They start with the first large
+//! block: a stream of small blocks needs none. The order of blocks is not kept.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -9,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::store::{Entry, Stored};
+use crate::store::{Entry, INLINE_BYTES_MAX, Stored};
 use crate::{Block, BlockStore, Cid, ContentError, Hold, RAW};
 
 /// What a thread is to do.
@@ -38,42 +39,68 @@ pub(crate) struct Leaf {
 pub struct BlockWriter {
     store: BlockStore,
     hold: Arc<Hold>,
-    jobs: Option<SyncSender<Job>>,
-    results: Receiver<Result<Done, ContentError>>,
-    threads: Vec<JoinHandle<()>>,
+    workers: Option<Workers>,
     stored: Stored,
     leaves: Vec<Leaf>,
 }
 
+/// The writing threads, with the ways to them and back. They end when their jobs do.
+struct Workers {
+    jobs: Option<SyncSender<Job>>,
+    results: Receiver<Result<Done, ContentError>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
 impl std::fmt::Debug for BlockWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BlockWriter").field("threads", &self.threads.len()).finish_non_exhaustive()
+        f.debug_struct("BlockWriter").finish_non_exhaustive()
     }
 }
 
-impl BlockWriter {
-    /// Starts the writing threads.
-    pub fn new(store: &BlockStore) -> Self {
+impl Job {
+    fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Store(block) => block.bytes(),
+            Self::Hash { bytes, .. } => bytes,
+        }
+    }
+}
+
+impl Workers {
+    fn start(store: &BlockStore, hold: &Arc<Hold>) -> Self {
         let cores = thread::available_parallelism().map_or(2, usize::from);
         let count = cores.saturating_mul(4).clamp(4, 32);
         let (jobs, queue) = sync_channel(cores);
         let (done, results) = channel();
         let queue = Arc::new(Mutex::new(queue));
-        let hold = Arc::new(store.hold());
         let spawn = |_| {
             let (store, hold, queue, done) =
-                (store.clone(), Arc::clone(&hold), Arc::clone(&queue), done.clone());
+                (store.clone(), Arc::clone(hold), Arc::clone(&queue), done.clone());
             thread::spawn(move || work(&store, &hold, &queue, &done))
         };
-        let threads = (0..count).map(spawn).collect();
+        Self { jobs: Some(jobs), results, threads: (0..count).map(spawn).collect() }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so; there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl BlockWriter {
+    /// Begins a stream.
+    pub fn new(store: &BlockStore) -> Self {
         Self {
             store: store.clone(),
-            jobs: Some(jobs),
-            results,
-            threads,
+            hold: Arc::new(store.hold()),
+            workers: None,
             stored: Stored::default(),
             leaves: Vec::new(),
-            hold,
         }
     }
 
@@ -86,9 +113,15 @@ impl BlockWriter {
     }
 
     pub(crate) fn submit(&mut self, job: Job) -> Result<(), ContentError> {
-        let jobs = self.jobs.as_ref().ok_or(ContentError::WriterLost)?;
-        jobs.send(job).map_err(|_| ContentError::WriterLost)?;
-        while let Ok(done) = self.results.try_recv() {
+        if job.bytes().len() <= INLINE_BYTES_MAX {
+            let done = perform(&self.store, &self.hold, job);
+            self.take(done)?;
+        } else {
+            let workers = self.workers.get_or_insert_with(|| Workers::start(&self.store, &self.hold));
+            let jobs = workers.jobs.as_ref().ok_or(ContentError::WriterLost)?;
+            jobs.send(job).map_err(|_| ContentError::WriterLost)?;
+        }
+        while let Some(done) = self.workers.as_ref().and_then(|workers| workers.results.try_recv().ok()) {
             self.take(done)?;
         }
         if self.stored.is_full() {
@@ -111,24 +144,27 @@ impl BlockWriter {
 
     /// Waits until everything submitted is written, and returns the leaves that were not drained yet.
     pub(crate) fn settle(&mut self) -> Result<Vec<Leaf>, ContentError> {
-        self.jobs = None;
-        while let Ok(done) = self.results.recv() {
-            self.take(done)?;
-        }
-        for thread in self.threads.drain(..) {
-            thread.join().map_err(|_| ContentError::WriterLost)?;
+        if let Some(mut workers) = self.workers.take() {
+            workers.jobs = None;
+            while let Ok(done) = workers.results.recv() {
+                self.take(done)?;
+            }
+            for thread in workers.threads.drain(..) {
+                thread.join().map_err(|_| ContentError::WriterLost)?;
+            }
         }
         Ok(std::mem::take(&mut self.leaves))
     }
 
-    /// Waits until every block is durable, the last `extra` blocks included. The hold covers all of them.
-    pub(crate) fn finish_with(mut self, extra: &[Block]) -> Result<Arc<Hold>, ContentError> {
+    /// Waits until every block is stored, the last `extra` blocks included: durably, or up to the next flush. The hold covers
+    /// all of them.
+    pub(crate) fn finish_with(mut self, extra: &[Block], durable: bool) -> Result<Arc<Hold>, ContentError> {
         self.settle()?;
         for block in extra {
             let entry = self.store.store_once(block, &self.hold)?;
             self.stored.push(entry);
         }
-        self.store.index(std::mem::take(&mut self.stored), true)?;
+        self.store.index(std::mem::take(&mut self.stored), durable)?;
         Ok(Arc::clone(&self.hold))
     }
 
@@ -137,17 +173,7 @@ impl BlockWriter {
     /// # Errors
     /// Those of [`BlockStore::put_many`].
     pub fn finish(self) -> Result<Arc<Hold>, ContentError> {
-        self.finish_with(&[])
-    }
-}
-
-impl Drop for BlockWriter {
-    fn drop(&mut self) {
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has said so; there is nobody left to tell.
-            let _ = thread.join();
-        }
+        self.finish_with(&[], true)
     }
 }
 
