@@ -1,7 +1,8 @@
 //! The suite's contracts, typed: reads at the finalised head and signed changes that become final.
 //!
 //! Every change is signed twice on purpose: as typed data for the acting member, which the contract checks through the
-//! member's access contract, and as an ordinary transaction of the same account.
+//! member's access contract, and as an ordinary transaction of the same account. Others may send the typed data first, so a
+//! transaction that failed proves nothing: the change's own event does ([`Effect`]).
 
 use std::sync::Arc;
 
@@ -11,7 +12,11 @@ use hansa_contracts::{ContractEvent, RefusalReason, SHARING, Signable, abi, data
 use hansa_envelope::{AudienceKey, EnvelopeError, MemberKeys};
 use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version, Visibility};
 
-use crate::{Chain, ChainError, ChainReceipt, Event, EventFilter, SharingError, history::events_of};
+use crate::{
+    Chain, ChainError, ChainReceipt, Event, EventFilter, SharingError,
+    effect::{Change, Effect},
+    history::events_of,
+};
 
 /// How often a change is signed anew when its nonce was overtaken.
 const ATTEMPTS: u32 = 4;
@@ -21,6 +26,7 @@ const ATTEMPTS: u32 = 4;
 pub(crate) struct Contracts {
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) keys: Arc<MemberKeys>,
+    account: Address,
 }
 
 fn unreadable(error: alloy_sol_types::Error) -> ChainError {
@@ -46,6 +52,10 @@ pub(crate) fn refused_with<E: SolError>(error: &ChainError) -> bool {
 }
 
 impl Contracts {
+    pub(crate) fn new(chain: Arc<dyn Chain>, keys: MemberKeys) -> Self {
+        Self { chain, account: keys.account(), keys: Arc::new(keys) }
+    }
+
     async fn read<C: SolCall>(&self, to: Address, call: C) -> Result<C::Return, ChainError> {
         let output = self.chain.call(to, call.abi_encode().into()).await?;
         C::abi_decode_returns(&output).map_err(unreadable)
@@ -56,19 +66,47 @@ impl Contracts {
         Ok(self.keys.sign_digest(digest)?.as_bytes().into())
     }
 
-    async fn submit<C: SolCall>(&self, to: Address, call: C) -> Result<ChainReceipt, ChainError> {
-        self.chain.submit(to, call.abi_encode().into()).await
+    /// Submits a signed call and waits until its change is final, in this transaction or in one by which somebody else
+    /// sent the same call. Failure is judged by the change's event alone.
+    async fn submit<C: SolCall>(
+        &self,
+        to: Address,
+        call: C,
+        effect: &Effect,
+    ) -> Result<ChainReceipt, ChainError> {
+        match self.chain.submit(to, call.abi_encode().into()).await {
+            Err(error @ (ChainError::Reverted { .. } | ChainError::NotFinal { .. })) => {
+                let Event { log, block, timestamp, transaction } = match self.relayed(effect).await? {
+                    Some(event) => event,
+                    None => return Err(error),
+                };
+                tracing::info!(%transaction, "a signed call was sent by somebody else first");
+                Ok(ChainReceipt { transaction, block, timestamp, logs: vec![log] })
+            }
+            done => done,
+        }
+    }
+
+    /// The event of a change that took place.
+    async fn relayed(&self, effect: &Effect) -> Result<Option<Event>, ChainError> {
+        Ok(effect.find(self.chain.events(effect.filter.clone()).await?))
     }
 
     /// The member whose node this is.
     pub(crate) async fn me(&self) -> Result<Member, SharingError> {
-        let account = self.keys.account();
-        self.find(|member| member.card.account == account).await?.ok_or(SharingError::NotMember)
+        self.find(|member| member.card.account == self.account).await?.ok_or(SharingError::NotMember)
     }
 
     /// An active member.
     pub(crate) async fn member(&self, id: DcId) -> Result<Member, SharingError> {
         self.find(|member| member.dc_id == id).await?.ok_or(SharingError::UnknownMember(id))
+    }
+
+    /// The network key of a member, whatever its standing. The registry never changes a key, so it is the key of every time.
+    pub(crate) async fn network_key(&self, id: DcId) -> Result<NetworkKey, SharingError> {
+        let members = self.chain.members().await?;
+        let member = members.iter().find(|member| member.dc_id == id);
+        Ok(member.ok_or(SharingError::UnknownMember(id))?.card.network_key)
     }
 
     /// The active member with this network key.
@@ -215,10 +253,11 @@ impl Contracts {
     ) -> Result<ChainReceipt, SharingError> {
         let store = data_store_of(owner);
         let signature = self.sign(&record, store)?;
+        let effect = Effect::of_record(owner, &record);
         Ok(if record.version == 1 {
-            self.submit(store, abi::DataStore::putCall { r: record, signature }).await?
+            self.submit(store, abi::DataStore::putCall { r: record, signature }, &effect).await?
         } else {
-            self.submit(store, abi::DataStore::updateCall { r: record, signature }).await?
+            self.submit(store, abi::DataStore::updateCall { r: record, signature }, &effect).await?
         })
     }
 
@@ -231,7 +270,7 @@ impl Contracts {
         call: impl Fn(M, Bytes) -> C + Send,
     ) -> Result<ChainReceipt, SharingError>
     where
-        M: Signable + Send,
+        M: Signable + Change + Send,
         C: SolCall + Send,
     {
         for _ in 1..ATTEMPTS {
@@ -251,15 +290,15 @@ impl Contracts {
         call: &(impl Fn(M, Bytes) -> C + Send),
     ) -> Result<ChainReceipt, SharingError>
     where
-        M: Signable + Send,
+        M: Signable + Change + Send,
         C: SolCall + Send,
     {
-        let call = {
+        let (call, effect) = {
             let message = message(&self.cell(object, member).await?);
-            let signature = self.sign(&message, SHARING)?;
-            call(message, signature)
+            let (signature, effect) = (self.sign(&message, SHARING)?, message.effect());
+            (call(message, signature), effect)
         };
-        Ok(self.submit(SHARING, call).await?)
+        Ok(self.submit(SHARING, call, &effect).await?)
     }
 
     /// Grants. The grant's nonce is set here.
@@ -325,11 +364,13 @@ impl Contracts {
         self.submit_signed(object, member, message, call).await
     }
 
-    /// Records that the key of an opening was released; nothing to do when it is recorded already.
+    /// Records that the key of an opening was released; nothing to do when it is recorded already. An opening has one
+    /// release, so the contract's refusal of a second one says that this one took place.
     pub(crate) async fn record_release(&self, opening: u64) -> Result<(), SharingError> {
         let k = abi::KeyRelease { openingId: opening };
         let signature = self.sign(&k, SHARING)?;
-        match self.submit(SHARING, abi::Sharing::recordReleaseCall { k, signature }).await {
+        let call = abi::Sharing::recordReleaseCall { k, signature };
+        match self.chain.submit(SHARING, call.abi_encode().into()).await {
             Err(e) if !refused_with::<abi::Sharing::SharingAlreadyReleased>(&e) => Err(e.into()),
             _ => Ok(()),
         }
@@ -352,8 +393,8 @@ impl Contracts {
             publishedKey: key.map(|key| Bytes::copy_from_slice(key.expose())).unwrap_or_default(),
             nonce: self.read(SHARING, nonce).await?.saturating_add(1),
         };
-        let signature = self.sign(&c, SHARING)?;
-        Ok(self.submit(SHARING, abi::Sharing::setVisibilityCall { c, signature }).await?)
+        let (signature, effect) = (self.sign(&c, SHARING)?, c.effect());
+        Ok(self.submit(SHARING, abi::Sharing::setVisibilityCall { c, signature }, &effect).await?)
     }
 }
 

@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use hansa_contracts::explain_revert;
 use hansa_envelope::MemberKeys;
 use hansa_ledger::{
-    BlockRef, CallOutcome, CallRequest, Estimate, FinalisedBlock, Ledger, LedgerError, LocatedLog, LogFilter,
+    BlockRef, CallOutcome, CallRequest, FinalisedBlock, Ledger, LedgerError, LocatedLog, LogFilter,
     TransactionReceipt,
 };
 use hansa_types::Member;
+use parking_lot::Mutex;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::timeout,
@@ -33,8 +34,9 @@ const LOGS_MAX: usize = 1_000_000;
 pub struct LedgerChain {
     ledger: Ledger,
     keys: Arc<MemberKeys>,
+    account: Address,
     /// Held from choosing a nonce to the pool's acceptance, so that concurrent transactions get different ones.
-    sending: Arc<tokio::sync::Mutex<()>>,
+    sending: Arc<Mutex<()>>,
 }
 
 fn unavailable(error: impl std::fmt::Display) -> ChainError {
@@ -77,7 +79,8 @@ fn output(outcome: CallOutcome) -> Result<Bytes, ChainError> {
 impl LedgerChain {
     /// The chain of `ledger`, with transactions from the account in `keys`.
     pub fn new(ledger: Ledger, keys: MemberKeys) -> Self {
-        Self { ledger, keys: Arc::new(keys), sending: Arc::default() }
+        let account = keys.account();
+        Self { ledger, keys: Arc::new(keys), account, sending: Arc::default() }
     }
 
     /// The ledger.
@@ -86,24 +89,25 @@ impl LedgerChain {
     }
 
     fn request(&self, to: Address, input: Bytes) -> CallRequest {
-        CallRequest { from: self.keys.account(), to: Some(to), data: input, ..CallRequest::default() }
+        CallRequest { from: self.account, to: Some(to), data: input, ..CallRequest::default() }
     }
 
-    /// Gas with room for state that changes until the transaction's turn.
+    /// A gas limit with room for state that changes until the transaction's turn, from one trial run. What a run uses is
+    /// stated after refunds, which are at most a fifth, and each call inside it can hand on 63/64 of what is left (EIP-150,
+    /// EIP-3529): half as much again covers both.
     fn gas(&self, to: Address, input: &Bytes) -> Result<u64, ChainError> {
-        match self.ledger.estimate(BlockRef::Head, self.request(to, input.clone())).map_err(unavailable)? {
-            Estimate::Gas(gas) => {
-                Ok(gas.saturating_mul(5).saturating_div(4).saturating_add(60_000).min(GAS_MAX))
-            }
-            Estimate::Failed(outcome) => {
-                output(outcome).and(Err(unavailable("an estimate failed without a reason")))
-            }
-        }
+        let request = CallRequest { gas: Some(GAS_MAX), ..self.request(to, input.clone()) };
+        let outcome = self.ledger.call(BlockRef::Head, request).map_err(unavailable)?;
+        let used = outcome.gas_used();
+        output(outcome)?;
+        Ok(used.saturating_mul(3).saturating_div(2).saturating_add(60_000).min(GAS_MAX))
     }
 
-    fn send(&self, to: Address, input: Bytes, gas_limit: u64) -> Result<B256, ChainError> {
-        let account = self.keys.account();
-        let pool = self.ledger.pool();
+    /// Tries a call and hands it to the pool; a call that would be refused is not sent. Blocking.
+    fn send(&self, to: Address, input: Bytes) -> Result<B256, ChainError> {
+        let gas_limit = self.gas(to, &input)?;
+        let _turn = self.sending.lock();
+        let (account, pool) = (self.account, self.ledger.pool());
         // In this order: the ledger moves its head before the pool lets go of what the block included, so a transaction that
         // the pool no longer counts is counted by the head that is read afterwards.
         let pending_nonce = pool.next_nonce(account).unwrap_or(0);
@@ -142,17 +146,21 @@ impl LedgerChain {
         }
     }
 
-    /// Why a transaction failed although its estimate did not: the same call on the state before its block, in words.
+    /// Why a transaction failed although its estimate did not: the same call on the state before its block, or after it
+    /// when another transaction of the same block was faster.
     fn explain(&self, receipt: &TransactionReceipt, to: Address, input: Bytes) -> ChainError {
-        let before = BlockRef::Number(receipt.block_number.saturating_sub(1));
-        match self.ledger.call(before, self.request(to, input)).map(output) {
-            Ok(Err(refusal)) => refusal,
-            _ => ChainError::Reverted {
+        let refused_at = |height| {
+            let request = self.request(to, input.clone());
+            self.ledger.call(BlockRef::Number(height), request).map(output).ok()?.err()
+        };
+        refused_at(receipt.block_number.saturating_sub(1))
+            .or_else(|| refused_at(receipt.block_number))
+            .unwrap_or_else(|| ChainError::Reverted {
                 data: Bytes::new(),
-                explanation: "the transaction failed: another one of the same block was faster; try again"
-                    .to_owned(),
-            },
-        }
+                explanation:
+                    "the transaction failed, and the same call would succeed after its block; try again"
+                        .to_owned(),
+            })
     }
 
     fn next_logs(&self, filter: &LogFilter) -> Result<Vec<Event>, ChainError> {
@@ -208,12 +216,7 @@ impl Chain for LedgerChain {
     async fn submit(&self, to: Address, input: Bytes) -> Result<ChainReceipt, ChainError> {
         let blocks = self.ledger.subscribe();
         let (this, data) = (self.clone(), input.clone());
-        let gas = blocking(move || this.gas(to, &data)).await?;
-        let transaction = {
-            let _turn = self.sending.lock().await;
-            let (this, data) = (self.clone(), input.clone());
-            blocking(move || this.send(to, data, gas)).await?
-        };
+        let transaction = blocking(move || this.send(to, data)).await?;
         let waited =
             timeout(Duration::from_secs(FINAL_SECONDS_MAX), self.finality(transaction, blocks)).await;
         let receipt =

@@ -19,6 +19,7 @@ mod chain;
 mod collect;
 mod content;
 mod contracts;
+mod effect;
 mod error;
 mod fetches;
 mod grants;

@@ -58,7 +58,7 @@ impl Responder {
         store: BlockStore,
     ) -> Result<Arc<Self>, SharingError> {
         let keyring = Keyring::new(Arc::clone(&kv), &keys)?;
-        let contracts = Contracts { chain, keys: Arc::new(keys) };
+        let contracts = Contracts::new(chain, keys);
         let (refusing, checking) = Default::default();
         Ok(Arc::new(Self { contracts, keyring, kv, store, refusing, checking }))
     }

@@ -78,7 +78,7 @@ impl Sharing {
     pub fn new(parts: Parts) -> Result<Self, SharingError> {
         let Parts { chain, swarm, keys, kv, store } = parts;
         let keyring = Keyring::new(Arc::clone(&kv), &keys)?;
-        let contracts = Contracts { chain, keys: Arc::new(keys) };
+        let contracts = Contracts::new(chain, keys);
         Ok(Self(Arc::new(Inner {
             contracts,
             swarm,

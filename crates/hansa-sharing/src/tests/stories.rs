@@ -7,7 +7,7 @@ use hansa_types::{
 };
 
 use super::consortium::{Broken, Consortium, Files, START, meta, quiet};
-use crate::{OpenMode, SharingError, contracts::Contracts};
+use crate::{OpenMode, SharingError};
 
 fn kinds(log: &[hansa_types::api::LogEntry]) -> Vec<LogKind> {
     log.iter().map(|entry| entry.kind).collect()
@@ -197,7 +197,7 @@ async fn versions_stay_and_a_revocation_locks_the_next_one() {
         assert_eq!(node.get(object, Some(1)).await.unwrap(), b"one");
         assert_eq!(node.get(object, Some(2)).await.unwrap(), b"two");
     }
-    let keys = Contracts { ..a.sharing.0.contracts.clone() };
+    let keys = a.sharing.0.contracts.clone();
     let old = a.sharing.0.keyring.key(object, 1).unwrap().unwrap();
     a.sharing.revoke(object, b.id).await.unwrap();
     assert_eq!(
