@@ -66,8 +66,8 @@ pub(crate) fn open_store(folder: &Path) -> Result<BlockStore, BenchError> {
 
 /// Encrypts and imports the file under a fresh key; durable when it returns. Returns the root CID's text.
 pub(crate) fn ingest(store: &BlockStore, file: &Path) -> Result<String, BenchError> {
-    let keys = VersionKeys::create(&DataKey::generate().map_err(storage)?).map_err(storage)?;
-    let mut sealer = Sealer::new(keys.content().map_err(storage)?);
+    let (_, key) = VersionKeys::create(&DataKey::generate().map_err(storage)?).map_err(storage)?;
+    let mut sealer = Sealer::new(key);
     let mut importer = Importer::new(store);
     let mut input = std::fs::File::open(file)?;
     loop {

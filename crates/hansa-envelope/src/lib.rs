@@ -47,7 +47,8 @@ pub use path::{PATH_BYTES_MAX, check_path};
 pub use root::{ObjectRoot, ROOT_BYTES_MAX, root_cid};
 pub use secret::{AudienceKey, DataKey};
 pub use segment::{
-    LEAF_BYTES, Layout, Opener, SEGMENT_BYTES, SealedTail, Sealer, StreamKey, TAG_BYTES, seal_buffer,
+    LEAF_BYTES, Layout, Opener, OpeningKey, SEGMENT_BYTES, SealedTail, Sealer, SealingKey, TAG_BYTES,
+    seal_buffer,
 };
 pub use swarm_key::SwarmKey;
 pub use version_keys::VersionKeys;

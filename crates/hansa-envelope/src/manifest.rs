@@ -16,7 +16,8 @@ use hansa_types::{NetworkKey, ObjectId, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EnvelopeError, MemberKeys, StreamKey, check_path, path::refused, seal_buffer, segment::open_buffer,
+    EnvelopeError, MemberKeys, OpeningKey, SealingKey, check_path, path::refused, seal_buffer,
+    segment::open_buffer,
 };
 
 /// Longest manifest in bytes, sealed: a million short paths.
@@ -294,7 +295,7 @@ impl SignedManifest {
     ///
     /// # Errors
     /// Only when the cryptographic library fails.
-    pub fn seal(&self, key: StreamKey) -> Result<Vec<Bytes>, EnvelopeError> {
+    pub fn seal(&self, key: SealingKey) -> Result<Vec<Bytes>, EnvelopeError> {
         seal_buffer(key, &self.encoded)
     }
 
@@ -304,7 +305,7 @@ impl SignedManifest {
     /// # Errors
     /// [`EnvelopeError::Tampered`], [`EnvelopeError::Length`] or what `decode` refuses.
     pub fn open(
-        key: StreamKey,
+        key: OpeningKey,
         sealed: &[u8],
         chain_id: u64,
         object: ObjectId,
@@ -380,11 +381,11 @@ mod tests {
 
     #[test]
     fn round_trips_sealed_for_its_own_object_only() {
-        let versions = VersionKeys::create(&DataKey::generate().unwrap()).unwrap();
-        let sealed = sample().sign(&keys()).unwrap().seal(versions.manifest().unwrap()).unwrap().concat();
-        let open = |chain, object, version| {
-            SignedManifest::open(versions.manifest().unwrap(), &sealed, chain, object, version)
-        };
+        let (versions, _) = VersionKeys::create(&DataKey::generate().unwrap()).unwrap();
+        let (key, salt) = versions.seal_manifest(object(), Version(1)).unwrap();
+        let sealed = sample().sign(&keys()).unwrap().seal(key).unwrap().concat();
+        let opening = || versions.manifest(object(), Version(1), Some(salt)).unwrap();
+        let open = |chain, object, version| SignedManifest::open(opening(), &sealed, chain, object, version);
         let back = open(7, object(), Version(1)).unwrap();
         assert_eq!((back.manifest(), back.author().0), (&sample(), keys().network_key()));
         assert!(open(8, object(), Version(1)).is_err());

@@ -14,7 +14,10 @@ use crate::{
 
 /// Longest root block in bytes.
 pub const ROOT_BYTES_MAX: usize = 1024;
-const FORMAT: u8 = 1;
+/// The format with a salt for the manifest.
+const FORMAT: u8 = 2;
+/// The format without. It is read, and not written any more.
+const FORMAT_UNSALTED: u8 = 1;
 const DAG_CBOR: u64 = 0x71;
 const SHA2_256: u64 = 0x12;
 
@@ -22,10 +25,13 @@ const SHA2_256: u64 = 0x12;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ObjectRoot {
-    /// Format of this structure: 1.
+    /// Format of this structure: 2; 1 without `manifest_salt`.
     format: u8,
     /// The sealed manifest: a UnixFS file.
     pub manifest: Cid,
+    /// Salt of the manifest's key; see [`VersionKeys::manifest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_salt: Option<B256>,
     /// The sealed content: a UnixFS file.
     pub content: Cid,
     /// Bytes of the sealed content.
@@ -50,7 +56,7 @@ pub fn root_cid(digest: B256) -> Cid {
 impl ObjectRoot {
     /// Assembles a root.
     pub fn new(
-        manifest: Cid,
+        (manifest, manifest_salt): (Cid, B256),
         content: Cid,
         content_length: u64,
         keys: &VersionKeys,
@@ -60,6 +66,7 @@ impl ObjectRoot {
         Self {
             format: FORMAT,
             manifest,
+            manifest_salt: Some(manifest_salt),
             content,
             content_length,
             salt: keys.salt(),
@@ -89,8 +96,10 @@ impl ObjectRoot {
             return Err(malformed(&"it is longer than 1,024 bytes"));
         }
         let root: Self = serde_ipld_dagcbor::from_slice(bytes).map_err(|e| malformed(&e))?;
-        if root.format != FORMAT {
-            return Err(malformed(&"its format is not 1; a newer version of Hansa wrote it"));
+        match (root.format, root.manifest_salt) {
+            (FORMAT, Some(_)) | (FORMAT_UNSALTED, None) => {}
+            (FORMAT | FORMAT_UNSALTED, _) => return Err(malformed(&"it is not of the format it names")),
+            _ => return Err(malformed(&"its format is not 1 or 2; a newer version of Hansa wrote it")),
         }
         if root.wrapped_key.len() != WRAPPED_DEK_BYTES {
             return Err(malformed(&"its wrapped key is not 60 bytes long"));
@@ -146,12 +155,13 @@ mod tests {
 
     fn sample() -> ObjectRoot {
         let keys = VersionKeys::derive(&DataKey::from_bytes([1; 32]), B256::repeat_byte(2)).unwrap();
-        ObjectRoot::new(raw_cid(1), raw_cid(2), 4112, &keys, vec![5; WRAPPED_DEK_BYTES], 3)
+        let manifest = (raw_cid(1), B256::repeat_byte(6));
+        ObjectRoot::new(manifest, raw_cid(2), 4112, &keys, vec![5; WRAPPED_DEK_BYTES], 3)
     }
 
     #[test]
-    fn the_encoding_is_pinned() {
-        let root = sample();
+    fn the_encoding_without_a_salt_is_pinned() {
+        let root = ObjectRoot { format: FORMAT_UNSALTED, manifest_salt: None, ..sample() };
         assert_eq!(
             hex::encode(root.encode().unwrap()),
             "a86473616c745820020202020202020202020202020202020202020202020202020202020202020266666f72\
@@ -170,12 +180,32 @@ mod tests {
     }
 
     #[test]
+    fn the_encoding_is_pinned() {
+        let root = sample();
+        assert_eq!(
+            hex::encode(root.encode().unwrap()),
+            "a96473616c745820020202020202020202020202020202020202020202020202020202020202020266666f72\
+             6d61740267636f6e74656e74d82a582500015512200202020202020202020202020202020202020202020202\
+             020202020202020202686b657945706f636803686d616e6966657374d82a5825000155122001010101010101\
+             010101010101010101010101010101010101010101010101016a777261707065644b6579583c050505050505\
+             0505050505050505050505050505050505050505050505050505050505050505050505050505050505050505\
+             050505050505050505056c6d616e696665737453616c74582006060606060606060606060606060606060606\
+             060606060606060606060606066d636f6e74656e744c656e6774681910106d6b6579436f6d6d69746d656e74\
+             582095237e0a6a90adebc78ff550131a71209d82633c939be793c20445d6d042b8f6"
+        );
+        assert_eq!(ObjectRoot::decode(&root.encode().unwrap()).unwrap(), root);
+        for other in [ObjectRoot { manifest_salt: None, ..sample() }, ObjectRoot { format: 1, ..sample() }] {
+            assert!(ObjectRoot::decode(&other.encode().unwrap()).is_err());
+        }
+    }
+
+    #[test]
     fn unlocks_with_its_audience_key_only() {
         let (kek, dek) = (AudienceKey::generate().unwrap(), DataKey::generate().unwrap());
-        let keys = VersionKeys::create(&dek).unwrap();
+        let (keys, _) = VersionKeys::create(&dek).unwrap();
         let bound = DekContext { key_commitment: keys.key_commitment(), ..context() };
         let wrapped = wrap_dek(&kek, &dek, &bound).unwrap();
-        let root = ObjectRoot::new(raw_cid(1), raw_cid(2), 4112, &keys, wrapped, 3);
+        let root = ObjectRoot::new((raw_cid(1), B256::ZERO), raw_cid(2), 4112, &keys, wrapped, 3);
         assert_eq!(root.unlock(&kek, context()).unwrap().key_commitment(), keys.key_commitment());
         let other = AudienceKey::generate().unwrap();
         assert!(matches!(root.unlock(&other, context()), Err(EnvelopeError::WrongKey)));

@@ -3,7 +3,8 @@
 //! STREAM (Hoang, Reyhanitabar, Rogaway, Vizár, CRYPTO 2015) over AES-256-GCM: segment `i` holds 1,048,560 bytes of
 //! padded plaintext and a 16-byte tag, so it fills a 1 MiB leaf exactly; only the last may be shorter. Its nonce is
 //! `000000 ‖ i (8 bytes, big endian) ‖ 01 if last else 00`. A changed, moved, missing, additional or shortened segment
-//! fails its tag or the layout. One key seals one stream only: [`crate::VersionKeys`] sees to that.
+//! fails its tag or the layout. Nonces repeat from stream to stream, so one key seals one stream only: a [`SealingKey`] cannot
+//! be copied, is consumed by its stream, and [`crate::VersionKeys`] never makes the same one twice.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bytes::{Bytes, BytesMut};
@@ -80,37 +81,51 @@ impl Layout {
     }
 }
 
-/// The key of one stream.
-pub struct StreamKey {
+/// Seals one stream, and is consumed by it.
+pub struct SealingKey(LessSafeKey);
+
+/// Opens one stream.
+pub struct OpeningKey {
     key: LessSafeKey,
     what: &'static str,
 }
 
-impl StreamKey {
-    pub(crate) fn new(key: &[u8], what: &'static str) -> Result<Self, EnvelopeError> {
-        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| EnvelopeError::Key("the stream key"))?;
-        Ok(Self { key: LessSafeKey::new(key), what })
-    }
+fn aes_key(key: &[u8]) -> Result<LessSafeKey, EnvelopeError> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| EnvelopeError::Key("the stream key"))?;
+    Ok(LessSafeKey::new(key))
+}
 
-    fn nonce(index: u64, last: bool) -> Nonce {
-        let [a, b, c, d, e, f, g, h] = index.to_be_bytes();
-        Nonce::assume_unique_for_key([0, 0, 0, a, b, c, d, e, f, g, h, u8::from(last)])
+fn nonce(index: u64, last: bool) -> Nonce {
+    let [a, b, c, d, e, f, g, h] = index.to_be_bytes();
+    Nonce::assume_unique_for_key([0, 0, 0, a, b, c, d, e, f, g, h, u8::from(last)])
+}
+
+impl SealingKey {
+    /// The caller must not have made a key of these bytes before.
+    pub(crate) fn new(key: &[u8]) -> Result<Self, EnvelopeError> {
+        aes_key(key).map(Self)
     }
 
     /// Seals `segment` in place and appends the tag; no copy when 16 bytes of capacity are left.
     fn seal(&self, index: u64, last: bool, segment: &mut BytesMut) -> Result<(), EnvelopeError> {
         let tag = self
-            .key
-            .seal_in_place_separate_tag(Self::nonce(index, last), Aad::empty(), segment)
+            .0
+            .seal_in_place_separate_tag(nonce(index, last), Aad::empty(), segment)
             .map_err(|_| EnvelopeError::Crypto("sealing a segment"))?;
         segment.extend_from_slice(tag.as_ref());
         Ok(())
+    }
+}
+
+impl OpeningKey {
+    pub(crate) fn new(key: &[u8], what: &'static str) -> Result<Self, EnvelopeError> {
+        Ok(Self { key: aes_key(key)?, what })
     }
 
     fn open(&self, index: u64, last: bool, leaf: &mut BytesMut) -> Result<(), EnvelopeError> {
         let length = self
             .key
-            .open_in_place(Self::nonce(index, last), Aad::empty(), leaf)
+            .open_in_place(nonce(index, last), Aad::empty(), leaf)
             .map_err(|_| EnvelopeError::Tampered(self.what))?
             .len();
         leaf.truncate(length);
@@ -123,7 +138,7 @@ impl StreamKey {
 /// Fill [`Sealer::spare`] and say how much with [`Sealer::advance`], which hands out each leaf once it is certain not to
 /// be the last one; [`Sealer::finish`] pads and gives the rest.
 pub struct Sealer {
-    key: StreamKey,
+    key: SealingKey,
     index: u64,
     length: u64,
     /// A full segment that may turn out to be the last.
@@ -135,7 +150,7 @@ pub struct Sealer {
 
 impl Sealer {
     /// Begins a stream under `key`.
-    pub fn new(key: StreamKey) -> Self {
+    pub fn new(key: SealingKey) -> Self {
         Self { key, index: 0, length: 0, held: None, current: fresh_segment(), filled: 0 }
     }
 
@@ -188,9 +203,10 @@ impl Sealer {
     }
 }
 
+/// Memory for a segment and its tag. It comes zeroed from the allocator, so a short object touches only what it fills.
 fn fresh_segment() -> BytesMut {
-    let mut segment = BytesMut::with_capacity(LEAF_BYTES);
-    segment.resize(SEGMENT_BYTES, 0);
+    let mut segment = BytesMut::zeroed(LEAF_BYTES);
+    segment.truncate(SEGMENT_BYTES);
     segment
 }
 
@@ -219,7 +235,8 @@ impl Iterator for SealedTail {
         let segment = match self.sealer.held.take() {
             Some(full) => full,
             None => {
-                let mut segment = core::mem::replace(&mut self.sealer.current, fresh_segment());
+                let rest = if self.layout.is_last(index) { BytesMut::new() } else { fresh_segment() };
+                let mut segment = core::mem::replace(&mut self.sealer.current, rest);
                 if let Some(padding) = segment.get_mut(self.sealer.filled..) {
                     padding.fill(0);
                 }
@@ -235,13 +252,13 @@ impl Iterator for SealedTail {
 
 /// Opens segments of a stream, in any order.
 pub struct Opener {
-    key: StreamKey,
+    key: OpeningKey,
     layout: Layout,
 }
 
 impl Opener {
     /// Opens a stream with this layout.
-    pub fn new(key: StreamKey, layout: Layout) -> Self {
+    pub fn new(key: OpeningKey, layout: Layout) -> Self {
         Self { key, layout }
     }
 
@@ -273,7 +290,7 @@ impl Opener {
 ///
 /// # Errors
 /// Only when the cryptographic library fails.
-pub fn seal_buffer(key: StreamKey, plaintext: &[u8]) -> Result<Vec<Bytes>, EnvelopeError> {
+pub fn seal_buffer(key: SealingKey, plaintext: &[u8]) -> Result<Vec<Bytes>, EnvelopeError> {
     let mut sealer = Sealer::new(key);
     let mut leaves = Vec::new();
     let length = u64::try_from(plaintext.len()).unwrap_or(u64::MAX).to_be_bytes();
@@ -296,7 +313,7 @@ pub fn seal_buffer(key: StreamKey, plaintext: &[u8]) -> Result<Vec<Bytes>, Envel
 }
 
 /// Opens what [`seal_buffer`] sealed; `sealed` is the leaves joined.
-pub(crate) fn open_buffer(key: StreamKey, sealed: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+pub(crate) fn open_buffer(key: OpeningKey, sealed: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
     let malformed = |why: &str| EnvelopeError::malformed("a sealed buffer", why);
     let opener = Opener::new(key, Layout::of_sealed(u64::try_from(sealed.len()).unwrap_or(u64::MAX))?);
     let mut plaintext = Vec::with_capacity(sealed.len());
@@ -321,8 +338,12 @@ mod tests {
 
     use super::*;
 
-    fn key() -> StreamKey {
-        StreamKey::new(&[7; 32], "the content").unwrap()
+    fn sealing_key() -> SealingKey {
+        SealingKey::new(&[7; 32]).unwrap()
+    }
+
+    fn key() -> OpeningKey {
+        OpeningKey::new(&[7; 32], "the content").unwrap()
     }
 
     fn plaintext(length: usize) -> Vec<u8> {
@@ -331,7 +352,7 @@ mod tests {
 
     /// Feeds `plain` in pieces of `step` bytes.
     fn seal(plain: &[u8], step: usize) -> Vec<Bytes> {
-        let mut sealer = Sealer::new(key());
+        let mut sealer = Sealer::new(sealing_key());
         let mut leaves = Vec::new();
         let mut rest = plain;
         while !rest.is_empty() {
@@ -367,7 +388,7 @@ mod tests {
     #[test]
     fn nist_gcm_test_case_14() {
         // McGrew and Viega, "The Galois/Counter Mode of Operation (GCM)", test case 14: zero key, zero nonce, zero block.
-        let key = StreamKey::new(&[0; 32], "test").unwrap();
+        let key = SealingKey::new(&[0; 32]).unwrap();
         let mut segment = BytesMut::zeroed(16);
         key.seal(0, false, &mut segment).unwrap();
         assert_eq!(hex::encode(&segment), "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919");
@@ -416,7 +437,7 @@ mod tests {
         assert!(two.open(0, leaves[0].clone()).is_ok());
         assert!(matches!(two.open(1, leaves[1].clone()), Err(EnvelopeError::Tampered(_))));
         let other =
-            Opener::new(StreamKey::new(&[8; 32], "the content").unwrap(), Layout::of_plaintext(length));
+            Opener::new(OpeningKey::new(&[8; 32], "the content").unwrap(), Layout::of_plaintext(length));
         assert!(matches!(other.open(0, leaves[0].clone()), Err(EnvelopeError::Tampered(_))));
         assert!(matches!(other.open(3, leaves[0].clone()), Err(EnvelopeError::Length { .. })));
         let short = leaves[0].slice(..LEAF_BYTES - 1);
@@ -444,7 +465,7 @@ mod tests {
     fn buffers_round_trip_and_refuse_every_cut() {
         for length in [0, 1, 4087, 4088, 4089, 5000] {
             let plain = plaintext(length);
-            let sealed = seal_buffer(key(), &plain).unwrap().concat();
+            let sealed = seal_buffer(sealing_key(), &plain).unwrap().concat();
             assert_eq!(open_buffer(key(), &sealed).unwrap(), plain);
             for end in (0..sealed.len()).step_by(97) {
                 assert!(open_buffer(key(), &sealed[..end]).is_err(), "{end}");
@@ -452,7 +473,7 @@ mod tests {
             assert!(open_buffer(key(), &[sealed.as_slice(), &[0]].concat()).is_err());
         }
         let long = plaintext(3 * SEGMENT_BYTES);
-        let leaves = seal_buffer(key(), &long).unwrap();
+        let leaves = seal_buffer(sealing_key(), &long).unwrap();
         assert!(leaves.len() > 3);
         assert!(open_buffer(key(), &leaves.concat()).unwrap() == long);
     }

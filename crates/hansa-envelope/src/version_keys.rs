@@ -2,19 +2,25 @@
 //!
 //! HKDF-SHA256 (RFC 5869) with the version's random salt. AES-GCM by itself does not commit to its key; the 32-byte
 //! commitment in the object root does, so that nobody can serve one ciphertext that opens to two different plaintexts.
+//!
+//! A put or update that is tried again keeps its content but seals another manifest, and both may become public. So a
+//! manifest's key depends on object, version and a salt of its own, drawn each time one is sealed.
 
 use alloy_primitives::B256;
 use aws_lc_rs::{
     hkdf::{HKDF_SHA256, KeyType, Prk, Salt},
     hmac,
 };
+use hansa_types::{ObjectId, Version};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::{ContentDigest, DataKey, EnvelopeError, StreamKey, secret::random};
+use crate::{ContentDigest, DataKey, EnvelopeError, OpeningKey, SealingKey, secret::random};
 
 const CONTENT: &[u8] = b"hansa/v1 content";
-const MANIFEST: &[u8] = b"hansa/v1 manifest";
+/// The label of manifests without a salt of their own, in roots of format 1.
+const MANIFEST_UNSALTED: &[u8] = b"hansa/v1 manifest";
+const MANIFEST: &[u8] = b"hansa/v2 manifest";
 const KEY_COMMITMENT: &[u8] = b"hansa/v1 key commitment";
 const PLAINTEXT_COMMITMENT: &[u8] = b"hansa/v1 plaintext commitment";
 
@@ -34,6 +40,13 @@ impl KeyType for ThirtyTwo {
     }
 }
 
+/// label ‖ owner (4) ‖ number (8) ‖ version (4) ‖ salt (32), integers big endian.
+fn manifest_label(object: ObjectId, version: Version, salt: Option<B256>) -> Vec<u8> {
+    let Some(salt) = salt else { return MANIFEST_UNSALTED.to_vec() };
+    let owner = object.owner.value().to_be_bytes();
+    [MANIFEST, &owner, &object.number.to_be_bytes(), &version.0.to_be_bytes(), salt.as_slice()].concat()
+}
+
 /// HKDF-Expand to 32 bytes.
 pub(crate) fn expand(prk: &Prk, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, EnvelopeError> {
     let mut out = Zeroizing::new([0; 32]);
@@ -44,12 +57,14 @@ pub(crate) fn expand(prk: &Prk, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, Enve
 }
 
 impl VersionKeys {
-    /// The keys of a new version under `dek`, with a fresh salt.
+    /// The keys of a new version under `dek`, with a fresh salt, and the one key that seals its content.
     ///
     /// # Errors
     /// When the random generator fails.
-    pub fn create(dek: &DataKey) -> Result<Self, EnvelopeError> {
-        Self::derive(dek, B256::from(random::<32>()?))
+    pub fn create(dek: &DataKey) -> Result<(Self, SealingKey), EnvelopeError> {
+        let keys = Self::derive(dek, B256::from(random::<32>()?))?;
+        let content = SealingKey::new(&*expand(&keys.prk, CONTENT)?)?;
+        Ok((keys, content))
     }
 
     /// The keys of a version whose `salt` is known.
@@ -82,20 +97,39 @@ impl VersionKeys {
         self.key_commitment
     }
 
-    /// Seals and opens the content stream.
+    /// Opens the content stream.
     ///
     /// # Errors
     /// Only when the cryptographic library fails.
-    pub fn content(&self) -> Result<StreamKey, EnvelopeError> {
-        StreamKey::new(&*expand(&self.prk, CONTENT)?, "the content")
+    pub fn content(&self) -> Result<OpeningKey, EnvelopeError> {
+        OpeningKey::new(&*expand(&self.prk, CONTENT)?, "the content")
     }
 
-    /// Seals and opens the manifest.
+    /// A key that seals one manifest of this version of this object, with the fresh salt that it is derived with.
+    ///
+    /// # Errors
+    /// When the random generator fails.
+    pub fn seal_manifest(
+        &self,
+        object: ObjectId,
+        version: Version,
+    ) -> Result<(SealingKey, B256), EnvelopeError> {
+        let salt = B256::from(random::<32>()?);
+        let key = expand(&self.prk, &manifest_label(object, version, Some(salt)))?;
+        Ok((SealingKey::new(&*key)?, salt))
+    }
+
+    /// Opens the manifest; `salt` is the object root's, which has none in format 1.
     ///
     /// # Errors
     /// Only when the cryptographic library fails.
-    pub fn manifest(&self) -> Result<StreamKey, EnvelopeError> {
-        StreamKey::new(&*expand(&self.prk, MANIFEST)?, "the manifest")
+    pub fn manifest(
+        &self,
+        object: ObjectId,
+        version: Version,
+        salt: Option<B256>,
+    ) -> Result<OpeningKey, EnvelopeError> {
+        OpeningKey::new(&*expand(&self.prk, &manifest_label(object, version, salt))?, "the manifest")
     }
 
     /// The commitment to the plaintext that goes to the chain (MISSION C5): HMAC-SHA256, under a key that only holders
@@ -116,6 +150,7 @@ impl VersionKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{seal_buffer, segment::open_buffer};
 
     #[test]
     fn rfc_5869_test_case_1_through_the_same_library_calls() {
@@ -140,9 +175,27 @@ mod tests {
     }
 
     #[test]
+    fn no_two_sealed_manifests_share_a_key() {
+        let (keys, _) = VersionKeys::create(&DataKey::generate().unwrap()).unwrap();
+        let (one, other): (ObjectId, ObjectId) = ("1/9".parse().unwrap(), "1/10".parse().unwrap());
+        let mut streams = std::collections::HashSet::new();
+        for (object, version) in [(one, 1), (one, 1), (one, 2), (other, 1)] {
+            let (key, salt) = keys.seal_manifest(object, Version(version)).unwrap();
+            let sealed = seal_buffer(key, b"the same bytes").unwrap().concat();
+            let opening = keys.manifest(object, Version(version), Some(salt)).unwrap();
+            assert_eq!(open_buffer(opening, &sealed).unwrap(), b"the same bytes");
+            for (object, salt) in [(other, salt), (one, B256::ZERO)] {
+                let foreign = keys.manifest(object, Version(3), Some(salt)).unwrap();
+                assert!(open_buffer(foreign, &sealed).is_err());
+            }
+            assert!(streams.insert(sealed), "the key stream repeats");
+        }
+    }
+
+    #[test]
     fn another_key_or_salt_is_refused() {
         let dek = DataKey::generate().unwrap();
-        let keys = VersionKeys::create(&dek).unwrap();
+        let (keys, _) = VersionKeys::create(&dek).unwrap();
         assert!(VersionKeys::open(&dek, keys.salt(), keys.key_commitment()).is_ok());
         let other = DataKey::generate().unwrap();
         for (dek, salt) in [(&other, keys.salt()), (&dek, B256::ZERO)] {

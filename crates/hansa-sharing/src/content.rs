@@ -29,7 +29,8 @@ pub(crate) fn read_manifest(
     for piece in reader.all() {
         sealed.extend_from_slice(&piece.map_err(reading)?);
     }
-    SignedManifest::open(keys.manifest()?, &sealed, chain_id, object, version)
+    let key = keys.manifest(object, version, root.manifest_salt)?;
+    SignedManifest::open(key, &sealed, chain_id, object, version)
         .map_err(|e| SharingError::opening(object, e))
 }
 

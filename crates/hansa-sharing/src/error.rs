@@ -95,6 +95,11 @@ pub enum SharingError {
     /// Somebody else changed the object at the same time.
     #[error("{0} was changed by somebody else at the same time; try again")]
     Conflict(ObjectId),
+    /// The owner recorded an object under the highest number there is.
+    #[error(
+        "member {0} has an object of the highest number there is, so none is left for this node to give; record objects under lower numbers of your own choice"
+    )]
+    NumbersUsedUp(DcId),
     /// The content to protect could not be read.
     #[error("the content cannot be read")]
     Source(#[source] io::Error),
@@ -162,7 +167,7 @@ impl SharingError {
             Self::KeyMissing { .. } => Code::KeyMissing,
             Self::Unavailable { .. } => Code::ContentUnavailable,
             Self::Damaged { .. } => Code::ContentDamaged,
-            Self::Conflict(_) => Code::TransactionFailed,
+            Self::Conflict(_) | Self::NumbersUsedUp(_) => Code::TransactionFailed,
             Self::Source(error) if error.kind() == io::ErrorKind::InvalidData => Code::UnsafePath,
             Self::Source(_) => Code::UploadInterrupted,
             Self::Envelope(EnvelopeError::Path { .. }) => Code::UnsafePath,

@@ -1,11 +1,12 @@
 //! Encrypts content on its way into the block store: one pass, constant memory, no copy after the read.
 //!
-//! Runs on a blocking thread: this thread reads, digests and encrypts; the importer's threads hash and write.
+//! Runs on a blocking thread: this thread reads, digests and encrypts; the importer's threads hash and write. Nothing here
+//! waits for the last flush: the caller flushes once for content, manifest and keys.
 
 use std::io;
 
 use hansa_content::{BlockStore, ContentError, Imported, Importer};
-use hansa_envelope::{Entry, EntryHasher, EntryKind, Layout, Sealer, StreamKey, check_path};
+use hansa_envelope::{Entry, EntryHasher, EntryKind, Layout, Sealer, SealingKey, check_path};
 use hansa_types::api::{Progress, Stage};
 
 use crate::{ProgressSink, SharingError};
@@ -83,16 +84,16 @@ impl Intake {
         for leaf in tail {
             importer.push_leaf(leaf?)?;
         }
-        let content = importer.finish()?;
+        let content = importer.finish_buffered()?;
         progress(Progress::bytes(Stage::Encrypt, size, Some(size)));
         Ok(Ingested { content, entries, size, layout })
     }
 }
 
-/// Encrypts and stores everything that `source` gives. Blocking.
+/// Encrypts and stores everything that `source` gives; durable with the next flush. Blocking.
 pub(crate) fn ingest(
     source: &mut dyn Source,
-    key: StreamKey,
+    key: SealingKey,
     store: &BlockStore,
     total: Option<u64>,
     progress: ProgressSink,
@@ -106,11 +107,11 @@ pub(crate) fn ingest(
     intake.finish(entries)
 }
 
-/// Stores leaves that are already sealed as one file. Blocking.
+/// Stores leaves that are already sealed as one file; durable with the next flush. Blocking.
 pub(crate) fn store_leaves(store: &BlockStore, leaves: Vec<bytes::Bytes>) -> Result<Imported, ContentError> {
     let mut importer = Importer::new(store);
     for leaf in leaves {
         importer.push_leaf(leaf)?;
     }
-    importer.finish()
+    importer.finish_buffered()
 }

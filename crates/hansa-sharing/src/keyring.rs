@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use hansa_envelope::{AudienceKey, Kind, MemberKeys, StorageKey};
+use hansa_envelope::{AudienceKey, EnvelopeError, Kind, MemberKeys, StorageKey};
 use hansa_kv::{Batch, KvStore, Space};
 use hansa_types::{ObjectId, Version};
 use serde::{Deserialize, Serialize};
@@ -71,15 +71,22 @@ impl Keyring {
         let Some(sealed) = self.kv.get(SPACE, place)? else { return Ok(None) };
         let bytes = self.storage.open(place, &sealed)?;
         let value = serde_ipld_dagcbor::from_slice(&bytes)
-            .map_err(|_| hansa_envelope::EnvelopeError::Tampered("an entry of the node's key store"))?;
+            .map_err(|_| EnvelopeError::Tampered("an entry of the node's key store"))?;
         Ok(Some(value))
     }
 
-    fn store<T: Serialize>(&self, place: Vec<u8>, value: &T) -> Result<(), SharingError> {
-        let bytes = serde_ipld_dagcbor::to_vec(value).unwrap_or_default();
+    /// Adds a value, sealed for its place.
+    fn put<T: Serialize>(&self, batch: &mut Batch, place: Vec<u8>, value: &T) -> Result<(), SharingError> {
+        let bytes =
+            serde_ipld_dagcbor::to_vec(value).map_err(|_| EnvelopeError::Crypto("encoding a value"))?;
         let sealed = self.storage.seal(&place, &bytes)?;
-        let mut batch = Batch::new();
         batch.put(SPACE, place, sealed);
+        Ok(())
+    }
+
+    fn store<T: Serialize>(&self, place: Vec<u8>, value: &T) -> Result<(), SharingError> {
+        let mut batch = Batch::new();
+        self.put(&mut batch, place, value)?;
         Ok(self.kv.write(batch)?)
     }
 
@@ -91,7 +98,7 @@ impl Keyring {
     }
 
     /// The audience key for the next version: the current epoch's, or a new epoch's when there is none or it must not be
-    /// used any more. Durable when it returns.
+    /// used any more. Durable with the next flush, which must come before a version under the key is recorded.
     pub(crate) fn key_for_next(&self, object: ObjectId) -> Result<(u32, AudienceKey), SharingError> {
         let epochs = self.epochs(object)?;
         if let (false, Some(key)) = (epochs.rotate, self.key(object, epochs.current)?) {
@@ -102,8 +109,8 @@ impl Keyring {
         let mut batch = Batch::new();
         let sealed = self.storage.seal(&place, key.expose())?;
         batch.put(SPACE, place, sealed);
-        self.kv.write(batch)?;
-        self.store(self::place(EPOCHS, object, 0), &Epochs { current: epoch, rotate: false })?;
+        self.put(&mut batch, self::place(EPOCHS, object, 0), &Epochs { current: epoch, rotate: false })?;
+        self.kv.write_buffered(batch)?;
         Ok((epoch, key))
     }
 
@@ -122,12 +129,16 @@ impl Keyring {
         self.load(&place(KNOWN, object, 0))
     }
 
+    /// Notes what a manifest said. Not flushed: whoever has the key can read the manifest again.
     pub(crate) fn remember(&self, object: ObjectId, known: &Known) -> Result<(), SharingError> {
         match self.known(object)? {
-            Some(newer) if newer.version > known.version => Ok(()),
-            Some(same) if same == *known => Ok(()),
-            _ => self.store(place(KNOWN, object, 0), known),
+            Some(newer) if newer.version > known.version => return Ok(()),
+            Some(same) if same == *known => return Ok(()),
+            _ => {}
         }
+        let mut batch = Batch::new();
+        self.put(&mut batch, place(KNOWN, object, 0), known)?;
+        Ok(self.kv.write_buffered(batch)?)
     }
 
     /// An opening that was permitted and whose key has not arrived: asking again must not use up another.

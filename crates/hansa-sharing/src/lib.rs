@@ -28,6 +28,7 @@ mod ingest;
 mod keyring;
 mod ledger_chain;
 mod message;
+mod numbers;
 mod open;
 mod protect;
 mod replicate;

@@ -1,7 +1,8 @@
 //! Put and update (C1, C2): a fresh key, ciphertext to the swarm, the record to the chain, replicas to other members.
 //!
-//! The order keeps a crash harmless: keys durable, blocks durable and pinned, then the record. What a crash leaves behind
-//! before the record is ciphertext that nobody refers to.
+//! The order keeps a crash harmless: key, blocks and pin are written first and become durable together, in one flush that
+//! concurrent puts share; then the version is recorded. What a crash leaves behind before the record is ciphertext that
+//! nobody refers to.
 
 use std::{
     collections::HashMap,
@@ -10,12 +11,12 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use bytes::Bytes;
 use cid::Cid;
 use hansa_content::{Block, BlockStore, DAG_CBOR, Hold};
 use hansa_contracts::abi;
 use hansa_envelope::{
-    AudienceKey, DataKey, DekContext, Entry, Kind, Manifest, MemberKeys, ObjectRoot, VersionKeys, wrap_dek,
+    AudienceKey, DataKey, DekContext, Entry, Kind, Manifest, MemberKeys, ObjectRoot, VersionKeys, root_cid,
+    wrap_dek,
 };
 use hansa_types::{
     DcId, Member, MemberStatus, ObjectId, Version, Visibility,
@@ -23,7 +24,7 @@ use hansa_types::{
 };
 
 use crate::{
-    ChainReceipt, ProgressSink, Sharing, SharingError, Source, allocate,
+    ChainError, ChainReceipt, ProgressSink, Sharing, SharingError, Source, allocate,
     contracts::refused_with,
     ingest::{Ingested, ingest, store_leaves},
     keyring::Known,
@@ -47,17 +48,23 @@ struct Sealed {
     ingested: Ingested,
 }
 
-/// What is said about a version.
-#[derive(Clone)]
+/// What the owner says about a version. Who may read it is not part of this: that is read when the version is signed.
 struct About {
     name: String,
     kind: Kind,
     created_at: u64,
     valid_until: u64,
+}
+
+/// The version that is to be recorded, and who may read it.
+#[derive(Clone, Copy)]
+struct Place {
+    object: ObjectId,
+    version: Version,
     visibility: Visibility,
 }
 
-/// A version whose blocks are durable and pinned.
+/// A version whose key and blocks are durable and pinned.
 struct Stored {
     root: Cid,
     record: abi::Record,
@@ -78,12 +85,20 @@ impl Sharing {
     ) -> Result<PutReceipt, SharingError> {
         let started = Instant::now();
         let me = self.0.contracts.me().await?;
-        let about = about(&meta, meta.visibility.unwrap_or(Visibility::Listed));
+        let about = about(&meta);
         let sealed = self.0.encrypt(&meta, source, &progress).await?;
         for _ in 1..ATTEMPTS {
             let object = self.0.next_number(me.dc_id).await?;
-            match self.0.record_new(&me, object, Version(1), &about, &sealed, &progress).await {
-                Err(SharingError::Chain(e)) if refused_with::<abi::DataStore::DataStoreNumberTaken>(&e) => {}
+            let visibility = meta.visibility.unwrap_or(Visibility::Listed);
+            let place = Place { object, version: Version(1), visibility };
+            // Until its key is published: a narrowing must not come between the record and the key.
+            let writer = self.0.writing(object).await;
+            let recorded = self.0.record_new(&me, place, &about, &sealed, &progress).await;
+            drop(writer);
+            match recorded {
+                Err(SharingError::Chain(e)) if refused_with::<abi::DataStore::DataStoreNumberTaken>(&e) => {
+                    self.0.numbers_taken(me.dc_id).await?;
+                }
                 other => return self.receipt(object, other?, &meta, &sealed, started, &progress).await,
             }
         }
@@ -104,24 +119,11 @@ impl Sharing {
     ) -> Result<PutReceipt, SharingError> {
         let started = Instant::now();
         let me = self.0.owner(object).await?;
-        let latest = self.0.contracts.record(object, None).await?;
-        let about = about(&meta, self.0.contracts.visibility(object, Version(latest.version)).await?);
+        self.0.contracts.latest(object).await?;
+        let about = about(&meta);
         let sealed = self.0.encrypt(&meta, source, &progress).await?;
-        let _writer = self.0.writing(object).await;
-        for _ in 1..ATTEMPTS {
-            let version = Version(self.0.contracts.latest(object).await?.0.saturating_add(1));
-            match self.0.record_new(&me, object, version, &about, &sealed, &progress).await {
-                Err(SharingError::Chain(e))
-                    if refused_with::<abi::DataStore::DataStoreVersionOutOfOrder>(&e) => {}
-                other => {
-                    let (stored, recorded) = other?;
-                    self.0.after_rotation(object, latest.keyEpoch, stored.record.keyEpoch).await;
-                    let outcome = (stored, recorded);
-                    return self.receipt(object, outcome, &meta, &sealed, started, &progress).await;
-                }
-            }
-        }
-        Err(SharingError::Conflict(object))
+        let recorded = self.0.record_next(&me, object, &about, &sealed, &progress).await?;
+        self.receipt(object, recorded, &meta, &sealed, started, &progress).await
     }
 
     async fn receipt(
@@ -151,7 +153,7 @@ impl Sharing {
     }
 }
 
-fn about(meta: &PutMeta, visibility: Visibility) -> About {
+fn about(meta: &PutMeta) -> About {
     About {
         name: meta.name.clone(),
         kind: match meta.kind {
@@ -160,7 +162,6 @@ fn about(meta: &PutMeta, visibility: Visibility) -> About {
         },
         created_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         valid_until: meta.valid_until.unwrap_or(0),
-        visibility,
     }
 }
 
@@ -174,52 +175,87 @@ impl Inner {
         let (store, progress, total) = (self.store.clone(), Arc::clone(progress), meta.size);
         Self::blocking(move || {
             let dek = DataKey::generate()?;
-            let versions = VersionKeys::create(&dek)?;
-            let ingested = ingest(&mut *source, versions.content()?, &store, total, progress)?;
+            let (versions, key) = VersionKeys::create(&dek)?;
+            let ingested = ingest(&mut *source, key, &store, total, progress)?;
             Ok(Sealed { dek, versions, ingested })
         })
         .await
     }
 
-    /// The next free object number: above every number that this node gave out or the chain has.
+    /// An object number that this node has not given out, and that was free when it last looked. The contract judges.
     async fn next_number(&self, owner: DcId) -> Result<ObjectId, SharingError> {
-        let mut last = self.numbers.lock().await;
-        let newest = self.contracts.numbers(owner, 1).await?.first().copied().unwrap_or(0);
-        let count = self.contracts.count(owner).await?;
-        *last = (*last).max(newest).max(count).saturating_add(1);
-        Ok(ObjectId { owner, number: *last })
+        if !self.numbers.is_known() {
+            self.numbers_taken(owner).await?;
+        }
+        let number = self.numbers.take().ok_or(SharingError::NumbersUsedUp(owner))?;
+        Ok(ObjectId { owner, number })
     }
 
-    async fn record_new(
+    /// Goes on above the numbers that the chain has: another program of the owner gives out numbers too.
+    async fn numbers_taken(&self, owner: DcId) -> Result<(), SharingError> {
+        let newest = self.contracts.numbers(owner, 1).await?.first().copied().unwrap_or(0);
+        self.numbers.raise(newest.max(self.contracts.count(owner).await?));
+        Ok(())
+    }
+
+    /// Records content as the version after the newest. Visibility and key epoch are read under the object's lock, after
+    /// the upload, so that a narrowing in between holds for the new version.
+    async fn record_next(
         &self,
         me: &Member,
         object: ObjectId,
-        version: Version,
         about: &About,
         sealed: &Sealed,
         progress: &ProgressSink,
     ) -> Result<(Stored, ChainReceipt), SharingError> {
-        let (epoch, kek) = self.keyring.key_for_next(object)?;
-        let stored = self.store_version(object, version, epoch, &kek, about, sealed).await?;
-        progress(Progress { stage: Stage::Record, done: 0, total: Some(1), unit: "transactions".to_owned() });
-        match self.contracts.record_version(me.dc_id, stored.record.clone()).await {
-            Err(error) if !matches!(error, SharingError::Chain(crate::ChainError::NotFinal { .. })) => {
-                self.store.unpin(&stored.root, &replicate::label(object, version))?;
-                Err(error)
-            }
-            other => {
-                let recorded = other?;
-                progress(Progress {
-                    stage: Stage::Record,
-                    done: 1,
-                    total: Some(1),
-                    unit: "transactions".to_owned(),
-                });
-                self.keyring.remember(object, &known(version, about, sealed))?;
-                self.publish_if_public(object, epoch, &kek, about.visibility).await?;
-                Ok((stored, recorded))
+        let _writer = self.writing(object).await;
+        for _ in 1..ATTEMPTS {
+            let newest = self.contracts.record(object, None).await?;
+            let visibility = self.contracts.visibility(object, Version(newest.version)).await?;
+            let version = Version(newest.version.checked_add(1).ok_or(SharingError::Conflict(object))?);
+            let place = Place { object, version, visibility };
+            match self.record_new(me, place, about, sealed, progress).await {
+                Err(SharingError::Chain(e))
+                    if refused_with::<abi::DataStore::DataStoreVersionOutOfOrder>(&e) => {}
+                other => {
+                    let (stored, recorded) = other?;
+                    self.after_rotation(object, newest.keyEpoch, stored.record.keyEpoch).await;
+                    return Ok((stored, recorded));
+                }
             }
         }
+        Err(SharingError::Conflict(object))
+    }
+
+    /// Stores and records a version. The caller holds the object's lock.
+    async fn record_new(
+        &self,
+        me: &Member,
+        place: Place,
+        about: &About,
+        sealed: &Sealed,
+        progress: &ProgressSink,
+    ) -> Result<(Stored, ChainReceipt), SharingError> {
+        let Place { object, version, visibility } = place;
+        let (stored, kek) = self.store_version(place, about, sealed).await?;
+        let report = |done| {
+            let unit = "transactions".to_owned();
+            progress(Progress { stage: Stage::Record, done, total: Some(1), unit });
+        };
+        report(0);
+        let recorded = match self.contracts.record_version(me.dc_id, stored.record.clone()).await {
+            Err(error) => {
+                if can_never_be_recorded(&error) {
+                    self.store.unpin(&stored.root, &replicate::label(object, version))?;
+                }
+                return Err(error);
+            }
+            Ok(recorded) => recorded,
+        };
+        report(1);
+        self.keyring.remember(object, &known(version, about, sealed))?;
+        self.publish_if_public(object, stored.record.keyEpoch, &kek, visibility).await?;
+        Ok((stored, recorded))
     }
 
     /// Deposits a new epoch's key where the old one's was. The version is recorded whatever becomes of this: who has no
@@ -250,48 +286,48 @@ impl Inner {
         Ok(())
     }
 
-    /// Describes, wraps and stores a version; durable and pinned when it returns.
+    /// Describes, wraps and stores a version under the object's audience key. Key, blocks and pin are durable when it
+    /// returns, with one flush.
     async fn store_version(
         &self,
-        object: ObjectId,
-        version: Version,
-        epoch: u32,
-        kek: &AudienceKey,
+        place: Place,
         about: &About,
         sealed: &Sealed,
-    ) -> Result<Stored, SharingError> {
+    ) -> Result<(Stored, AudienceKey), SharingError> {
+        let Place { object, version, visibility } = place;
         let chain_id = self.contracts.chain.chain_id();
-        let ingested = &sealed.ingested;
+        let Sealed { dek, versions, ingested } = sealed;
         let manifest = manifest(chain_id, object, version, about, ingested.entries.clone(), ingested.size);
-        let digest = manifest.digest();
-        let leaves = sign_and_seal(manifest, &self.contracts.keys, &sealed.versions)?;
-        let context =
-            DekContext { chain_id, object, version, epoch, key_commitment: sealed.versions.key_commitment() };
-        let wrapped = wrap_dek(kek, &sealed.dek, &context)?;
-        let commitment = sealed.versions.plaintext_commitment(&digest, ingested.size)?;
-        let (store, kv) = (self.store.clone(), Arc::clone(&self.kv));
-        let (content, salt_keys) = (ingested.content.root, sealed.versions.clone());
-        let length = ingested.content.size;
-        let (root, root_digest, manifest_hold) = Self::blocking(move || {
-            let manifest = store_leaves(&store, leaves)?;
-            let root = ObjectRoot::new(manifest.root, content, length, &salt_keys, wrapped, epoch);
-            let cid = store_root(&store, &root, &replicate::label(object, version))?;
-            replicate::mark_held(&*kv, cid)?;
-            Ok((cid, root.digest()?, manifest.hold))
+        let commitment = versions.plaintext_commitment(&manifest.digest(), ingested.size)?;
+        let (content, length) = (ingested.content.root, ingested.content.size);
+        let (dek, versions, keyring) = (dek.clone(), versions.clone(), self.keyring.clone());
+        let (store, kv, keys) = (self.store.clone(), Arc::clone(&self.kv), Arc::clone(&self.contracts.keys));
+        let (root, kek, hold) = Self::blocking(move || {
+            let (epoch, kek) = keyring.key_for_next(object)?;
+            let key_commitment = versions.key_commitment();
+            let context = DekContext { chain_id, object, version, epoch, key_commitment };
+            let wrapped = wrap_dek(&kek, &dek, &context)?;
+            let (manifest, hold) = store_manifest(&store, &manifest, &keys, &versions)?;
+            let root = ObjectRoot::new(manifest, content, length, &versions, wrapped, epoch);
+            store_root(&store, &root, &hold, &replicate::label(object, version))?;
+            replicate::mark_held(&*kv, root_cid(root.digest()?))?;
+            kv.sync()?;
+            Ok((root, kek, hold))
         })
         .await?;
         let record = abi::Record {
             number: object.number,
             version: version.0,
-            root: root_digest,
+            root: root.digest()?,
             commitment,
-            visibility: about.visibility.code(),
-            keyEpoch: epoch,
+            visibility: visibility.code(),
+            keyEpoch: root.key_epoch,
             sizeClass: ingested.layout.padded_length(),
             createdAt: about.created_at,
             validUntil: about.valid_until,
         };
-        Ok(Stored { root, record, _holds: [manifest_hold, Arc::clone(&ingested.content.hold)] })
+        let holds = [hold, Arc::clone(&ingested.content.hold)];
+        Ok((Stored { root: root_cid(record.root), record, _holds: holds }, kek))
     }
 
     /// Waits until enough other members hold all of a new version; returns everybody who does.
@@ -376,18 +412,31 @@ fn manifest(
     }
 }
 
-fn sign_and_seal(
-    manifest: Manifest,
+/// Signs, seals and stores a manifest; returns its CID with the salt of its key. Durable with the next flush.
+fn store_manifest(
+    store: &BlockStore,
+    manifest: &Manifest,
     keys: &MemberKeys,
     versions: &VersionKeys,
-) -> Result<Vec<Bytes>, SharingError> {
-    Ok(manifest.sign(keys)?.seal(versions.manifest()?)?)
+) -> Result<((Cid, B256), Arc<Hold>), SharingError> {
+    let (key, salt) = versions.seal_manifest(manifest.object, manifest.version)?;
+    let stored = store_leaves(store, manifest.sign(keys)?.seal(key)?)?;
+    Ok(((stored.root, salt), stored.hold))
 }
 
-fn store_root(store: &BlockStore, root: &ObjectRoot, label: &str) -> Result<Cid, SharingError> {
+/// Pins and stores a root. Durable with the next flush.
+fn store_root(store: &BlockStore, root: &ObjectRoot, hold: &Hold, label: &str) -> Result<(), SharingError> {
     let block = Block::new(DAG_CBOR, root.encode()?)?;
-    store.pin(block.cid(), label)?;
-    store.put(&block)?;
-    debug_assert_eq!(root.digest().ok(), B256::try_from(block.cid().hash().digest()).ok());
-    Ok(*block.cid())
+    store.pin_buffered(block.cid(), label)?;
+    Ok(store.put_buffered(&[block], hold)?)
+}
+
+/// Whether a record that failed stays without effect for ever, so that its root need not be kept. A signed record that
+/// left this node and was not refused by its contract can still be sent by somebody else.
+fn can_never_be_recorded(error: &SharingError) -> bool {
+    match error {
+        SharingError::Chain(ChainError::Reverted { data, .. }) => !data.is_empty(),
+        SharingError::Chain(ChainError::Refused(_)) => true,
+        _ => false,
+    }
 }

@@ -70,11 +70,11 @@ fn held_key(root: Cid) -> Vec<u8> {
     key
 }
 
-/// Notes that everything below `root` has been stored here. Durable when it returns.
+/// Notes that everything below `root` has been stored here, in blocks written before. Durable with the next flush.
 pub(crate) fn mark_held(kv: &dyn KvStore, root: Cid) -> Result<(), SharingError> {
     let mut batch = Batch::new();
     batch.put(SPACE, held_key(root), Vec::new());
-    Ok(kv.write(batch)?)
+    Ok(kv.write_buffered(batch)?)
 }
 
 /// Whether everything below `root` has been stored here. Damage since then is for a check to find.
@@ -286,8 +286,8 @@ async fn ask_owner(inner: std::sync::Arc<Inner>, me: DcId, survey: Survey) -> (S
 async fn fetch(inner: &Inner, task: Task) -> Result<(), SharingError> {
     let Some(object) = task.object() else { return done(inner, task) };
     let root = root_cid(task.root);
-    // Pinned first: nothing that has arrived is collected before the rest is here.
-    inner.store.pin(&root, &label(object, Version(task.version)))?;
+    // Pinned first: nothing that has arrived is collected before the rest is here. The fetch flushes the pin with its blocks.
+    inner.store.pin_buffered(&root, &label(object, Version(task.version)))?;
     let (_, hold) = inner.fetch(object, Version(task.version), root).await?;
     mark_held(&*inner.kv, root)?;
     drop(hold);
@@ -295,10 +295,11 @@ async fn fetch(inner: &Inner, task: Task) -> Result<(), SharingError> {
     done(inner, task)
 }
 
+/// Takes a task off the disk. Losing this to a crash only means finding everything here again.
 fn done(inner: &Inner, task: Task) -> Result<(), SharingError> {
     let mut batch = Batch::new();
     batch.remove(SPACE, task.key());
-    Ok(inner.kv.write(batch)?)
+    Ok(inner.kv.write_buffered(batch)?)
 }
 
 /// Takes what is pending on the disk into memory, as far as there is room.

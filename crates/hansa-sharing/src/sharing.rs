@@ -19,6 +19,7 @@ use crate::{
     fetches::Fetches,
     keyring::Keyring,
     message::{Answer, Request, decode, encode},
+    numbers::Numbers,
     replicate,
 };
 
@@ -49,7 +50,7 @@ pub struct Parts {
     pub keys: MemberKeys,
     /// The store with [`crate::spaces`].
     pub kv: Arc<dyn KvStore>,
-    /// The blocks.
+    /// The blocks. Their index must be in `kv`, so that one flush makes an object's blocks and keys durable.
     pub store: BlockStore,
 }
 
@@ -64,8 +65,7 @@ pub(crate) struct Inner {
     pub(crate) kv: Arc<dyn KvStore>,
     pub(crate) store: BlockStore,
     pub(crate) fetches: Arc<Fetches>,
-    /// Numbers given to objects that are not recorded yet.
-    pub(crate) numbers: tokio::sync::Mutex<u64>,
+    pub(crate) numbers: Numbers,
     /// One writer for each object, so that this node does not compete with itself.
     writers: Mutex<HashMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -86,7 +86,7 @@ impl Sharing {
             kv,
             store,
             fetches: Arc::default(),
-            numbers: tokio::sync::Mutex::new(0),
+            numbers: Numbers::default(),
             writers: Mutex::default(),
         })))
     }

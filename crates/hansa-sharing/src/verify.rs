@@ -427,6 +427,7 @@ impl Inner {
                 }));
                 if found.is_healthy() {
                     replicate::mark_held(&*self.kv, root)?;
+                    self.kv.sync()?;
                 }
                 return Ok(());
             }
