@@ -1,7 +1,8 @@
 //! Who may read: grants, revocations, visibility (D1, D2, D3, D5).
 //!
 //! Taking access back works from the next opening and the next version on. What has been readable stays readable to
-//! whoever read it: no contract takes knowledge back.
+//! whoever read it: no contract takes knowledge back. Everything that a change depends on (the newest version, its key
+//! epoch, its visibility, the recipient's key) is read under the object's writer lock.
 
 use hansa_contracts::{ContractEvent, SHARING, abi};
 use hansa_envelope::{AudienceKey, KekContext, wrap_kek};
@@ -32,12 +33,12 @@ impl Sharing {
     /// the grants before the failing one may stand.
     pub async fn share(&self, object: ObjectId, request: GrantRequest) -> Result<Recorded, SharingError> {
         self.0.owner(object).await?;
+        let _writer = self.0.writing(object).await;
         let record = self.0.contracts.record(object, None).await?;
         let mut grantees = Vec::new();
         for id in &request.to {
             grantees.push(self.0.contracts.member(*id).await?);
         }
-        let _writer = self.0.writing(object).await;
         let granting =
             grantees.iter().map(|grantee| self.0.grant(object, grantee, record.keyEpoch, &request));
         let receipts = futures::future::join_all(granting).await.into_iter().collect::<Result<_, _>>()?;
@@ -51,8 +52,8 @@ impl Sharing {
     /// [`SharingError::NotOwner`], [`SharingError::UnknownObject`], [`SharingError::UnknownGrant`].
     pub async fn revoke(&self, object: ObjectId, from: DcId) -> Result<Recorded, SharingError> {
         self.0.owner(object).await?;
-        self.0.contracts.latest(object).await?;
         let _writer = self.0.writing(object).await;
+        self.0.contracts.latest(object).await?;
         // First, and durably: a crash after the revocation must not let the next version keep the old key.
         if self.0.contracts.cell(object, from).await?.state == GRANTED {
             self.0.keyring.rotate(object)?;
@@ -76,8 +77,8 @@ impl Sharing {
         visibility: Visibility,
     ) -> Result<Recorded, SharingError> {
         self.0.owner(object).await?;
-        let record = self.0.contracts.record(object, None).await?;
         let _writer = self.0.writing(object).await;
+        let record = self.0.contracts.record(object, None).await?;
         let before = self.0.contracts.visibility(object, hansa_types::Version(record.version)).await?;
         if visibility.code() > before.code() {
             self.0.keyring.rotate(object)?;
@@ -135,33 +136,57 @@ impl Inner {
     }
 
     /// After a change of key: deposits the new one with every grant that stands and had a deposit, so that those members
-    /// still need no answer from this node. Expiry and the openings left stay as they were.
+    /// still need no answer from this node. Expiry and the openings left stay as they were. A deposit that fails is logged
+    /// and holds up no other: that member asks this node.
     pub(crate) async fn renew_deposits(
         &self,
         object: ObjectId,
         epoch: u32,
         key: &AudienceKey,
     ) -> Result<(), SharingError> {
-        for member in self.with_deposit(object).await? {
-            let cell = self.contracts.cell(object, member).await?;
-            let left = cell.maxOpenings.saturating_sub(cell.openings);
-            let used_up = cell.maxOpenings != 0 && left == 0;
-            if cell.state != GRANTED || cell.wrappedKey.is_empty() || cell.keyEpoch == epoch || used_up {
-                continue;
+        let renewing = self.with_deposit(object).await?.into_iter().map(|member| async move {
+            if let Err(error) = self.renew_deposit(object, epoch, key, member).await {
+                tracing::warn!(%object, %member, %error, "the new key was not deposited");
             }
-            let Ok(recipient) = self.contracts.member(member).await else { continue };
-            let grant = abi::Grant {
-                owner: object.owner.value(),
-                number: object.number,
-                grantee: member.value(),
-                expiresAt: cell.expiresAt,
-                maxOpenings: left,
-                keyEpoch: epoch,
-                wrappedKey: self.wrap(object, epoch, key, &recipient)?.into(),
-                nonce: 0,
-            };
-            self.contracts.share(object, member, &grant).await?;
+        });
+        futures::future::join_all(renewing).await;
+        Ok(())
+    }
+
+    async fn renew_deposit(
+        &self,
+        object: ObjectId,
+        epoch: u32,
+        key: &AudienceKey,
+        member: DcId,
+    ) -> Result<(), SharingError> {
+        let cell = self.contracts.cell(object, member).await?;
+        let left = cell.maxOpenings.saturating_sub(cell.openings);
+        let is_used_up = cell.maxOpenings != 0 && left == 0;
+        let is_over = cell.expiresAt != 0 && cell.expiresAt < self.contracts.chain.head().await?.timestamp;
+        if cell.state != GRANTED
+            || cell.wrappedKey.is_empty()
+            || cell.keyEpoch == epoch
+            || is_used_up
+            || is_over
+        {
+            return Ok(());
         }
+        let recipient = match self.contracts.member(member).await {
+            Err(SharingError::UnknownMember(_)) => return Ok(()),
+            recipient => recipient?,
+        };
+        let grant = abi::Grant {
+            owner: object.owner.value(),
+            number: object.number,
+            grantee: member.value(),
+            expiresAt: cell.expiresAt,
+            maxOpenings: left,
+            keyEpoch: epoch,
+            wrappedKey: self.wrap(object, epoch, key, &recipient)?.into(),
+            nonce: 0,
+        };
+        self.contracts.share(object, member, &grant).await?;
         Ok(())
     }
 

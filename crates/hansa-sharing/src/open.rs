@@ -102,6 +102,12 @@ impl Sharing {
         let (store, of, with) = (self.0.store.clone(), root.clone(), keys.clone());
         let signed =
             Inner::blocking(move || read_manifest(&store, &of, &with, chain_id, object, version)).await?;
+        if signed.author().0 != self.0.contracts.network_key(object.owner).await? {
+            return Err(SharingError::damaged(
+                object,
+                "its manifest is signed with a key that is not the owner's",
+            ));
+        }
         let manifest = signed.manifest().clone();
         let commitment = self.0.contracts.commitment(object, record).await?;
         if commitment != Some(keys.plaintext_commitment(&manifest.digest(), manifest.size)?) {

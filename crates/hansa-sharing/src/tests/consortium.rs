@@ -168,6 +168,23 @@ impl Node {
         self.replication = Some(self.sharing.start_replication());
     }
 
+    /// The same member's service on another chain.
+    pub(super) fn on(&self, chain: Arc<dyn Chain>) -> Sharing {
+        let inner = &self.sharing.0;
+        Sharing::new(Parts {
+            chain,
+            swarm: Arc::clone(&inner.swarm),
+            keys: self.keys.clone(),
+            kv: Arc::clone(&inner.kv),
+            store: self.store.clone(),
+        })
+        .unwrap()
+    }
+
+    pub(super) fn chain(&self) -> Arc<dyn Chain> {
+        Arc::clone(&self.sharing.0.contracts.chain)
+    }
+
     pub(super) async fn answer(&self, asking: &Node, request: Bytes) -> Bytes {
         self.peer.responder.answer(asking.keys.network_key(), request).await
     }
@@ -239,6 +256,7 @@ pub(super) struct Consortium {
     pub(super) ledger: Ledger,
     clock: Arc<AtomicU64>,
     mining: JoinHandle<()>,
+    mesh: Arc<Mesh>,
 }
 
 impl Drop for Consortium {
@@ -281,8 +299,13 @@ impl Consortium {
         let clock = Arc::new(AtomicU64::new(START + 1));
         let mining = tokio::spawn(mine(ledger.clone(), Arc::clone(&clock)));
         let mesh = Arc::new(Mesh::default());
-        let nodes = keys.into_iter().zip(1..).map(|(keys, id)| node(keys, id, &ledger, &mesh)).collect();
-        Self { nodes, ledger, clock, mining }
+        let chain = |keys: &MemberKeys| Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
+        let start = |(keys, id): (MemberKeys, u32)| {
+            let chain = chain(&keys);
+            node(keys, id, chain, Arc::new(MemoryStore::new()), &mesh)
+        };
+        let nodes = keys.into_iter().zip(1..).map(start).collect();
+        Self { nodes, ledger, clock, mining, mesh }
     }
 
     /// Like [`Consortium::start`], with the real swarm over loopback instead of the mesh.
@@ -325,6 +348,22 @@ impl Consortium {
         (consortium, swarms)
     }
 
+    /// Starts a member's node anew, on what is left of its store.
+    pub(super) fn restart(&mut self, id: u32, chain: Arc<dyn Chain>, kv: Arc<dyn KvStore>) {
+        let keys = self.node(id).keys.clone();
+        self.nodes[id as usize - 1] = node(keys, id, chain, kv, &self.mesh);
+    }
+
+    /// Stops finalising by itself.
+    pub(super) fn stop_mining(&self) {
+        self.mining.abort();
+    }
+
+    /// Finalises what is pending in one block.
+    pub(super) fn mine_once(&self) {
+        mine_block(&self.ledger, self.clock.load(Ordering::SeqCst));
+    }
+
     /// Sets the time of the blocks to come.
     pub(super) fn set_time(&self, seconds_after_start: u64) {
         self.clock.store(START + seconds_after_start, Ordering::SeqCst);
@@ -335,11 +374,9 @@ impl Consortium {
     }
 }
 
-fn node(keys: MemberKeys, id: u32, ledger: &Ledger, mesh: &Arc<Mesh>) -> Node {
+fn node(keys: MemberKeys, id: u32, chain: Arc<dyn Chain>, kv: Arc<dyn KvStore>, mesh: &Arc<Mesh>) -> Node {
     let dir = tempfile::tempdir().unwrap();
-    let kv: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
     let store = BlockStore::open(Arc::clone(&kv), dir.path()).unwrap();
-    let chain: Arc<dyn Chain> = Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
     let responder = Responder::new(Arc::clone(&chain), keys.clone(), Arc::clone(&kv), store.clone()).unwrap();
     let me = keys.network_key();
     let peer = Arc::new(Peer { store: store.clone(), responder, online: AtomicBool::new(true) });
@@ -356,16 +393,7 @@ async fn mine(ledger: Ledger, clock: Arc<AtomicU64>) {
         let (chain, timestamp) = (ledger.clone(), clock.load(Ordering::SeqCst));
         tokio::task::spawn_blocking(move || {
             while chain.has_pending(chain.head().hash()) {
-                let proposal = Proposal {
-                    filling_time: None,
-                    parent: chain.head().hash(),
-                    timestamp,
-                    prevrandao: B256::ZERO,
-                    beneficiary: alloy_primitives::Address::ZERO,
-                    consensus: ConsensusData::default(),
-                };
-                let block = chain.propose(proposal).unwrap();
-                chain.finalise(&block).unwrap();
+                mine_block(&chain, timestamp);
             }
         })
         .await
@@ -374,4 +402,17 @@ async fn mine(ledger: Ledger, clock: Arc<AtomicU64>) {
             return;
         }
     }
+}
+
+fn mine_block(chain: &Ledger, timestamp: u64) {
+    let proposal = Proposal {
+        filling_time: None,
+        parent: chain.head().hash(),
+        timestamp,
+        prevrandao: B256::ZERO,
+        beneficiary: alloy_primitives::Address::ZERO,
+        consensus: ConsensusData::default(),
+    };
+    let block = chain.propose(proposal).unwrap();
+    chain.finalise(&block).unwrap();
 }

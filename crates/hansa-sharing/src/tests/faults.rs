@@ -1,14 +1,20 @@
 //! What happens when blocks rot, nodes are away, members lie or a node comes late.
 
+use std::{pin::pin, sync::Arc};
+
+use alloy_sol_types::SolCall;
 use hansa_contracts::{ContractEvent, RefusalReason};
 use hansa_types::{
-    ObjectId, Version,
-    api::{Code, FaultLayer, VerifyRequest, VerifyScope},
+    ObjectId, Version, Visibility,
+    api::{Code, FaultLayer, GrantRequest, VerifyRequest, VerifyScope},
 };
 
-use super::consortium::{Consortium, Node, quiet};
+use super::{
+    consortium::{Consortium, Files, Node, START, meta, quiet},
+    doubles::{Fault, Faulty, Waiting},
+};
 use crate::{
-    allocate,
+    Sharing, allocate,
     history::events_of,
     message::{Answer, Request, decode, encode},
 };
@@ -228,4 +234,159 @@ async fn the_business_systems_copy_is_compared() {
     let other = alloy_primitives::B256::ZERO;
     let report = a.sharing.verify(Some(object), request(other), quiet()).await.unwrap();
     assert_eq!((report.faults.len(), report.faults[0].layer), (1, FaultLayer::DataCentre));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrowing_during_an_update_holds_for_the_new_version() {
+    let net = Consortium::start(4).await;
+    let (a, b) = (net.node(1), net.node(2));
+    let object = a.put_as("terms", b"for all", Visibility::Public).await.id;
+    let (source, reads, go) = Waiting::new(b"for few");
+    let sharing = a.sharing.clone();
+    let update = tokio::spawn(async move { sharing.update(object, meta("terms"), source, quiet()).await });
+    reads.await.unwrap();
+    a.sharing.set_visibility(object, Visibility::Listed).await.unwrap();
+    go.send(()).unwrap();
+    assert_eq!(update.await.unwrap().unwrap().version, Version(2));
+    let contracts = &a.sharing.0.contracts;
+    assert_eq!(contracts.visibility(object, Version(2)).await.unwrap(), Visibility::Listed);
+    assert!(contracts.published_key(object, 2).await.unwrap().is_none());
+    assert_eq!(b.get(object, None).await.unwrap_err().code(), Code::AccessRefused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_waits_for_a_change_of_key_deposits_the_new_key() {
+    let net = Consortium::start(4).await;
+    let (a, b, c) = (net.node(1), net.node(2), net.node(3));
+    let object = a.put("order.json", b"one").await.id;
+    a.share(object, b, |_| ()).await;
+    a.sharing.revoke(object, b.id).await.unwrap();
+    // An update holds the lock while the grant arrives.
+    let sharing = a.on(Arc::new(Faulty { chain: a.chain(), fault: Fault::Prompt(net.ledger.clone()) }));
+    let writer = sharing.0.writing(object).await;
+    let request = GrantRequest { to: vec![c.id], expires_at: None, max_openings: None, deposit: true };
+    let mut granting = pin!(sharing.share(object, request));
+    assert!(futures::poll!(granting.as_mut()).is_pending());
+    assert_eq!(a.update(object, "order.json", b"two").await.version, Version(2));
+    drop(writer);
+    granting.await.unwrap();
+    assert_eq!(a.sharing.0.contracts.cell(object, c.id).await.unwrap().keyEpoch, 2);
+    a.go_offline();
+    assert_eq!(c.get(object, None).await.unwrap(), b"two");
+}
+
+/// The member's service on a chain on which another member sends each call first.
+fn front_run(net: &Consortium, victim: &Node) -> Sharing {
+    let fault = Fault::FrontRunner(net.node(4).chain());
+    victim.on(Arc::new(Faulty { chain: victim.chain(), fault }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_a_front_runner_sends_first_count_as_done() {
+    let net = Consortium::start(4).await;
+    let (a, b) = (net.node(1), net.node(2));
+    let owner = front_run(&net, a);
+    let files = |bytes: &[u8]| Files::new(&[("order.json", Some(bytes))]);
+    let object = owner.put(meta("order.json"), files(b"one"), quiet()).await.unwrap().id;
+    assert_eq!(object.number, 1, "no ghost was left under a first number");
+    owner.collect_garbage().await.unwrap();
+    assert_eq!(a.get(object, None).await.unwrap(), b"one", "the root is pinned");
+    let second = owner.update(object, meta("order.json"), files(b"two"), quiet()).await.unwrap();
+    assert_eq!(second.version, Version(2));
+
+    let request = GrantRequest { to: vec![b.id], expires_at: None, max_openings: Some(1), deposit: true };
+    owner.share(object, request).await.unwrap();
+    let reader = front_run(&net, b);
+    reader.open(object, None, crate::OpenMode::Ordinary).await.unwrap();
+    let cell = a.sharing.0.contracts.cell(object, b.id).await.unwrap();
+    assert_eq!((cell.shareNonce, cell.openings), (1, 1), "each took place once");
+    owner.revoke(object, b.id).await.unwrap();
+    owner.set_visibility(object, Visibility::Members).await.unwrap();
+    assert_eq!(a.sharing.0.contracts.visibility(object, Version(2)).await.unwrap(), Visibility::Members);
+    let declined = RefusalReason::Declined;
+    owner.0.contracts.record_refusal(object, Version(2), b.id, declined).await.unwrap();
+    let never = owner.revoke(object, b.id).await.unwrap_err();
+    assert_eq!(never.code(), Code::UnknownGrant, "what did not take place is still refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_overtaken_within_its_block_fails_with_the_contracts_reason() {
+    let net = Consortium::start_idle(4).await;
+    let (a, d) = (net.node(1), net.node(4));
+    let record = hansa_contracts::abi::Record {
+        number: 1,
+        version: 1,
+        root: alloy_primitives::B256::repeat_byte(1),
+        commitment: alloy_primitives::B256::ZERO,
+        visibility: 1,
+        keyEpoch: 1,
+        sizeClass: 4096,
+        createdAt: 1,
+        validUntil: 0,
+    };
+    net.stop_mining();
+    let store = hansa_contracts::data_store_of(a.id);
+    let digest = hansa_contracts::signing_hash(&record, a.chain().chain_id(), store);
+    let signature = a.keys.sign_digest(digest).unwrap().as_bytes().into();
+    let input = hansa_contracts::abi::DataStore::putCall { r: record, signature }.abi_encode();
+    let send = |node: &Node| {
+        let (chain, input) = (node.chain(), input.clone());
+        tokio::spawn(async move { chain.submit(store, input.into()).await })
+    };
+    let mut admitted = net.ledger.pool().watch();
+    let sent = [send(a), send(d)];
+    let both = |count: &u64| *count >= 2;
+    admitted.wait_for(both).await.unwrap();
+    net.mine_once();
+    let mut outcomes = Vec::new();
+    for call in sent {
+        outcomes.push(call.await.unwrap());
+    }
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    let error = outcomes.into_iter().find_map(Result::err).unwrap();
+    assert!(
+        crate::contracts::refused_with::<hansa_contracts::abi::DataStore::DataStoreNumberTaken>(&error),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_is_over_does_not_keep_others_from_the_new_key() {
+    let net = Consortium::start(4).await;
+    let (a, b, c, d) = (net.node(1), net.node(2), net.node(3), net.node(4));
+    let object = a.put("order.json", b"one").await.id;
+    a.share(object, b, |grant| (grant.deposit, grant.expires_at) = (true, Some(START + 100))).await;
+    for node in [c, d] {
+        a.share(object, node, |grant| grant.deposit = true).await;
+    }
+    net.set_time(101);
+    a.sharing.revoke(object, d.id).await.unwrap();
+    a.update(object, "order.json", b"two").await;
+    a.go_offline();
+    assert_eq!(c.get(object, None).await.unwrap(), b"two");
+    assert_eq!(b.get(object, None).await.unwrap_err().code(), Code::AccessRefused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_of_an_impersonator_is_not_opened() {
+    let net = Consortium::start(4).await;
+    let a = net.node(1);
+    let stranger = hansa_envelope::MemberKeys::generate().unwrap();
+    let [account, encryption] = [a.keys.account_secret(), a.keys.encryption_seed()];
+    let keys =
+        hansa_envelope::MemberKeys::from_secrets(*stranger.network_secret(), *account, *encryption).unwrap();
+    let inner = &a.sharing.0;
+    let impersonator = Sharing::new(crate::Parts {
+        chain: a.chain(),
+        swarm: Arc::clone(&inner.swarm),
+        keys,
+        kv: Arc::clone(&inner.kv),
+        store: a.store.clone(),
+    })
+    .unwrap();
+    let files = Files::new(&[("order.json", Some(b"{}".as_slice()))]);
+    let object = impersonator.put(meta("order.json"), files, quiet()).await.unwrap().id;
+    let error = a.get(object, None).await.unwrap_err();
+    assert_eq!(error.code(), Code::ContentDamaged, "{error}");
+    assert!(error.to_string().contains("manifest"), "{error}");
 }

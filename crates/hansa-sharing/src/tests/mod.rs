@@ -1,6 +1,8 @@
 //! The service on the real contracts, ledger and block stores; only consensus and sockets are left out.
 
 mod consortium;
+mod crashes;
+mod doubles;
 mod faults;
 mod sockets;
 mod stories;

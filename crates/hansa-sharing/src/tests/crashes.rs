@@ -1,0 +1,164 @@
+//! A node that ends at every step of put, update and revoke: what others see afterwards is the old state or the new one.
+//!
+//! A step is a write or flush of the node's store, or a transaction, before it is sent or after it is final. The process ends
+//! alone, or with the machine: then what was not flushed is gone too.
+
+use std::sync::Arc;
+
+use hansa_envelope::root_cid;
+use hansa_kv::MemoryStore;
+use hansa_types::{
+    ObjectId, Version, Visibility,
+    api::{Code, PutMeta, PutReceipt},
+};
+
+use super::{
+    consortium::{Consortium, Files, meta, quiet},
+    doubles::{Fault, Faulty, Power, PoweredStore},
+};
+use crate::{Chain, SharingError};
+
+/// More steps than any change has.
+const STEPS_MAX: u32 = 40;
+
+/// A consortium whose first member's node crashes and starts again.
+struct Fragile {
+    net: Consortium,
+    chain: Arc<dyn Chain>,
+    store: Arc<PoweredStore>,
+    machine_ends: bool,
+}
+
+impl Fragile {
+    async fn start(machine_ends: bool) -> Self {
+        let net = Consortium::start_idle(4).await;
+        let chain = net.node(1).chain();
+        let store = PoweredStore::new(&MemoryStore::new(), &Power::steps(0));
+        let mut fragile = Self { net, chain, store, machine_ends };
+        fragile.restart(u32::MAX);
+        fragile
+    }
+
+    /// Starts the node on what is left of its store, with power for some steps.
+    fn restart(&mut self, steps: u32) -> Arc<Power> {
+        let power = Power::steps(steps);
+        self.store = PoweredStore::new(self.store.survivor(self.machine_ends), &power);
+        let chain = Faulty { chain: Arc::clone(&self.chain), fault: Fault::Powered(Arc::clone(&power)) };
+        self.net.restart(1, Arc::new(chain), Arc::clone(&self.store) as _);
+        power
+    }
+
+    async fn put(&self, content: &str, visibility: Visibility) -> Result<PutReceipt, SharingError> {
+        let meta = PutMeta { visibility: Some(visibility), replicas: Some(0), ..meta("order.json") };
+        let files = Files::new(&[("order.json", Some(content.as_bytes()))]);
+        self.net.node(1).sharing.put(meta, files, quiet()).await
+    }
+
+    async fn update(&self, object: ObjectId, content: &str) -> Result<PutReceipt, SharingError> {
+        let meta = PutMeta { replicas: Some(0), ..meta("order.json") };
+        let files = Files::new(&[("order.json", Some(content.as_bytes()))]);
+        self.net.node(1).sharing.update(object, meta, files, quiet()).await
+    }
+
+    /// What a member reads as the newest version.
+    async fn read(&self, member: u32, object: ObjectId) -> Result<String, SharingError> {
+        let bytes = self.net.node(member).get(object, None).await?;
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    /// Checks that every version on the chain is pinned and can be read by its owner, also after a collection.
+    async fn check(&self) {
+        let owner = self.net.node(1);
+        owner.sharing.collect_garbage().await.unwrap();
+        let contracts = &owner.sharing.0.contracts;
+        for number in contracts.numbers(owner.id, 1000).await.unwrap() {
+            let object = ObjectId { owner: owner.id, number };
+            for version in 1..=contracts.latest(object).await.unwrap().0 {
+                let record = contracts.record(object, Some(Version(version))).await.unwrap();
+                assert!(owner.store.is_pinned(&root_cid(record.root)).unwrap(), "{object} {version}");
+                owner.get(object, Some(version)).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_that_crashes_leaves_a_whole_object_or_none() {
+    for machine_ends in [false, true] {
+        let mut fragile = Fragile::start(machine_ends).await;
+        for steps in 0.. {
+            assert!(steps < STEPS_MAX, "a put ends some time");
+            let power = fragile.restart(steps);
+            let outcome = fragile.put("content", Visibility::Public).await;
+            assert_eq!(outcome.is_err(), power.has_failed());
+            fragile.restart(u32::MAX);
+            fragile.check().await;
+            if !power.has_failed() {
+                assert_eq!(fragile.read(2, outcome.unwrap().id).await.unwrap(), "content");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_crashes_leaves_the_old_version_or_the_new_one() {
+    for machine_ends in [false, true] {
+        let mut fragile = Fragile::start(machine_ends).await;
+        let object = fragile.put("0", Visibility::Listed).await.unwrap().id;
+        let [b, c] = [2, 3].map(|id| fragile.net.node(id).id);
+        let mut newest = "0".to_owned();
+        for steps in 0.. {
+            assert!(steps < STEPS_MAX, "an update ends some time");
+            // A grant with a deposit, and a change of key that renews it.
+            let owner = fragile.net.node(1);
+            owner.share(object, fragile.net.node(2), |grant| grant.deposit = true).await;
+            owner.share(object, fragile.net.node(3), |_| ()).await;
+            owner.sharing.revoke(object, c).await.unwrap();
+            let next = format!("after {steps} steps");
+            let power = fragile.restart(steps);
+            let outcome = fragile.update(object, &next).await;
+            fragile.restart(u32::MAX);
+            fragile.check().await;
+            let seen = fragile.read(2, object).await.unwrap();
+            assert!(seen == next || (seen == newest && outcome.is_err()), "{seen} after {steps} steps");
+            assert_eq!(fragile.read(3, object).await.unwrap_err().code(), Code::AccessRefused);
+            newest = seen;
+            if !power.has_failed() {
+                assert_eq!((outcome.unwrap().id, newest.as_str()), (object, next.as_str()));
+                break;
+            }
+        }
+        assert_eq!(fragile.net.node(1).sharing.revoke(object, b).await.unwrap().transactions.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_revocation_that_crashes_no_version_is_under_a_key_of_the_former_reader() {
+    for machine_ends in [false, true] {
+        let mut fragile = Fragile::start(machine_ends).await;
+        let object = fragile.put("0", Visibility::Listed).await.unwrap().id;
+        let b = fragile.net.node(2).id;
+        for steps in 0.. {
+            assert!(steps < STEPS_MAX, "a revocation ends some time");
+            fragile.net.node(1).share(object, fragile.net.node(2), |grant| grant.deposit = true).await;
+            fragile.read(2, object).await.unwrap();
+            let contracts = fragile.net.node(1).sharing.0.contracts.clone();
+            let held = contracts.record(object, None).await.unwrap().keyEpoch;
+            let power = fragile.restart(steps);
+            let outcome = fragile.net.node(1).sharing.revoke(object, b).await;
+            fragile.restart(u32::MAX);
+            fragile.check().await;
+            let stands = fragile.read(2, object).await.is_ok();
+            assert!(!stands || outcome.is_err(), "a revocation that was told holds");
+            fragile.update(object, "next").await.unwrap();
+            let used = contracts.record(object, None).await.unwrap().keyEpoch;
+            assert!(stands || used > held, "epoch {used} after {steps} steps");
+            assert_eq!(fragile.read(2, object).await.is_ok(), stands);
+            if !power.has_failed() {
+                assert!(outcome.is_ok());
+                break;
+            }
+        }
+    }
+}
