@@ -17,15 +17,21 @@ mod block;
 mod genesis;
 mod ids;
 mod member;
+mod path;
 mod rules;
+mod text;
+mod time;
 mod transaction;
 
 pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES};
 pub use genesis::{Genesis, GenesisError, Limits};
 pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};
 pub use member::{Member, MemberCard, MemberStatus, NetworkKey, Role};
+pub use path::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_COMPONENTS_MAX, name_problem, path_problem};
 pub use rules::{
     BODY_BYTES_MAX, INITCODE_BYTES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX, intrinsic_gas,
     member_gas_quota,
 };
+pub use text::{is_misleading, printable};
+pub use time::{parse_utc, utc};
 pub use transaction::{SignedTransaction, decode_transactions, signature_hashes};
