@@ -1,12 +1,16 @@
 //! Speaks a node's REST interface for the command line and for tests.
 //!
 //! Typed requests and answers in the words of [`hansa_types::api`], progress of long operations, content in constant
-//! memory. Files arrive complete or not at all. No retries: who calls knows whether doing it again is right.
+//! memory. Files arrive complete or not at all, and replace nothing that was not named. No retries: the caller knows whether
+//! doing it again is right.
 
+mod destination;
 mod error;
+mod feed;
 mod open;
 mod pack;
 mod put;
+mod scratch;
 mod unpack;
 mod wire;
 
@@ -17,17 +21,19 @@ use hansa_types::{
     DcId, Member, MemberCard, ObjectId, Version, Visibility,
     api::{
         Ballot, BlockSummary, Collected, Fetching, GrantRequest, Health, Invitation, JoinBallotRequest,
-        LogEntry, NodeStatus, ObjectSummary, Progress, Recorded, RepairReport, StoredBlock, VerifyReport,
-        VerifyRequest, VisibilityRequest, VoteRequest,
+        LogEntry, NodeStatus, ObjectList, ObjectSummary, Progress, Recorded, RepairReport, StoredBlock,
+        VerifyReport, VerifyRequest, VisibilityRequest, VoteRequest, header,
     },
 };
 use reqwest::Method;
 
-use self::wire::Wire;
+use self::wire::{Wire, json};
 
 pub use self::{
+    destination::Destination,
     error::ClientError,
-    open::Opened,
+    open::{Opened, Saved},
+    pack::{LeftOut, Special},
     put::{PutOptions, Source},
 };
 
@@ -114,12 +120,22 @@ impl Client {
         self.wire.send(&format!("ballots/{ballot}/votes"), &VoteRequest { support }).await
     }
 
-    /// The objects this member owns or may open.
+    /// The newest objects of every member.
     ///
     /// # Errors
     /// See [`Client::status`].
-    pub async fn objects(&self) -> Result<Vec<ObjectSummary>, ClientError> {
-        self.wire.fetch(Method::GET, "objects").await
+    pub async fn objects(&self) -> Result<ObjectList, ClientError> {
+        let response = self.wire.answer(self.wire.request(Method::GET, "objects")).await?;
+        let more = response.headers().get(header::MORE).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(ObjectList { objects: json(response).await?, more: more.unwrap_or_default() })
+    }
+
+    /// One object as the list shows it. Nothing is opened by it.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn object(&self, object: ObjectId) -> Result<ObjectSummary, ClientError> {
+        self.wire.fetch(Method::GET, &format!("objects/{object}/summary")).await
     }
 
     /// The versions whose blocks the node is fetching from other members: what an opening waits for.

@@ -1,7 +1,7 @@
 //! An opened object: what the node says about it, and its content as it comes.
 
 use std::{
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -10,14 +10,17 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use hansa_types::{
     ObjectId, Version,
     api::{ObjectKind, Progress, Stage, header},
+    is_misleading, name_problem,
 };
 use reqwest::Response;
-use tokio::{
-    fs::{self, File},
-    io::{AsyncWrite, AsyncWriteExt as _},
-};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use crate::{ClientError, unpack, wire::broken};
+use crate::{
+    ClientError, Destination,
+    feed::{Pieces, feed},
+    unpack,
+    wire::broken,
+};
 
 /// An opened object. Its content is still to be read.
 #[derive(Debug)]
@@ -28,7 +31,17 @@ pub struct Opened {
     kind: ObjectKind,
     size: u64,
     files: u64,
+    executable: bool,
     response: Response,
+}
+
+/// Content that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Plaintext bytes.
+    pub bytes: u64,
 }
 
 impl Opened {
@@ -46,9 +59,11 @@ impl Opened {
             "directory" => ObjectKind::Directory,
             other => return Err(ClientError::Protocol(format!("{other:?} is no kind of object"))),
         };
-        let version = u32::try_from(number(header::VERSION)?).unwrap_or_default();
+        let version = u32::try_from(number(header::VERSION)?)
+            .map_err(|_| ClientError::Protocol(format!("header {} is too large", header::VERSION)))?;
         let (size, files) = (number(header::SIZE)?, number(header::FILES)?);
-        Ok(Self { id, version: Version(version), name, kind, size, files, response })
+        let executable = response.headers().get(header::EXECUTABLE).is_some_and(|value| value == "true");
+        Ok(Self { id, version: Version(version), name, kind, size, files, executable, response })
     }
 
     /// The object.
@@ -66,11 +81,13 @@ impl Opened {
         &self.name
     }
 
-    /// A name that is safe to create in a folder: the object's own, or its id where that would be a path.
+    /// A name that is safe to create in a folder and to print: the object's own, or its id where that would be a path, a
+    /// hidden file, an option, or would not look like what it is.
     pub fn file_name(&self) -> String {
-        let unsafe_name =
-            matches!(self.name.as_str(), "" | "." | "..") || self.name.contains(['/', '\\', '\0']);
-        if unsafe_name { self.id.to_string().replace('/', "-") } else { self.name.clone() }
+        let harmless = name_problem(&self.name).is_none()
+            && !self.name.starts_with(['.', '-'])
+            && !self.name.contains(|c: char| c == '\\' || is_misleading(c));
+        if harmless { self.name.clone() } else { self.id.to_string().replace('/', "-") }
     }
 
     /// File or directory.
@@ -88,36 +105,31 @@ impl Opened {
         self.files
     }
 
-    /// Writes the content to `to`: a file, or a folder. It is written beside the destination and renamed when it is
-    /// complete, so that the destination is complete or as it was. Answers the plaintext bytes.
+    /// Writes the content to its destination: a file, or a folder. It appears there when it is complete.
     ///
     /// # Errors
-    /// When the destination exists and `replace` is not set, when it cannot be written, when the content breaks off.
+    /// When it cannot be written, when the content breaks off; nothing of it is left then. [`ClientError::Kept`] when the
+    /// destination was taken meanwhile.
     pub async fn save(
         self,
-        to: &Path,
-        replace: bool,
+        destination: Destination,
         progress: impl FnMut(Progress) + Send,
-    ) -> Result<u64, ClientError> {
-        if !replace && fs::symlink_metadata(to).await.is_ok() {
-            return Err(ClientError::Exists { path: to.into() });
-        }
-        let partial = Partial::beside(to)?;
-        let size = self.size;
-        match self.kind {
+    ) -> Result<Saved, ClientError> {
+        let (size, kind, executable, name) = (self.size, self.kind, self.executable, self.file_name());
+        let pieces = counted(self.response.bytes_stream(), size, progress);
+        let path = feed(pieces, move |pieces| match kind {
             ObjectKind::File => {
-                let mut file =
-                    File::create_new(&partial.path).await.map_err(ClientError::file(&partial.path))?;
-                self.write(&mut file, &partial.path, progress).await?;
+                fill(&destination, pieces, size)?;
+                destination.publish_file(&name, executable)
             }
             ObjectKind::Directory => {
-                fs::create_dir(&partial.path).await.map_err(ClientError::file(&partial.path))?;
-                let pieces = counted(self.response.bytes_stream(), size, progress);
-                unpack::unpack(pieces, &partial.path, size).await?;
+                let made = destination.scratch_folder()?;
+                unpack::unpack(pieces, made.path(), size)?;
+                destination.publish_folder(made, &name)
             }
-        }
-        partial.publish(to, replace).await?;
-        Ok(size)
+        })
+        .await?;
+        Ok(Saved { path, bytes: size })
     }
 
     /// Writes the content to a stream; a directory as a tar archive. Answers the plaintext bytes.
@@ -156,6 +168,16 @@ impl Opened {
     }
 }
 
+/// Writes one file's content; there must be `size` bytes of it.
+fn fill(destination: &Destination, pieces: &mut Pieces, size: u64) -> Result<(), ClientError> {
+    let (mut file, mut written) = (destination.file(), 0_u64);
+    while let Some(piece) = pieces.next().map_err(ClientError::Broken)? {
+        file.write_all(&piece).map_err(ClientError::file(destination.folder()))?;
+        written = written.saturating_add(piece.len() as u64);
+    }
+    if written == size { Ok(()) } else { Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into())) }
+}
+
 /// The pieces, with a report after each.
 fn counted(
     pieces: impl Stream<Item = reqwest::Result<Bytes>> + Send,
@@ -172,46 +194,4 @@ fn counted(
             done = done.saturating_add(piece.len() as u64).min(size);
             progress(Progress::bytes(Stage::Transfer, done, Some(size)));
         })
-}
-
-/// A file or folder in the making; removed unless it is published.
-struct Partial {
-    path: PathBuf,
-    published: bool,
-}
-
-impl Partial {
-    fn beside(to: &Path) -> Result<Self, ClientError> {
-        let refused = || ClientError::File { path: to.into(), source: io::ErrorKind::InvalidFilename.into() };
-        let name = to.file_name().ok_or_else(refused)?;
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{:08x}.partial", rand::random::<u32>()));
-        Ok(Self { path: to.with_file_name(hidden), published: false })
-    }
-
-    async fn publish(mut self, to: &Path, replace: bool) -> Result<(), ClientError> {
-        if replace {
-            match fs::symlink_metadata(to).await {
-                // A rename does not replace a folder that holds something, nor a folder by a file.
-                Ok(old) if old.is_dir() => fs::remove_dir_all(to).await.map_err(ClientError::file(to))?,
-                Ok(_) if self.path.is_dir() => fs::remove_file(to).await.map_err(ClientError::file(to))?,
-                _ => {}
-            }
-        } else if fs::symlink_metadata(to).await.is_ok() {
-            return Err(ClientError::Exists { path: to.into() });
-        }
-        fs::rename(&self.path, to).await.map_err(ClientError::file(to))?;
-        self.published = true;
-        Ok(())
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if !self.published {
-            // What cannot be removed stays behind under its telling name.
-            let _ = std::fs::remove_file(&self.path).or_else(|_| std::fs::remove_dir_all(&self.path));
-        }
-    }
 }

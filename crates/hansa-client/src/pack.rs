@@ -1,17 +1,20 @@
 //! Folders as tar archives, packed as they are sent.
 //!
-//! Files and folders only, in the order of their paths, without owners, modes or times. Links are refused: following
-//! them could send what nobody meant to share.
+//! Files and folders in the order of their paths, with the owner's right to run a file, without owners, other rights,
+//! times, access lists and extended attributes. Links are not stored: following them could send what nobody meant to
+//! share. Stated sizes are hints: a file is read to see how long it is.
 
 use std::{
+    fmt,
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read, Seek as _, Write},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream::BoxStream};
+use futures::{StreamExt, stream::BoxStream};
+use hansa_types::{path_problem, printable};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -20,26 +23,92 @@ use crate::ClientError;
 /// Bytes handed over at a time, and how many such pieces may wait.
 const PIECE: usize = 256 * 1024;
 const WAITING: usize = 8;
+/// Bytes of a file that are read before its length is told; shorter files are told exactly.
+const AHEAD: u64 = 1024 * 1024;
+/// Most files and folders of an object.
+const ENTRIES_MAX: usize = 1_000_000;
+/// Most things that cannot be stored that are named one by one.
+const NAMED_MAX: usize = 1_000;
+/// The owner's right to run a file, in a mode.
+const RUN: u32 = 0o100;
+
+/// What to do with links, devices, pipes, sockets, unreadable files and names that cannot be stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Special {
+    /// Store nothing, and name them all.
+    #[default]
+    Refuse,
+    /// Store the rest.
+    LeaveOut,
+}
+
+/// What of a folder cannot be stored, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    items: Vec<(PathBuf, String)>,
+    more: usize,
+}
+
+impl LeftOut {
+    fn note(&mut self, path: &Path, problem: impl Into<String>) {
+        if self.items.len() < NAMED_MAX {
+            self.items.push((path.to_owned(), problem.into()));
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// Whether there is nothing of that kind.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// A printable line for each path; the last one counts those beyond the first 1,000.
+    pub fn lines(&self) -> Vec<String> {
+        let line =
+            |(path, problem): &(PathBuf, String)| format!("{} {problem}", printable(&path.to_string_lossy()));
+        let mut lines: Vec<String> = self.items.iter().map(line).collect();
+        if self.more > 0 {
+            lines.push(format!("and {} more", self.more));
+        }
+        lines
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.items.as_slice(), self.more) {
+            ([(path, problem)], 0) => write!(f, "{} {problem}, so it", path.display()),
+            (items, more) => write!(f, "{} files and folders", items.len().saturating_add(more)),
+        }
+    }
+}
 
 /// What a folder holds, seen once before it is packed.
 pub(crate) struct Plan {
     root: PathBuf,
     entries: Vec<Entry>,
     size: u64,
+    left_out: LeftOut,
 }
 
 struct Entry {
     /// Below the root, segments separated by `/`.
     path: String,
-    size: Option<u64>,
+    directory: bool,
 }
 
 impl Plan {
-    pub(crate) async fn of(root: PathBuf) -> Result<Self, ClientError> {
+    pub(crate) async fn of(root: PathBuf, special: Special) -> Result<Self, ClientError> {
         let walk = move || {
-            let mut plan = Self { root: root.clone(), entries: Vec::new(), size: 0 };
-            plan.walk(&root, "")?;
+            let mut plan =
+                Self { root: root.clone(), entries: Vec::new(), size: 0, left_out: LeftOut::default() };
+            fs::read_dir(&root).map_err(ClientError::file(&root))?;
+            plan.walk(&root, "");
             plan.entries.sort_by(|a, b| a.path.cmp(&b.path));
+            if special == Special::Refuse && !plan.left_out.is_empty() {
+                return Err(ClientError::Unpackable(plan.left_out));
+            }
             Ok(plan)
         };
         tokio::task::spawn_blocking(walk)
@@ -47,34 +116,58 @@ impl Plan {
             .map_err(|error| ClientError::Broken(io::Error::other(error)))?
     }
 
+    /// Bytes as the files state them.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    fn walk(&mut self, folder: &Path, prefix: &str) -> Result<(), ClientError> {
-        for entry in fs::read_dir(folder).map_err(ClientError::file(folder))? {
-            let entry = entry.map_err(ClientError::file(folder))?;
-            let path = entry.path();
-            let refused = |problem| ClientError::Unpackable { path: path.clone(), problem };
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-                return Err(refused("has a name that is not UTF-8"));
-            };
-            if name.contains('\\') {
-                return Err(refused("has a backslash in its name"));
-            }
-            let below = format!("{prefix}{name}");
-            let metadata = fs::symlink_metadata(&path).map_err(ClientError::file(&path))?;
-            if metadata.is_dir() {
-                self.entries.push(Entry { path: below.clone(), size: None });
-                self.walk(&path, &format!("{below}/"))?;
-            } else if metadata.is_file() {
-                self.size = self.size.saturating_add(metadata.len());
-                self.entries.push(Entry { path: below, size: Some(metadata.len()) });
-            } else {
-                return Err(refused("is neither a file nor a folder"));
+    pub(crate) fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    fn walk(&mut self, folder: &Path, prefix: &str) {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => return self.left_out.note(folder, unreadable(&error)),
+        };
+        for entry in entries {
+            match entry {
+                Ok(entry) => self.take(&entry.path(), prefix),
+                Err(error) => self.left_out.note(folder, unreadable(&error)),
             }
         }
-        Ok(())
+    }
+
+    fn take(&mut self, path: &Path, prefix: &str) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            return self.left_out.note(path, "has a name that is not UTF-8");
+        };
+        let below = format!("{prefix}{name}");
+        let problem = if self.entries.len() >= ENTRIES_MAX {
+            Some("is one more than the million files and folders that an object holds")
+        } else {
+            path_problem(&below)
+        };
+        if let Some(problem) = problem {
+            return self.left_out.note(path, problem);
+        }
+        match fs::symlink_metadata(path) {
+            Err(error) => self.left_out.note(path, unreadable(&error)),
+            Ok(found) if found.is_symlink() => self.left_out.note(path, "is a link"),
+            Ok(found) if found.is_dir() => {
+                let inside = format!("{below}/");
+                self.entries.push(Entry { path: below, directory: true });
+                self.walk(path, &inside);
+            }
+            Ok(found) if found.is_file() => match open_plain(path) {
+                Err(error) => self.left_out.note(path, unreadable(&error)),
+                Ok(_) => {
+                    self.size = self.size.saturating_add(found.len());
+                    self.entries.push(Entry { path: below, directory: false });
+                }
+            },
+            Ok(_) => self.left_out.note(path, "is neither a file nor a folder"),
+        }
     }
 
     /// The archive, made on a blocking thread as fast as it is taken.
@@ -93,37 +186,71 @@ impl Plan {
     fn pack(&self, out: impl Write) -> io::Result<()> {
         let mut archive = tar::Builder::new(out);
         for entry in &self.entries {
-            let mut header = tar::Header::new_gnu();
-            let path = self.root.join(&entry.path);
-            let named =
-                |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-            match entry.size {
-                None => {
-                    header.set_entry_type(tar::EntryType::Directory);
-                    header.set_mode(0o755);
-                    header.set_size(0);
-                    archive.append_data(&mut header, format!("{}/", entry.path), io::empty())?;
-                }
-                Some(size) => {
-                    header.set_mode(0o644);
-                    header.set_size(size);
-                    let file = File::open(&path).map_err(named)?;
-                    archive
-                        .append_data(&mut header, &entry.path, Exactly { file, left: size })
-                        .map_err(named)?;
-                }
+            if entry.directory {
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(tar::EntryType::Directory);
+                header.set_mode(0o755);
+                header.set_size(0);
+                archive.append_data(&mut header, format!("{}/", entry.path), io::empty())?;
+                continue;
             }
+            let path = self.root.join(&entry.path);
+            append(&mut archive, &entry.path, &path)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         }
         archive.into_inner()?.flush()
     }
 }
 
-/// What a file that became shorter while it was read is reported as.
-pub(crate) fn shrunk() -> io::Error {
-    io::Error::other("the file became shorter while it was read")
+fn unreadable(error: &io::Error) -> String {
+    format!("cannot be read: {error}")
 }
 
-/// Exactly as many bytes as the header says.
+/// Opens a file that must not have become a link or anything else since it was seen.
+fn open_plain(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is not a plain file any more"))
+    }
+}
+
+/// Appends a file. An archive tells a file's length before its content, so short files are read first; a long one has the
+/// length that it states, unless it holds more than that already: then it is read to its end on the disk first.
+fn append(archive: &mut tar::Builder<impl Write>, name: &str, path: &Path) -> io::Result<()> {
+    let mut file = open_plain(path)?;
+    let metadata = file.metadata()?;
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(if metadata.permissions().mode() & RUN != 0 { 0o755 } else { 0o644 });
+    let mut ahead = Vec::new();
+    (&mut file).take(AHEAD).read_to_end(&mut ahead)?;
+    let read = ahead.len() as u64;
+    if read < AHEAD {
+        header.set_size(read);
+        return archive.append_data(&mut header, name, ahead.as_slice());
+    }
+    let stated = metadata.len();
+    if stated > read {
+        header.set_size(stated);
+        let rest = Exactly { file, left: stated.saturating_sub(read) };
+        return archive.append_data(&mut header, name, ahead.as_slice().chain(rest));
+    }
+    let mut spool = tempfile::tempfile()?;
+    let length = io::copy(&mut ahead.as_slice().chain(&mut file), &mut spool)?;
+    spool.rewind()?;
+    header.set_size(length);
+    archive.append_data(&mut header, name, spool)
+}
+
+/// What a file that became shorter while it was read is reported as.
+pub(crate) fn shrunk() -> io::Error {
+    io::Error::other("the file became shorter while it was read; try again when nothing changes it")
+}
+
+/// Exactly as many bytes as the header says. What is appended meanwhile belongs to another version.
 struct Exactly {
     file: File,
     left: u64,
@@ -167,32 +294,74 @@ impl Write for Pipe {
     }
 }
 
-/// The first error of a stream, kept for whoever sent it.
-#[derive(Clone, Default)]
-pub(crate) struct Failure(Arc<Mutex<Option<io::Error>>>);
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{ffi::OsStrExt as _, fs::symlink};
 
-impl Failure {
-    /// The error as the client's own.
-    pub(crate) fn take(&self) -> Option<ClientError> {
-        let error = self.0.lock().ok()?.take()?;
-        Some(ClientError::File { path: "the content cannot be read".into(), source: error })
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_stored_is_named_at_once_and_can_be_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("sub")).unwrap();
+        for name in ["Icon\r", "back\\slash", "sub/plain"] {
+            fs::write(at(name), name).unwrap();
+        }
+        symlink("/etc/passwd", at("sub/link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"not\xff")), "").unwrap();
+        let Err(ClientError::Unpackable(named)) = Plan::of(folder.path().to_owned(), Special::Refuse).await
+        else {
+            panic!("a link, a socket and a name that is no text are stored");
+        };
+        let mut lines = named.lines();
+        lines.sort();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        for (line, end) in lines.iter().zip(["is not UTF-8", "is neither a file nor a folder", "is a link"]) {
+            assert!(line.ends_with(end), "{line}");
+        }
+        let plan = Plan::of(folder.path().to_owned(), Special::LeaveOut).await.unwrap();
+        assert_eq!(plan.left_out(), &named);
+        let paths: Vec<&str> = plan.entries.iter().map(|entry| entry.path.as_str()).collect();
+        assert_eq!(paths, ["Icon\r", "back\\slash", "sub", "sub/plain"]);
     }
-}
 
-/// Passes pieces on, and keeps the error that ends them.
-pub(crate) fn remember_failure(
-    pieces: BoxStream<'static, io::Result<Bytes>>,
-) -> (Failure, impl Stream<Item = io::Result<Bytes>> + Send + 'static) {
-    let failure = Failure::default();
-    let kept = failure.clone();
-    let pieces = pieces.map(move |piece| {
-        piece.map_err(|error| {
-            let told = io::Error::new(error.kind(), error.to_string());
-            if let Ok(mut slot) = kept.0.lock() {
-                slot.get_or_insert(error);
-            }
-            told
-        })
-    });
-    (failure, pieces)
+    #[test]
+    fn the_list_of_what_cannot_be_stored_is_bounded() {
+        let mut left_out = LeftOut::default();
+        for number in 0..NAMED_MAX + 5 {
+            left_out.note(Path::new(&number.to_string()), "is a link");
+        }
+        assert_eq!(left_out.lines().len(), NAMED_MAX + 1);
+        assert_eq!(left_out.lines().last().unwrap(), "and 5 more");
+    }
+
+    /// Files below /proc state 0 bytes.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_stated_size_is_a_hint() {
+        let mut archive = tar::Builder::new(Vec::new());
+        append(&mut archive, "version", Path::new("/proc/version")).unwrap();
+        let bytes = archive.into_inner().unwrap();
+        let mut read = tar::Archive::new(bytes.as_slice());
+        let mut content = Vec::new();
+        read.entries().unwrap().next().unwrap().unwrap().read_to_end(&mut content).unwrap();
+        assert_eq!(
+            (fs::metadata("/proc/version").unwrap().len(), content),
+            (0, fs::read("/proc/version").unwrap())
+        );
+    }
+
+    #[test]
+    fn a_file_that_becomes_shorter_is_an_error_and_one_that_grows_is_cut() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"content").unwrap();
+        for (left, whole) in [(7, true), (6, true), (8, false)] {
+            file.rewind().unwrap();
+            let mut read = Vec::new();
+            let outcome = Exactly { file: file.try_clone().unwrap(), left }.read_to_end(&mut read);
+            assert_eq!((outcome.is_ok(), read.len() as u64), (whole, left.min(7)));
+        }
+    }
 }

@@ -1,8 +1,12 @@
-//! Putting content: a file, a folder or a stream.
+//! Putting content: a file, a folder, a pipe or a stream.
 
 use std::{
-    io,
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
@@ -13,21 +17,28 @@ use hansa_types::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Body, Method, header::CONTENT_TYPE};
-use tokio::{
-    fs::File,
-    io::{AsyncRead, AsyncReadExt as _},
-};
+use tokio::{io::AsyncRead, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::ReaderStream;
 
-use crate::{Client, ClientError, pack};
+use crate::{Client, ClientError, LeftOut, Special, pack};
 
 /// Bytes read from a file at a time.
 const PIECE: usize = 256 * 1024;
+/// Pieces of a pipe that may wait to be sent.
+const WAITING: usize = 4;
+/// The owner's right to run a file, in a mode.
+const RUN: u32 = 0o100;
 
 /// Where content comes from.
 pub struct Source {
-    name: String,
+    /// Where it was found, for errors.
+    path: PathBuf,
+    /// `None` where a path has no name that is text.
+    name: Option<String>,
     kind: ObjectKind,
+    executable: bool,
+    /// As stated; content may turn out longer or shorter.
     size: Option<u64>,
     from: From,
 }
@@ -35,13 +46,15 @@ pub struct Source {
 enum From {
     File(PathBuf),
     Folder(pack::Plan),
+    Pipe(PathBuf),
+    Stdin,
     Reader(Box<dyn AsyncRead + Send + Unpin>),
 }
 
 /// What is said about content when it is put.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutOptions {
-    /// The object's name; the file's or folder's own where `None`.
+    /// The object's name. Where `None`: a new object is called as its file or folder, an updated one as before.
     pub name: Option<String>,
     /// Who may open it; the node's default where `None`.
     pub visibility: Option<Visibility>,
@@ -52,87 +65,173 @@ pub struct PutOptions {
 }
 
 impl Source {
-    /// A file, or a folder with all that is below it.
+    /// A file, a pipe, or a folder with all that is below it.
     ///
     /// # Errors
-    /// When it cannot be read, or a folder holds what is neither file nor folder.
-    pub async fn path(path: &Path) -> Result<Self, ClientError> {
+    /// When it cannot be read or is something else, or when a folder holds what cannot be stored and `special` refuses
+    /// that.
+    pub async fn path(path: &Path, special: Special) -> Result<Self, ClientError> {
         let metadata = tokio::fs::metadata(path).await.map_err(ClientError::file(path))?;
-        // `.` and `..` have no name of their own until they are resolved.
-        let named = tokio::fs::canonicalize(path).await.map_err(ClientError::file(path))?;
-        let name = match path.file_name().or(named.file_name()).map(|name| name.to_str()) {
-            Some(Some(name)) => name.to_owned(),
-            Some(None) => {
-                return Err(ClientError::Unpackable {
-                    path: path.into(),
-                    problem: "has a name that is not UTF-8",
-                });
-            }
-            None => "root".to_owned(),
+        let (name, kind) = (name_of(path), metadata.file_type());
+        let source = |kind, size, from| Self {
+            path: path.into(),
+            name: name.clone(),
+            kind,
+            executable: metadata.is_file() && metadata.permissions().mode() & RUN != 0,
+            size,
+            from,
         };
-        if metadata.is_file() {
-            return Ok(Self {
-                name,
-                kind: ObjectKind::File,
-                size: Some(metadata.len()),
-                from: From::File(path.into()),
-            });
+        if kind.is_file() {
+            // Files that are made as they are read state 0 bytes.
+            let stated = Some(metadata.len()).filter(|size| *size > 0);
+            return Ok(source(ObjectKind::File, stated, From::File(path.into())));
         }
-        if !metadata.is_dir() {
-            return Err(ClientError::Unpackable {
-                path: path.into(),
-                problem: "is neither a file nor a folder",
-            });
+        if kind.is_fifo() {
+            return Ok(source(ObjectKind::File, None, From::Pipe(path.into())));
         }
-        let plan = pack::Plan::of(path.to_owned()).await?;
-        Ok(Self { name, kind: ObjectKind::Directory, size: Some(plan.size()), from: From::Folder(plan) })
+        if !kind.is_dir() {
+            return Err(ClientError::Unreadable { path: path.into() });
+        }
+        let plan = pack::Plan::of(path.to_owned(), special).await?;
+        Ok(source(ObjectKind::Directory, Some(plan.size()), From::Folder(plan)))
     }
 
-    /// Standard input, to its end.
+    /// Standard input, to its end, as one file called `stdin`.
     pub fn stdin() -> Self {
-        Self::reader("stdin", tokio::io::stdin())
+        Self::stream("stdin".to_owned(), From::Stdin)
     }
 
     /// Any stream of bytes, as one file of this name.
     pub fn reader(name: impl Into<String>, reader: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        Self { name: name.into(), kind: ObjectKind::File, size: None, from: From::Reader(Box::new(reader)) }
+        Self::stream(name.into(), From::Reader(Box::new(reader)))
     }
 
-    /// Plaintext bytes, where known beforehand.
-    pub fn size(&self) -> Option<u64> {
-        self.size
+    fn stream(name: String, from: From) -> Self {
+        let path = PathBuf::from(&name);
+        Self { path, name: Some(name), kind: ObjectKind::File, executable: false, size: None, from }
     }
 
-    async fn pieces(self) -> Result<BoxStream<'static, io::Result<Bytes>>, ClientError> {
+    /// What is below a folder and is not sent.
+    pub fn left_out(&self) -> Option<&LeftOut> {
+        match &self.from {
+            From::Folder(plan) => Some(plan.left_out()).filter(|left_out| !left_out.is_empty()),
+            _ => None,
+        }
+    }
+
+    fn pieces(self) -> Result<BoxStream<'static, io::Result<Bytes>>, ClientError> {
         Ok(match self.from {
             From::File(path) => {
-                let file = File::open(&path).await.map_err(ClientError::file(path))?;
-                // What is appended while the file is read belongs to another version.
-                let limit = self.size.unwrap_or(u64::MAX);
-                exactly(ReaderStream::with_capacity(file.take(limit), PIECE), limit).boxed()
+                let file = File::open(&path).map_err(ClientError::file(path))?;
+                whole(file).map_err(ClientError::Source)?
             }
+            From::Pipe(path) => blocking(move || File::open(path)),
+            From::Stdin => blocking(|| Ok(io::stdin().lock())),
             From::Reader(reader) => ReaderStream::with_capacity(reader, PIECE).boxed(),
             From::Folder(plan) => plan.pieces(),
         })
     }
 }
 
-/// Fails at the end when fewer bytes came than were announced.
-fn exactly(
-    pieces: impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
-    size: u64,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    futures::stream::unfold((pieces, size), |(mut pieces, left)| async move {
+/// The name that a path gives to an object: its last part; for `.` and `..` what they stand for; `pipe` for the number of
+/// an open file, as in `<(command)`.
+fn name_of(path: &Path) -> Option<String> {
+    let open_file =
+        ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)));
+    if open_file {
+        return Some("pipe".to_owned());
+    }
+    match path.file_name() {
+        Some(name) => name.to_str().map(str::to_owned),
+        None => {
+            let resolved = fs::canonicalize(path).ok()?;
+            resolved.file_name().map_or(Some("root"), OsStr::to_str).map(str::to_owned)
+        }
+    }
+}
+
+/// A file to its end, wherever that turns out to be: what is appended meanwhile is part of it. Fails at the end when the
+/// file became shorter since it was opened; a file that only states more than it holds did not.
+fn whole(file: File) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+    let stated = file.metadata()?.len();
+    let seen = file.try_clone()?;
+    let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE);
+    let state = (pieces, seen, 0_u64, false);
+    Ok(futures::stream::unfold(state, move |(mut pieces, seen, read, ended)| async move {
+        if ended {
+            return None;
+        }
         match pieces.next().await {
             Some(Ok(piece)) => {
-                let left = left.saturating_sub(piece.len() as u64);
-                Some((Ok(piece), (pieces, left)))
+                let read = read.saturating_add(piece.len() as u64);
+                Some((Ok(piece), (pieces, seen, read, false)))
             }
-            Some(Err(error)) => Some((Err(error), (pieces, 0))),
-            None if left > 0 => Some((Err(pack::shrunk()), (pieces, 0))),
-            None => None,
+            Some(Err(error)) => Some((Err(error), (pieces, seen, read, true))),
+            None => match seen.metadata() {
+                Ok(metadata) if read >= stated || metadata.len() == stated => None,
+                Ok(_) => Some((Err(pack::shrunk()), (pieces, seen, read, true))),
+                Err(error) => Some((Err(error), (pieces, seen, read, true))),
+            },
         }
     })
+    .boxed())
+}
+
+/// A pipe, opened and read on a thread of its own: nobody who gives up waits until the other side writes or closes it.
+fn blocking<R: Read>(
+    open: impl FnOnce() -> io::Result<R> + Send + 'static,
+) -> BoxStream<'static, io::Result<Bytes>> {
+    let (sender, pieces) = mpsc::channel(WAITING);
+    let read = move || -> io::Result<()> {
+        let mut from = open()?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let count = match from.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else { return Ok(()) };
+            if sender.blocking_send(Ok(Bytes::copy_from_slice(piece))).is_err() {
+                return Ok(());
+            }
+        }
+    };
+    let (failed, failure) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        if let Err(error) = read() {
+            let _ = failed.blocking_send(Err(error));
+        }
+    });
+    ReceiverStream::new(pieces).chain(ReceiverStream::new(failure)).boxed()
+}
+
+/// The first error of a stream, kept for whoever sent it.
+#[derive(Clone, Default)]
+struct Failure(Arc<Mutex<Option<io::Error>>>);
+
+impl Failure {
+    /// The error as the client's own.
+    fn take(&self) -> Option<ClientError> {
+        self.0.lock().ok()?.take().map(ClientError::Source)
+    }
+}
+
+/// Passes pieces on, and keeps the error that ends them.
+fn remember_failure(
+    pieces: BoxStream<'static, io::Result<Bytes>>,
+) -> (Failure, impl Stream<Item = io::Result<Bytes>> + Send + 'static) {
+    let failure = Failure::default();
+    let kept = failure.clone();
+    let pieces = pieces.map(move |piece| {
+        piece.map_err(|error| {
+            let told = io::Error::new(error.kind(), error.to_string());
+            if let Ok(mut slot) = kept.0.lock() {
+                slot.get_or_insert(error);
+            }
+            told
+        })
+    });
+    (failure, pieces)
 }
 
 impl Client {
@@ -146,10 +245,14 @@ impl Client {
         options: &PutOptions,
         progress: impl FnMut(Progress),
     ) -> Result<PutReceipt, ClientError> {
-        self.upload(Method::POST, "objects", source, options, progress).await
+        let name = match options.name.clone().or_else(|| source.name.clone()) {
+            Some(name) => name,
+            None => return Err(ClientError::Unnamed { path: source.path }),
+        };
+        self.upload(Method::POST, "objects", Some(name), source, options, progress).await
     }
 
-    /// Protects content as the next version of an object, and waits until it is final.
+    /// Protects content as the next version of an object, which keeps its name unless `options` name one, and waits until it is final.
     ///
     /// # Errors
     /// See [`Client::put`].
@@ -160,20 +263,23 @@ impl Client {
         options: &PutOptions,
         progress: impl FnMut(Progress),
     ) -> Result<PutReceipt, ClientError> {
-        self.upload(Method::PUT, &format!("objects/{object}"), source, options, progress).await
+        let (path, name) = (format!("objects/{object}"), options.name.clone());
+        self.upload(Method::PUT, &path, name, source, options, progress).await
     }
 
     async fn upload(
         &self,
         method: Method,
         path: &str,
+        name: Option<String>,
         source: Source,
         options: &PutOptions,
         progress: impl FnMut(Progress),
     ) -> Result<PutReceipt, ClientError> {
         let meta = PutMeta {
-            name: options.name.clone().unwrap_or_else(|| source.name.clone()),
+            name,
             kind: source.kind,
+            executable: source.executable,
             size: source.size,
             visibility: options.visibility,
             valid_until: options.valid_until,
@@ -184,7 +290,7 @@ impl Client {
             ObjectKind::File => "application/octet-stream",
             ObjectKind::Directory => "application/x-tar",
         };
-        let (failure, pieces) = pack::remember_failure(source.pieces().await?);
+        let (failure, pieces) = remember_failure(source.pieces()?);
         let request = self
             .wire
             .request(method, path)
@@ -197,5 +303,72 @@ impl Client {
             (Err(_), Some(error)) => Err(error),
             (outcome, _) => outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(source: Source) -> io::Result<Vec<u8>> {
+        let mut pieces = source.pieces().unwrap();
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            bytes.extend_from_slice(&piece?);
+        }
+        Ok(bytes)
+    }
+
+    /// Files below /proc state 0 bytes, files below /sys a page; an open pipe is a path below /dev/fd.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn whatever_can_be_read_is_read_to_its_end() {
+        use std::{io::Write as _, os::fd::AsRawFd as _};
+        for path in ["/proc/version", "/sys/kernel/uevent_seqnum"] {
+            let path = Path::new(path);
+            if let Ok(expected) = fs::read(path) {
+                let source = Source::path(path, Special::Refuse).await.unwrap();
+                assert_eq!(read(source).await.unwrap(), expected, "{}", path.display());
+            }
+        }
+        let (output, mut input) = io::pipe().unwrap();
+        input.write_all(b"through a pipe").unwrap();
+        drop(input);
+        let path = format!("/dev/fd/{}", output.as_raw_fd());
+        let source = Source::path(Path::new(&path), Special::Refuse).await.unwrap();
+        assert_eq!((source.name.as_deref(), source.size), (Some("pipe"), None));
+        assert_eq!(read(source).await.unwrap(), b"through a pipe");
+        assert!(matches!(
+            Source::path(Path::new("/dev/zero"), Special::Refuse).await,
+            Err(ClientError::Unreadable { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_grows_is_read_whole_and_one_that_shrinks_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for (length, whole) in [(3_000_000_u64, true), (2_000_000, true), (1_000_000, false)] {
+            fs::write(&path, vec![7; 2_000_000]).unwrap();
+            let mut pieces = Source::path(&path, Special::Refuse).await.unwrap().pieces().unwrap();
+            let mut read = pieces.next().await.unwrap().unwrap().len() as u64;
+            File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+            let mut outcome = Ok(());
+            while let Some(piece) = pieces.next().await {
+                match piece {
+                    Ok(piece) => read += piece.len() as u64,
+                    Err(error) => outcome = Err(error),
+                }
+            }
+            assert_eq!((outcome.is_ok(), read), (whole, length));
+        }
+    }
+
+    #[test]
+    fn names_of_paths() {
+        for (path, name) in [("a/b.txt", Some("b.txt")), ("/", Some("root")), ("/dev/fd/63", Some("pipe"))] {
+            assert_eq!(name_of(Path::new(path)).as_deref(), name, "{path}");
+        }
+        assert!(name_of(Path::new(".")).is_some_and(|name| name != "."));
     }
 }

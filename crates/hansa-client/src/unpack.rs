@@ -2,47 +2,31 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Component, Path, PathBuf},
 };
 
-use bytes::Bytes;
-use futures::{Stream, StreamExt};
-use tokio::sync::mpsc;
-use tokio_util::io::{StreamReader, SyncIoBridge};
-
 use crate::ClientError;
 
-/// Pieces that may wait for the disk.
-const WAITING: usize = 8;
+/// Bytes that are copied at a time.
+const PIECE: usize = 256 * 1024;
+/// Any right to run a file, in a mode.
+const RUN: u32 = 0o111;
 
-/// Unpacks `pieces` into the empty folder `into`; its files must hold `size` bytes.
-pub(crate) async fn unpack(
-    pieces: impl Stream<Item = io::Result<Bytes>>,
-    into: &Path,
-    size: u64,
-) -> Result<(), ClientError> {
-    let (sender, waiting) = mpsc::channel::<io::Result<Bytes>>(WAITING);
-    let reader = SyncIoBridge::new(StreamReader::new(tokio_stream::wrappers::ReceiverStream::new(waiting)));
-    let folder = into.to_owned();
-    let work = tokio::task::spawn_blocking(move || extract(reader, &folder));
-    let mut pieces = std::pin::pin!(pieces);
-    while let Some(piece) = pieces.next().await {
-        if sender.send(piece).await.is_err() {
-            // The work has ended and says why.
-            break;
-        }
-    }
-    drop(sender);
-    let written = work.await.map_err(|error| ClientError::Broken(io::Error::other(error)))??;
+/// Unpacks an archive into the empty folder `into`; its files must hold `size` bytes. Files that can be run stay so for
+/// whoever the process's mask lets; nothing else of a mode is taken over.
+pub(crate) fn unpack(reader: impl Read, into: &Path, size: u64) -> Result<(), ClientError> {
+    let written = extract(reader, into)?;
     if written != size {
         return Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into()));
     }
     Ok(())
 }
 
-fn extract(reader: impl io::Read, into: &Path) -> Result<u64, ClientError> {
+fn extract(reader: impl Read, into: &Path) -> Result<u64, ClientError> {
     let mut archive = tar::Archive::new(reader);
+    let mut buffer = vec![0; PIECE];
     let mut written = 0_u64;
     for entry in archive.entries().map_err(ClientError::Broken)? {
         let mut entry = entry.map_err(ClientError::Broken)?;
@@ -54,8 +38,11 @@ fn extract(reader: impl io::Read, into: &Path) -> Result<u64, ClientError> {
                 if let Some(parent) = path.parent() {
                     fs::create_dir_all(parent).map_err(ClientError::file(parent))?;
                 }
-                let mut file = File::create_new(&path).map_err(ClientError::file(&path))?;
-                let copied = io::copy(&mut entry, &mut file).map_err(ClientError::file(&path))?;
+                let runs = entry.header().mode().is_ok_and(|mode| mode & RUN != 0);
+                let mode = if runs { 0o777 } else { 0o666 };
+                let file = File::options().write(true).create_new(true).mode(mode).open(&path);
+                let mut file = file.map_err(ClientError::file(&path))?;
+                let copied = copy(&mut entry, &mut file, &path, &mut buffer)?;
                 written = written.saturating_add(copied);
             }
             _ => return Err(ClientError::UnsafePath(named)),
@@ -66,9 +53,25 @@ fn extract(reader: impl io::Read, into: &Path) -> Result<u64, ClientError> {
     Ok(written)
 }
 
+/// Copies a file, and tells a connection that broke off from a disk that is full.
+fn copy(
+    from: &mut impl Read,
+    to: &mut impl Write,
+    path: &Path,
+    buffer: &mut [u8],
+) -> Result<u64, ClientError> {
+    let mut copied = 0_u64;
+    loop {
+        let count = from.read(buffer).map_err(ClientError::Broken)?;
+        let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else { return Ok(copied) };
+        to.write_all(piece).map_err(ClientError::file(path))?;
+        copied = copied.saturating_add(count as u64);
+    }
+}
+
 /// The path, if it is relative and goes only down.
 fn relative(name: &str) -> Option<PathBuf> {
-    if name.contains(['\\', '\0']) {
+    if name.contains('\0') {
         return None;
     }
     let mut path = PathBuf::new();
@@ -98,9 +101,29 @@ mod tests {
         bytes
     }
 
+    /// An owner's archive cannot make a program that runs as its owner, nor a file that anybody may write.
+    #[test]
+    fn of_a_mode_only_the_right_to_run_is_taken_over() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, mode) in [("setuid", 0o7777), ("plain", 0o666), ("shut", 0o000), ("Icon\r", 0o4666)] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(1);
+            header.set_mode(mode);
+            builder.append_data(&mut header, name, &b"x"[..]).unwrap();
+        }
+        unpack(builder.into_inner().unwrap().as_slice(), folder.path(), 4).unwrap();
+        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode("setuid") & 0o7700, 0o700);
+        for name in ["plain", "shut", "Icon\r"] {
+            assert_eq!(mode(name) & 0o7711, 0o600, "{name:?}");
+        }
+    }
+
     #[test]
     fn nothing_is_written_outside_the_folder() {
-        for path in ["../x", "/tmp/x", "a/../../x", "a\\..\\x", "."] {
+        for path in ["../x", "/tmp/x", "a/../../x", "."] {
             let folder = tempfile::tempdir().unwrap();
             let inner = folder.path().join("inner");
             fs::create_dir(&inner).unwrap();

@@ -134,7 +134,7 @@ pub(crate) fn broken(error: reqwest::Error) -> ClientError {
     ClientError::Broken(io::Error::other(error))
 }
 
-async fn json<T: DeserializeOwned>(response: Response) -> Result<T, ClientError> {
+pub(crate) async fn json<T: DeserializeOwned>(response: Response) -> Result<T, ClientError> {
     let bytes = response.bytes().await.map_err(broken)?;
     serde_json::from_slice(&bytes).map_err(|error| ClientError::Protocol(error.to_string()))
 }

@@ -30,7 +30,7 @@ pub enum EnvelopeError {
         why: String,
     },
     /// A path in a manifest that must not be written to a disk.
-    #[error("the path {path:?} cannot be stored: {why}")]
+    #[error("the path {path:?} cannot be stored: it {why}")]
     Path {
         /// The offending path, shortened.
         path: String,

@@ -43,7 +43,7 @@ pub use manifest::{
     content_digest,
 };
 pub use padding::padded_length;
-pub use path::{PATH_BYTES_MAX, check_path};
+pub use path::{check_name, check_path};
 pub use root::{ObjectRoot, ROOT_BYTES_MAX, root_cid};
 pub use secret::{AudienceKey, DataKey};
 pub use segment::{

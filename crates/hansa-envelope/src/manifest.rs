@@ -12,11 +12,11 @@ use alloy_primitives::B256;
 use bytes::Bytes;
 use coset::{CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
 use ed25519_dalek::{Signature, VerifyingKey};
-use hansa_types::{NetworkKey, ObjectId, Version};
+use hansa_types::{NAME_BYTES_MAX, NetworkKey, ObjectId, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EnvelopeError, MemberKeys, OpeningKey, SealingKey, check_path, path::refused, seal_buffer,
+    EnvelopeError, MemberKeys, OpeningKey, SealingKey, check_name, check_path, path::refused, seal_buffer,
     segment::open_buffer,
 };
 
@@ -24,8 +24,6 @@ use crate::{
 const MANIFEST_BYTES_MAX: usize = 192 << 20;
 /// Most entries of a manifest.
 const ENTRIES_MAX: usize = 1_000_000;
-/// Longest object name and media type in bytes.
-const NAME_BYTES_MAX: usize = 255;
 const FORMAT: u8 = 1;
 const SIGNATURE_CONTEXT: &[u8] = b"hansa/v1 manifest";
 const DIGEST_CONTEXT: &str = "hansa 2026-11-21 v1 content digest";
@@ -64,6 +62,10 @@ pub struct Entry {
     pub size: u64,
     /// BLAKE3 of the content.
     pub digest: B256,
+    /// Whether its owner can run the file as a program. The only part of a file's mode that is kept, so that no manifest
+    /// can ask for set-user-ID, for writing by others or for anything else. Absent where `false`.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub executable: bool,
 }
 
 /// Commits to everything an object contains; see [`content_digest`].
@@ -114,7 +116,7 @@ impl EntryHasher {
 
 /// The digest of paths, sizes and contents: BLAKE3 in key derivation mode over, for each entry in order,
 /// `path length (4) ‖ path ‖ 0 for a file, 1 for a folder ‖ size (8) ‖ digest (32)`, integers big endian. It does not
-/// depend on time, name, object or key: a business system can compute it over its own copy.
+/// depend on time, name, executable bits, object or key: a business system can compute it over its own copy.
 pub fn content_digest(entries: &[Entry]) -> ContentDigest {
     let mut hasher = blake3::Hasher::new_derive_key(DIGEST_CONTEXT);
     for entry in entries {
@@ -151,10 +153,7 @@ impl Manifest {
         if self.media_type.len() > NAME_BYTES_MAX {
             return malformed("its media type is longer than 255 bytes");
         }
-        if self.name.contains('/') {
-            return Err(refused(&self.name, "a name has no folders"));
-        }
-        check_path(&self.name)?;
+        check_name(&self.name)?;
         if self.kind == Kind::File && !matches!(self.entries.as_slice(), [one] if one.kind == EntryKind::File)
         {
             return malformed("a file object has exactly one file");
@@ -166,7 +165,8 @@ impl Manifest {
     fn check_stream(&self) -> Result<(), EnvelopeError> {
         let mut end = 0_u64;
         for entry in &self.entries {
-            let folder_with_content = entry.kind == EntryKind::Directory && entry.size != 0;
+            let folder_with_content =
+                entry.kind == EntryKind::Directory && (entry.size != 0 || entry.executable);
             let next = end.checked_add(entry.size);
             match next {
                 Some(next) if entry.offset == end && !folder_with_content => end = next,
@@ -191,7 +191,7 @@ impl Manifest {
         for entry in &self.entries {
             check_path(&entry.path)?;
             if !seen.insert(entry.path.as_str()) {
-                return Err(refused(&entry.path, "it is there twice"));
+                return Err(refused(&entry.path, "is there twice"));
             }
             if entry.kind == EntryKind::File {
                 files.insert(entry.path.as_str());
@@ -203,7 +203,7 @@ impl Manifest {
                 .match_indices('/')
                 .any(|(at, _)| entry.path.get(..at).is_some_and(|p| files.contains(p)));
             if inside_a_file {
-                return Err(refused(&entry.path, "it lies inside a file"));
+                return Err(refused(&entry.path, "lies inside a file"));
             }
         }
         Ok(())
@@ -337,7 +337,7 @@ mod tests {
     fn entry(path: &str, kind: EntryKind, offset: u64, size: u64) -> Entry {
         let mut hasher = EntryHasher::default();
         hasher.update(&vec![1; size as usize]);
-        Entry { path: path.to_owned(), kind, offset, size, digest: hasher.finish() }
+        Entry { path: path.to_owned(), kind, offset, size, digest: hasher.finish(), executable: false }
     }
 
     fn sample() -> Manifest {
@@ -379,6 +379,18 @@ mod tests {
         );
     }
 
+    /// The executable bit is the last key of an entry; where it is `false`, the encoding is that of a manifest which
+    /// knows nothing of it, and the commitment is the same either way.
+    #[test]
+    fn the_executable_bit_is_kept_and_changes_nothing_else() {
+        let mut runs = sample();
+        runs.entries[2].executable = true;
+        let signed = runs.sign(&keys()).unwrap();
+        assert_eq!(SignedManifest::decode(signed.encoded().to_vec()).unwrap().manifest(), &runs);
+        assert_eq!(signed.encoded().len(), 454 + "executable".len() + 2);
+        assert_eq!(runs.digest(), sample().digest());
+    }
+
     #[test]
     fn round_trips_sealed_for_its_own_object_only() {
         let (versions, _) = VersionKeys::create(&DataKey::generate().unwrap()).unwrap();
@@ -408,7 +420,7 @@ mod tests {
             m.entries.clear();
             m.size = 0;
         }));
-        let bad: [&dyn Fn(&mut Manifest); 14] = [
+        let bad: [&dyn Fn(&mut Manifest); 15] = [
             &|m| m.format = 2,
             &|m| m.name = "../x".to_owned(),
             &|m| m.name = "a/b".to_owned(),
@@ -421,6 +433,7 @@ mod tests {
             &|m| m.entries[2].path = "a.json".to_owned(),
             &|m| m.entries[2].path = "a.json/b".to_owned(),
             &|m| m.entries[1].size = 1,
+            &|m| m.entries[1].executable = true,
             &|m| m.entries[0].size = u64::MAX,
             &|m| m.media_type = "x".repeat(256),
         ];

@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, Collected, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind,
+        Ballot, Collected, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind, ObjectList,
         ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock,
         VerifyReport, VerifyRequest,
     },
@@ -25,6 +25,8 @@ pub struct Entry {
     pub path: String,
     /// A directory; it has no bytes.
     pub directory: bool,
+    /// A file that can be run as a program.
+    pub executable: bool,
     /// Its bytes, where known beforehand: always on the way out, and on the way in for directories' files.
     pub size: Option<u64>,
 }
@@ -78,8 +80,10 @@ pub trait Service: Send + Sync + 'static {
     /// Casts this member's vote, and waits until it is final.
     async fn vote(&self, ballot: u64, support: bool) -> Result<Ballot, Problem>;
 
-    /// The objects this member owns, may open or keeps a grant for.
-    async fn objects(&self) -> Result<Vec<ObjectSummary>, Problem>;
+    /// The newest objects of every member.
+    async fn objects(&self) -> Result<ObjectList, Problem>;
+    /// One object as a list shows it, without an opening.
+    async fn summary(&self, object: ObjectId) -> Result<ObjectSummary, Problem>;
     /// Protects content as a new object.
     async fn put(
         &self,

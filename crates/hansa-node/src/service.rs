@@ -16,8 +16,8 @@ use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
         Ballot, BallotState, Code, Collected, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus,
-        ObjectKind, ObjectSummary, Problem, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, Tally,
-        VerifyReport, VerifyRequest,
+        ObjectKind, ObjectList, ObjectSummary, Problem, PutMeta, PutReceipt, Recorded, RepairReport,
+        StoredBlock, Tally, VerifyReport, VerifyRequest,
     },
 };
 
@@ -40,7 +40,11 @@ struct Upload(Box<dyn Content>);
 impl Source for Upload {
     fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
         let entry = self.0.next_entry()?;
-        Ok(entry.map(|entry| SourceEntry { path: entry.path, directory: entry.directory }))
+        Ok(entry.map(|entry| SourceEntry {
+            path: entry.path,
+            directory: entry.directory,
+            executable: entry.executable,
+        }))
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -119,6 +123,7 @@ fn download(opened: OpenedObject) -> Download {
         .map(|entry| Entry {
             path: entry.path.clone(),
             directory: entry.kind == EntryKind::Directory,
+            executable: entry.executable,
             size: Some(entry.size),
         })
         .collect();
@@ -176,8 +181,12 @@ impl Service for NodeService {
         self.ballot(ballot).await
     }
 
-    async fn objects(&self) -> Result<Vec<ObjectSummary>, Problem> {
+    async fn objects(&self) -> Result<ObjectList, Problem> {
         self.sharing.list().await.map_err(|e| e.problem())
+    }
+
+    async fn summary(&self, object: ObjectId) -> Result<ObjectSummary, Problem> {
+        self.sharing.summary(object).await.map_err(|e| e.problem())
     }
 
     async fn put(

@@ -9,7 +9,8 @@ use hansa_contracts::{ContractEvent, SHARING, data_store_of};
 use hansa_envelope::{Kind, root_cid};
 use hansa_types::{
     DcId, ObjectId, Version, Visibility,
-    api::{LogEntry, LogKind, ObjectKind, ObjectSummary},
+    api::{LogEntry, LogKind, ObjectKind, ObjectList, ObjectSummary},
+    utc,
 };
 
 use crate::{Event, EventFilter, Sharing, SharingError, contracts::reason, sharing::Inner};
@@ -47,15 +48,29 @@ impl Sharing {
     ///
     /// # Errors
     /// When the ledger cannot be read, or this node belongs to no member.
-    pub async fn list(&self) -> Result<Vec<ObjectSummary>, SharingError> {
+    pub async fn list(&self) -> Result<ObjectList, SharingError> {
         let me = self.0.contracts.me().await?.dc_id;
-        let mut objects = Vec::new();
+        let mut list = ObjectList::default();
         for member in self.0.contracts.chain.members().await?.iter() {
-            for number in self.0.contracts.numbers(member.dc_id, LISTED_MAX).await? {
-                objects.push(self.0.summary(me, ObjectId { owner: member.dc_id, number }).await?);
+            let numbers = self.0.contracts.numbers(member.dc_id, LISTED_MAX).await?;
+            if numbers.len() as u64 >= LISTED_MAX {
+                let older = self.0.contracts.count(member.dc_id).await?.saturating_sub(LISTED_MAX);
+                list.more = list.more.saturating_add(older);
+            }
+            for number in numbers {
+                list.objects.push(self.0.summary(me, ObjectId { owner: member.dc_id, number }).await?);
             }
         }
-        Ok(objects)
+        Ok(list)
+    }
+
+    /// One object as a list shows it. Reads only: nothing is opened, nothing is recorded.
+    ///
+    /// # Errors
+    /// [`SharingError::UnknownObject`]; and as [`Sharing::list`].
+    pub async fn summary(&self, object: ObjectId) -> Result<ObjectSummary, SharingError> {
+        let me = self.0.contracts.me().await?.dc_id;
+        self.0.summary(me, object).await
     }
 }
 
@@ -145,7 +160,7 @@ fn limits(grant: &hansa_contracts::abi::Sharing::Shared) -> String {
         words.push(format!("at most {} openings", grant.maxOpenings));
     }
     if grant.expiresAt != 0 {
-        words.push(format!("until {}", grant.expiresAt));
+        words.push(format!("until {}", utc(grant.expiresAt)));
     }
     if grant.deposited {
         words.push("key deposited".to_owned());

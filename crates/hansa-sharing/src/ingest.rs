@@ -18,6 +18,8 @@ pub struct SourceEntry {
     pub path: String,
     /// A folder; it has no bytes.
     pub directory: bool,
+    /// A file that can be run as a program.
+    pub executable: bool,
 }
 
 /// Content to protect, pulled from a blocking thread: an entry, its bytes to their end, the next entry.
@@ -51,7 +53,12 @@ struct Intake {
 }
 
 impl Intake {
-    fn file(&mut self, source: &mut dyn Source, path: String) -> Result<Entry, SharingError> {
+    fn file(
+        &mut self,
+        source: &mut dyn Source,
+        path: String,
+        executable: bool,
+    ) -> Result<Entry, SharingError> {
         let offset = self.sealer.length();
         let mut hasher = EntryHasher::default();
         loop {
@@ -68,12 +75,13 @@ impl Intake {
             }
         }
         let size = self.sealer.length().saturating_sub(offset);
-        Ok(Entry { path, kind: EntryKind::File, offset, size, digest: hasher.finish() })
+        Ok(Entry { path, kind: EntryKind::File, offset, size, digest: hasher.finish(), executable })
     }
 
     fn folder(&self, path: String) -> Entry {
         let digest = EntryHasher::default().finish();
-        Entry { path, kind: EntryKind::Directory, offset: self.sealer.length(), size: 0, digest }
+        let (kind, offset) = (EntryKind::Directory, self.sealer.length());
+        Entry { path, kind, offset, size: 0, digest, executable: false }
     }
 
     fn finish(self, entries: Vec<Entry>) -> Result<Ingested, SharingError> {
@@ -90,9 +98,11 @@ impl Intake {
     }
 }
 
-/// Encrypts and stores everything that `source` gives; durable with the next flush. Blocking.
+/// Encrypts and stores everything that `source` gives; durable with the next flush. Blocking. A file object's one entry is
+/// called `file_name`, whatever the source calls it.
 pub(crate) fn ingest(
     source: &mut dyn Source,
+    file_name: Option<&str>,
     key: SealingKey,
     store: &BlockStore,
     total: Option<u64>,
@@ -100,9 +110,11 @@ pub(crate) fn ingest(
 ) -> Result<Ingested, SharingError> {
     let mut intake = Intake { sealer: Sealer::new(key), importer: Importer::new(store), progress, total };
     let mut entries = Vec::new();
-    while let Some(SourceEntry { path, directory }) = source.next_entry().map_err(SharingError::Source)? {
+    while let Some(entry) = source.next_entry().map_err(SharingError::Source)? {
+        let SourceEntry { path, directory, executable } = entry;
+        let path = file_name.map_or(path, str::to_owned);
         check_path(&path)?;
-        entries.push(if directory { intake.folder(path) } else { intake.file(source, path)? });
+        entries.push(if directory { intake.folder(path) } else { intake.file(source, path, executable)? });
     }
     intake.finish(entries)
 }

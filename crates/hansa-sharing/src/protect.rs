@@ -15,8 +15,8 @@ use cid::Cid;
 use hansa_content::{Block, BlockStore, DAG_CBOR, Hold};
 use hansa_contracts::abi;
 use hansa_envelope::{
-    AudienceKey, DataKey, DekContext, Entry, Kind, Manifest, MemberKeys, ObjectRoot, VersionKeys, root_cid,
-    wrap_dek,
+    AudienceKey, DataKey, DekContext, Entry, Kind, Manifest, MemberKeys, ObjectRoot, VersionKeys, check_name,
+    root_cid, wrap_dek,
 };
 use hansa_types::{
     DcId, Member, MemberStatus, ObjectId, Version, Visibility,
@@ -24,7 +24,7 @@ use hansa_types::{
 };
 
 use crate::{
-    ChainError, ChainReceipt, ProgressSink, Sharing, SharingError, Source, allocate,
+    ChainError, ChainReceipt, OpenMode, ProgressSink, Sharing, SharingError, Source, allocate,
     contracts::refused_with,
     ingest::{Ingested, ingest, store_leaves},
     keyring::Known,
@@ -85,8 +85,10 @@ impl Sharing {
     ) -> Result<PutReceipt, SharingError> {
         let started = Instant::now();
         let me = self.0.contracts.me().await?;
-        let about = about(&meta);
-        let sealed = self.0.encrypt(&meta, source, &progress).await?;
+        let name = meta.name.clone().unwrap_or_default();
+        check_name(&name)?;
+        let about = about(&meta, name);
+        let sealed = self.0.encrypt(&meta, &about, source, &progress).await?;
         for _ in 1..ATTEMPTS {
             let object = self.0.next_number(me.dc_id).await?;
             let visibility = meta.visibility.unwrap_or(Visibility::Listed);
@@ -105,8 +107,8 @@ impl Sharing {
         Err(SharingError::Conflict(self.0.next_number(me.dc_id).await?))
     }
 
-    /// Protects content as the next version of an own object. The visibility stays; the audience's key changes if
-    /// somebody lost access since the last version.
+    /// Protects content as the next version of an own object. The visibility stays, and the name unless `meta` gives
+    /// another; the audience's key changes if somebody lost access since the last version.
     ///
     /// # Errors
     /// As [`Sharing::put`]; [`SharingError::NotOwner`], [`SharingError::UnknownObject`].
@@ -120,10 +122,23 @@ impl Sharing {
         let started = Instant::now();
         let me = self.0.owner(object).await?;
         self.0.contracts.latest(object).await?;
-        let about = about(&meta);
-        let sealed = self.0.encrypt(&meta, source, &progress).await?;
+        let name = match &meta.name {
+            Some(name) => name.clone(),
+            None => self.name(object).await?,
+        };
+        check_name(&name)?;
+        let about = about(&meta, name);
+        let sealed = self.0.encrypt(&meta, &about, source, &progress).await?;
         let recorded = self.0.record_next(&me, object, &about, &sealed, &progress).await?;
         self.receipt(object, recorded, &meta, &sealed, started, &progress).await
+    }
+
+    /// What an own object is called: as remembered, or else as its latest manifest says.
+    async fn name(&self, object: ObjectId) -> Result<String, SharingError> {
+        if let Some(known) = self.0.keyring.known(object)? {
+            return Ok(known.name);
+        }
+        Ok(self.open(object, None, OpenMode::Ordinary).await?.manifest.name)
     }
 
     async fn receipt(
@@ -153,9 +168,9 @@ impl Sharing {
     }
 }
 
-fn about(meta: &PutMeta) -> About {
+fn about(meta: &PutMeta, name: String) -> About {
     About {
-        name: meta.name.clone(),
+        name,
         kind: match meta.kind {
             ObjectKind::File => Kind::File,
             ObjectKind::Directory => Kind::Directory,
@@ -169,14 +184,16 @@ impl Inner {
     async fn encrypt(
         &self,
         meta: &PutMeta,
+        about: &About,
         mut source: Box<dyn Source>,
         progress: &ProgressSink,
     ) -> Result<Sealed, SharingError> {
         let (store, progress, total) = (self.store.clone(), Arc::clone(progress), meta.size);
+        let file_name = (about.kind == Kind::File).then(|| about.name.clone());
         Self::blocking(move || {
             let dek = DataKey::generate()?;
             let (versions, key) = VersionKeys::create(&dek)?;
-            let ingested = ingest(&mut *source, key, &store, total, progress)?;
+            let ingested = ingest(&mut *source, file_name.as_deref(), key, &store, total, progress)?;
             Ok(Sealed { dek, versions, ingested })
         })
         .await

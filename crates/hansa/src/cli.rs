@@ -3,16 +3,22 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use hansa_types::{DcId, ObjectId};
+use hansa_types::{DcId, ObjectId, parse_utc};
+
+/// Shown below the list of commands.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 misused, 3 refused, 4 not found, 5 unreachable, 6 damaged, \
+    130 interrupted by Ctrl-C, 143 ended by SIGTERM";
+/// The last second that RFC 3339 can write.
+const TIME_MAX: u64 = 253_402_300_799;
 
 /// Share business data between organisations that do not fully trust one another.
 #[derive(Debug, Parser)]
-#[command(name = "hansa", version, max_term_width = 100)]
+#[command(name = "hansa", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// The member's home folder: configuration, keys, data
     #[arg(long, global = true, env = "HANSA_HOME", default_value = "hansa-home", value_name = "DIR")]
     pub(crate) home: PathBuf,
-    /// Print one line of JSON instead of text
+    /// Print results on standard output, and errors and notes on standard error, each as one line of JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -32,13 +38,23 @@ pub(crate) enum Command {
     /// Members and the ballots that admit them
     #[command(subcommand)]
     Member(Member),
-    /// Protect a file, a folder or standard input (-) as a new object
+    /// Protect a file, a folder, a pipe or standard input (-) as a new object
+    ///
+    /// Kept: content, names, empty folders, and whether a file's owner can run it. Not kept: owners, other rights,
+    /// times, access lists, extended attributes, holes, and which files are hard links of one another. Links, devices,
+    /// sockets, pipes inside a folder, unreadable files and names that are not UTF-8 are not stored: all of them are
+    /// named and nothing is done, or they are left out with --skip-special.
     Put(Put),
-    /// Protect a new version of an object
+    /// Protect a new version of an object; it keeps its name unless --name gives another
+    ///
+    /// Of files and folders the same is kept as by `hansa put`.
     Update(Update),
-    /// List this member's objects and those shared with it
+    /// List the consortium's objects, the newest 1,000 of each member
     Ls,
     /// Open an object and write its content
+    ///
+    /// The destination is checked before the opening is asked for, and appears when its content is complete. Nothing
+    /// that exists is replaced unless -o names it and --force is given; what else is in a folder stays.
     Get(Get),
     /// Let others open an object
     Share(Share),
@@ -174,11 +190,15 @@ pub(crate) enum Member {
 
 #[derive(Debug, Args)]
 pub(crate) struct Put {
-    /// A file, a folder, or - for standard input
+    /// A file, a folder, a pipe as <(command) makes it, or - for standard input
     pub(crate) path: PathBuf,
-    /// The object's name inside its encrypted manifest; default: the file's
+    /// The object's name inside its encrypted manifest; default: for a new object the file's, `stdin` or `pipe`; for an
+    /// update the object's own
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// Leave out what cannot be stored of a folder: links, devices, pipes, sockets, unreadable files
+    #[arg(long)]
+    pub(crate) skip_special: bool,
     /// Wait until this many other members keep a replica
     #[arg(long, default_value_t = 2)]
     pub(crate) replicas: u32,
@@ -199,11 +219,13 @@ pub(crate) struct Get {
     /// The version; default: the latest
     #[arg(long = "version")]
     pub(crate) at: Option<u32>,
-    /// Where to write; - for standard output; default: the object's own name in the current folder
+    /// Where to write; - for standard output; default: the object's own name in the current folder, with a number behind
+    /// it where that is taken
     #[arg(short, long)]
     pub(crate) output: Option<PathBuf>,
-    /// Overwrite what is there
-    #[arg(long)]
+    /// Replace the file that -o names; into a folder that it names, a folder's files are merged and a single file is
+    /// added
+    #[arg(long, requires = "output")]
     pub(crate) force: bool,
     /// Ask the owner's node for the key without an opening on the chain; the owner decides and records it
     #[arg(long, hide = true)]
@@ -219,12 +241,36 @@ pub(crate) struct Share {
     /// Deposit the wrapped key with the grant, so that it can be opened while this node is offline
     #[arg(long, requires = "with")]
     pub(crate) deposit: bool,
-    /// The grant ends at this Unix time in seconds
-    #[arg(long, requires = "with", value_name = "SECONDS")]
+    /// The grant ends at this time: 2027-01-31T12:00:00Z, or Unix seconds
+    #[arg(long, requires = "with", value_name = "TIME", value_parser = time)]
     pub(crate) expires_at: Option<u64>,
-    /// The grant allows this many openings
-    #[arg(long, requires = "with")]
+    /// The grant allows this many openings, at least 1; default: any number
+    #[arg(long, requires = "with", value_name = "COUNT", value_parser = openings)]
     pub(crate) max_openings: Option<u32>,
+}
+
+/// A time that is neither zero, which the chain takes for never, nor in milliseconds.
+fn time(text: &str) -> Result<u64, String> {
+    match text.parse().ok().or_else(|| parse_utc(text)) {
+        Some(0) => Err("0 would be no end; leave the option out for a grant without one".to_owned()),
+        Some(seconds) if seconds > TIME_MAX => {
+            Err("it is after the year 9999; give seconds, not milliseconds".to_owned())
+        }
+        Some(seconds) => Ok(seconds),
+        None => Err("give a time in UTC as 2027-01-31T12:00:00Z, or Unix seconds".to_owned()),
+    }
+}
+
+/// A number of openings that is not zero, which the chain takes for any number.
+fn openings(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(0) => {
+            Err("a grant without openings grants nothing; leave the option out for any number of them"
+                .to_owned())
+        }
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}; give a number from 1 to {}", u32::MAX)),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -252,7 +298,7 @@ pub(crate) struct Revoke {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The object; default: every object this member owns
+    /// The object; default: everything this node stores
     pub(crate) object: Option<ObjectId>,
 }
 
@@ -278,4 +324,46 @@ pub(crate) enum Block {
     },
     /// Remove blocks that no version needs: of failed imports, and fetched only to be read
     Gc,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+
+    use super::*;
+
+    fn error(arguments: &[&str]) -> Option<ErrorKind> {
+        let program = ["hansa"].iter().chain(arguments);
+        Cli::try_parse_from(program).err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Zero on the chain is "any number" and "for ever": no option may let it through.
+    #[test]
+    fn a_limit_of_zero_is_refused() {
+        let share = |option: &str, value: &str| error(&["share", "1/1", "--with", "2", option, value]);
+        for (option, value, refused) in [
+            ("--max-openings", "0", true),
+            ("--max-openings", "-1", true),
+            ("--max-openings", "1", false),
+            ("--expires-at", "0", true),
+            ("--expires-at", "1790000000000", true),
+            ("--expires-at", "tomorrow", true),
+            ("--expires-at", "1790000000", false),
+            ("--expires-at", "2027-01-31T12:00:00Z", false),
+        ] {
+            assert_eq!(share(option, value).is_some(), refused, "{option} {value}");
+        }
+    }
+
+    /// Without `-o` the name comes from the owner, who must not choose what is replaced.
+    #[test]
+    fn only_a_named_destination_is_replaced() {
+        assert_eq!(error(&["get", "1/1", "--force"]), Some(ErrorKind::MissingRequiredArgument));
+        assert_eq!(error(&["get", "1/1", "--force", "-o", "x"]), None);
+    }
 }

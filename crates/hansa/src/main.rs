@@ -12,11 +12,12 @@ mod problem;
 mod status;
 mod up;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _};
 use hansa_client::Client;
 use hansa_node::Home;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     cli::{Block, Cli, Command, Node},
@@ -27,23 +28,69 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// How long what an ended command has begun to write may take to be removed.
+const CLEANING: Duration = Duration::from_secs(10);
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let output = Output::new(cli.json);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(problem) => {
-            eprintln!("error: no threads can be started: {problem}");
-            return ExitCode::FAILURE;
-        }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
     };
-    match runtime.block_on(run(&cli, output)) {
-        Ok(()) => ExitCode::SUCCESS,
+    let output = Output::new(cli.json);
+    match finish(&cli, output) {
+        Ok(()) if Output::complete() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
         Err(problem) => {
             output.problem(&problem);
             ExitCode::from(problem.exit_code())
         }
     }
+}
+
+/// Runs the command on a runtime of its own, and waits until its threads have removed what an interrupted command leaves.
+fn finish(cli: &Cli, output: Output) -> Result<(), CliError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Threads)?;
+    let outcome = runtime.block_on(async {
+        // These two end in their own way when a signal comes.
+        if matches!(cli.command, Command::Up(_) | Command::Node(Node::Run)) {
+            return run(cli, output).await;
+        }
+        let (mut interrupt, mut terminate) =
+            (ending(SignalKind::interrupt())?, ending(SignalKind::terminate())?);
+        tokio::select! {
+            biased;
+            outcome = run(cli, output) => outcome,
+            _ = interrupt.recv() => Err(CliError::Interrupted { name: "Ctrl-C", number: 2 }),
+            _ = terminate.recv() => Err(CliError::Interrupted { name: "SIGTERM", number: 15 }),
+        }
+    });
+    runtime.shutdown_timeout(CLEANING);
+    outcome
+}
+
+fn ending(kind: SignalKind) -> Result<Signal, CliError> {
+    signal(kind).map_err(CliError::Signal)
+}
+
+/// Help and version as they are asked for; a command line that makes no sense as an error, in JSON where it says so.
+fn misused(error: &clap::Error) -> ExitCode {
+    let json =
+        std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let output = Output::new(json);
+    if !error.use_stderr() {
+        output.raw(error.render().to_string().as_bytes());
+        return if Output::complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let text = error.render().to_string();
+    // `clap` begins with the word that the error is printed with here as well.
+    let problem = CliError::Usage(text.trim().trim_start_matches("error: ").to_owned());
+    match json {
+        true => output.problem(&problem),
+        // Its own words are of several lines, coloured on a terminal.
+        false => drop(error.print()),
+    }
+    ExitCode::from(problem.exit_code())
 }
 
 async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
@@ -74,7 +121,9 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         Command::Block(Block::Gc) => object::collect_garbage(&connect(&home)?, output).await,
         Command::Block(Block::Ls { object }) => object::blocks(&connect(&home)?, *object, output).await,
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "hansa", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "hansa", &mut script);
+            output.raw(&script);
             Ok(())
         }
     }

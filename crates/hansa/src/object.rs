@@ -1,11 +1,15 @@
 //! The commands about objects: put, update, ls, get, share, revoke, verify, repair, log, block ls, block gc.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use hansa_client::{Client, OpenOptions, Opened, PutOptions, Source};
+use hansa_client::{Client, ClientError, Destination, OpenOptions, PutOptions, Source, Special};
 use hansa_types::{
     ObjectId, Version, Visibility,
-    api::{Fault, FaultLayer, GrantRequest, LogEntry, Progress, PutReceipt, Recorded, VerifyRequest},
+    api::{
+        Code, Fault, FaultLayer, GrantRequest, LogEntry, ObjectSummary, Progress, PutReceipt, Recorded,
+        VerifyRequest,
+    },
+    printable, utc,
 };
 use indicatif::HumanBytes;
 use parking_lot::Mutex;
@@ -13,40 +17,57 @@ use serde_json::json;
 
 use crate::{
     cli::{Get, Put, Repair, Revoke, Share, Update, Verify},
-    output::{Bar, Output, table},
+    output::{Output, table},
     problem::CliError,
 };
 
 pub(crate) async fn put(client: &Client, options: &Put, output: Output) -> Result<(), CliError> {
     let (source, put) = source(options).await?;
+    let left_out = left_out(&source, output);
     let bar = Mutex::new(output.bar());
     let receipt = client.put(source, &put, |p: Progress| bar.lock().show(&p)).await?;
     drop(bar);
-    output.result(&with_rate(&receipt), |_| described(&receipt));
+    output.result(&as_json(&receipt, left_out), |_| described(&receipt));
     Ok(())
 }
 
 pub(crate) async fn update(client: &Client, options: &Update, output: Output) -> Result<(), CliError> {
     let (source, put) = source(&options.put).await?;
+    let left_out = left_out(&source, output);
     let bar = Mutex::new(output.bar());
     let receipt = client.update(options.object, source, &put, |p: Progress| bar.lock().show(&p)).await?;
     drop(bar);
-    output.result(&with_rate(&receipt), |_| described(&receipt));
+    output.result(&as_json(&receipt, left_out), |_| described(&receipt));
     Ok(())
 }
 
 async fn source(options: &Put) -> Result<(Source, PutOptions), CliError> {
-    let source =
-        if options.path == Path::new("-") { Source::stdin() } else { Source::path(&options.path).await? };
+    let special = if options.skip_special { Special::LeaveOut } else { Special::Refuse };
+    let source = match options.path == Path::new("-") {
+        true => Source::stdin(),
+        false => Source::path(&options.path, special).await?,
+    };
     let put =
         PutOptions { name: options.name.clone(), replicas: Some(options.replicas), ..PutOptions::default() };
     Ok((source, put))
 }
 
-/// The receipt as JSON with the rate that people compare.
-fn with_rate(receipt: &PutReceipt) -> serde_json::Value {
+/// Names what is not sent. Answers the same for the receipt.
+fn left_out(source: &Source, output: Output) -> Vec<String> {
+    let lines = source.left_out().map(hansa_client::LeftOut::lines).unwrap_or_default();
+    for line in &lines {
+        output.note(&format!("left out: {line}"));
+    }
+    lines
+}
+
+/// The receipt as JSON, with the rate that people compare and what was left out.
+fn as_json(receipt: &PutReceipt, left_out: Vec<String>) -> serde_json::Value {
     let mut value = json!(receipt);
     value["mbPerS"] = json!(rate(receipt));
+    if !left_out.is_empty() {
+        value["leftOut"] = json!(left_out);
+    }
     value
 }
 
@@ -72,60 +93,95 @@ fn described(receipt: &PutReceipt) -> String {
 }
 
 pub(crate) async fn list(client: &Client, output: Output) -> Result<(), CliError> {
-    let objects = client.objects().await?;
-    output.result(&json!({ "objects": objects }), |_| {
-        let rows: Vec<[String; 6]> = objects
-            .iter()
-            .map(|o| {
-                let shared: Vec<String> = o.shared_with.iter().map(ToString::to_string).collect();
-                [
-                    o.id.to_string(),
-                    o.version.to_string(),
-                    o.name.clone().unwrap_or_else(|| "(not readable here)".into()),
-                    o.size.map_or_else(|| format!("≤ {}", o.size_class), |size| size.to_string()),
-                    format!("{:?}", o.visibility).to_lowercase(),
-                    shared.join(","),
-                ]
-            })
-            .collect();
-        table(&["object", "version", "name", "bytes", "visibility", "shared with"], &rows)
+    let list = client.objects().await?;
+    let truncated = list.more > 0;
+    output.result(&json!({ "objects": list.objects, "truncated": truncated, "more": list.more }), |_| {
+        let rows: Vec<[String; 7]> = list.objects.iter().map(listed).collect();
+        let head = ["object", "version", "name", "bytes", "visibility", "readable", "shared with"];
+        let table = table(&head, &rows);
+        match truncated {
+            false => table,
+            true => {
+                format!("{table}\n… and {} more: the node lists the newest 1,000 of each member", list.more)
+            }
+        }
     });
     Ok(())
 }
 
+fn listed(object: &ObjectSummary) -> [String; 7] {
+    let shared: Vec<String> = object.shared_with.iter().map(ToString::to_string).collect();
+    [
+        object.id.to_string(),
+        object.version.to_string(),
+        object.name.clone().unwrap_or_else(|| "(not known here)".into()),
+        object.size.map_or_else(|| format!("≤ {}", object.size_class), |size| size.to_string()),
+        format!("{:?}", object.visibility).to_lowercase(),
+        if object.readable { "yes" } else { "no" }.to_owned(),
+        shared.join(","),
+    ]
+}
+
 pub(crate) async fn get(client: &Client, options: &Get, output: Output) -> Result<(), CliError> {
     let start = std::time::Instant::now();
+    let to_stdout = options.output.as_deref() == Some(Path::new("-"));
+    let destination = match &options.output {
+        _ if to_stdout => None,
+        Some(path) => Some(Destination::at(path, options.force)?),
+        None => Some(Destination::within(Path::new("."))?),
+    };
+    if let Some(destination) = &destination {
+        check_room(client, options, destination).await?;
+    }
     let open = OpenOptions { version: options.at.map(Version), ask_owner: options.ask_owner };
     let bar = Mutex::new(output.bar());
     let opened = client.open_with_progress(options.object, open, |p: Progress| bar.lock().show(&p)).await?;
-    let facts = json!({ "id": opened.id(), "version": opened.version(), "name": opened.name(), "files": opened.files() });
-    if options.output.as_deref() == Some(Path::new("-")) {
+    let Some(destination) = destination else {
         drop(bar);
         opened.write_to(&mut tokio::io::stdout(), |_| {}).await?;
         return Ok(());
-    }
-    let to = destination(options, &opened);
+    };
+    let mut result = json!({ "id": opened.id(), "version": opened.version(), "name": opened.name(), "files": opened.files() });
+    let renamed = options.output.is_none() && opened.file_name() != opened.name();
+    let name = printable(opened.name());
     let mut bar = bar.into_inner();
-    let bytes = save(opened, &to, options.force, &mut bar).await?;
+    let saved = opened.save(destination, |p: Progress| bar.show(&p)).await?;
     drop(bar);
-    let mut result = facts;
-    result["path"] = json!(to);
-    result["bytes"] = json!(bytes);
+    if renamed {
+        output.note(&format!(
+            "the owner's name for it, \"{name}\", is not safe as a file name; choose one with -o"
+        ));
+    }
+    result["path"] = json!(saved.path);
+    result["bytes"] = json!(saved.bytes);
     result["seconds"] = json!(start.elapsed().as_secs_f64());
-    output.result(&result, |_| format!("{}: {bytes} bytes, checked against the chain", to.display()));
+    output.result(&result, |_| {
+        let path = printable(&saved.path.to_string_lossy());
+        format!("{path}: {} bytes, checked against the chain", saved.bytes)
+    });
     Ok(())
 }
 
-async fn save(opened: Opened, to: &Path, force: bool, bar: &mut Bar) -> Result<u64, CliError> {
-    Ok(opened.save(to, force, |p: Progress| bar.show(&p)).await?)
+/// Compares the free space with what the object is known to need, before an opening is spent on it.
+async fn check_room(client: &Client, options: &Get, destination: &Destination) -> Result<(), CliError> {
+    match client.object(options.object).await {
+        // Another version may be of any size.
+        Ok(summary) if options.at.is_none_or(|version| version == summary.version.0) => {
+            Ok(destination.room(at_least(&summary))?)
+        }
+        // An older node has no such endpoint, and one that cannot answer says the same to the opening.
+        Err(ClientError::Node(problem)) if problem.code == Code::UnknownObject => {
+            Err(ClientError::Node(problem).into())
+        }
+        _ => Ok(()),
+    }
 }
 
-fn destination(options: &Get, opened: &Opened) -> PathBuf {
-    options.output.clone().unwrap_or_else(|| {
-        // The name comes from the owner: only its last part may name a file here.
-        let name = Path::new(opened.name()).file_name().map(PathBuf::from);
-        name.unwrap_or_else(|| options.object.to_string().replace('/', "-").into())
-    })
+/// Bytes that an object has at least. Its padded size is at most 12 % more; the smallest padded size says nothing.
+fn at_least(summary: &ObjectSummary) -> u64 {
+    const SMALLEST: u64 = 4_096;
+    let padded = summary.size_class;
+    summary.size.unwrap_or(if padded > SMALLEST { padded.saturating_sub(padded / 8) } else { 0 })
 }
 
 pub(crate) async fn share(client: &Client, options: &Share, output: Output) -> Result<(), CliError> {
@@ -235,7 +291,7 @@ fn event(entry: &LogEntry) -> [String; 6] {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "–".into());
     [
         entry.block.to_string(),
-        entry.timestamp.to_string(),
+        utc(entry.timestamp),
         format!("{:?}", entry.kind).to_lowercase(),
         or_dash(entry.version.map(|v| v.to_string())),
         or_dash(entry.dc_id.map(|dc| dc.to_string())),

@@ -1,18 +1,27 @@
 //! What the command line prints: a table or sentences for people, one line of JSON for programs.
 //!
-//! Results go to standard output; notes, progress and errors to standard error.
+//! Results go to standard output; notes, progress and errors to standard error. Text that comes from other members is
+//! escaped before it reaches a terminal: cells and names by [`hansa_types::printable`], and once more everything.
 
 use std::{
     io::{ErrorKind, IsTerminal, Write},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use hansa_types::api::{Progress, Stage};
+use hansa_types::{
+    api::{Progress, Stage},
+    printable,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::problem::CliError;
+
+/// Set when a result did not reach standard output. There is one standard output, and so one of these.
+static LOST: AtomicBool = AtomicBool::new(false);
 
 /// How to print, from the command line's options.
 #[derive(Clone, Copy, Debug)]
@@ -27,31 +36,57 @@ impl Output {
 
     /// Prints a result: the value as JSON, or else the text that `human` makes of it.
     pub(crate) fn result<T: Serialize>(self, value: &T, human: impl FnOnce(&T) -> String) {
-        let text = if self.json { serde_json::to_string(value).unwrap_or_default() } else { human(value) };
-        // Whoever closes the pipe has read enough (`hansa ls | head`); what was asked for is done in any case.
-        match writeln!(std::io::stdout(), "{text}") {
+        let text = if self.json {
+            serde_json::to_string(value)
+                .unwrap_or_else(|error| json!({ "unwritable": error.to_string() }).to_string())
+        } else {
+            lines(&human(value))
+        };
+        self.raw(format!("{text}\n").as_bytes());
+    }
+
+    /// Writes to standard output as it is.
+    pub(crate) fn raw(self, bytes: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            // The reader of the pipe has read enough (`hansa ls | head`).
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                self.note(&format!("warning: the result cannot be written: {error}"));
+                LOST.store(true, Ordering::Relaxed);
+                self.note(&format!("the command is done, and its result cannot be written: {error}"));
             }
             _ => {}
         }
     }
 
+    /// Whether every result reached standard output.
+    pub(crate) fn complete() -> bool {
+        !LOST.load(Ordering::Relaxed)
+    }
+
     /// A remark for the person at the keyboard.
     pub(crate) fn note(self, text: &str) {
-        eprintln!("{text}");
+        match self.json {
+            true => line(&json!({ "note": text }).to_string()),
+            false => line(&lines(text)),
+        }
     }
 
     /// An error with its cause and what to do about it.
     pub(crate) fn problem(self, problem: &CliError) {
-        eprintln!("error: {problem}");
+        if self.json {
+            return line(&problem.json().to_string());
+        }
+        line(&format!("error: {}", printable(&problem.to_string())));
+        for detail in problem.details() {
+            line(&format!("  - {}", printable(&detail)));
+        }
         let mut source = std::error::Error::source(problem);
         while let Some(cause) = source {
-            eprintln!("  because: {cause}");
+            line(&format!("  because: {}", printable(&cause.to_string())));
             source = cause.source();
         }
         if let Some(hint) = problem.hint() {
-            eprintln!("  hint: {hint}");
+            line(&format!("  hint: {}", printable(hint)));
         }
     }
 
@@ -77,6 +112,16 @@ impl Output {
         bar.enable_steady_tick(Duration::from_millis(100));
         Bar { bar, stage: None }
     }
+}
+
+/// Writes a line to standard error. When nobody reads that any more, there is nobody to tell.
+fn line(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Text of several lines, each of them printable.
+fn lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// A progress bar that follows an operation through its stages.
@@ -129,10 +174,11 @@ const fn words(stage: Stage) -> &'static str {
     }
 }
 
-/// Left-aligned columns, two spaces apart.
+/// Left-aligned columns, two spaces apart. Cells are made printable.
 pub(crate) fn table<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
     let mut widths: [usize; N] = head.map(|cell| cell.chars().count());
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -149,11 +195,20 @@ pub(crate) fn table<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> S
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use super::{lines, table};
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["1".to_owned(), "lübeck".to_owned()], ["12".to_owned(), "x".to_owned()]];
         assert_eq!(table(&["dc", "name"], &rows), "dc  name\n1   lübeck\n12  x");
+    }
+
+    /// A name with a line break or an escape sequence, from a member that wants a row of its own or another title.
+    #[test]
+    fn names_from_others_stay_in_their_cell() {
+        let rows = [["1".to_owned(), "x\n2   forged\u{1b}]0;title\u{7}".to_owned()]];
+        let printed = table(&["dc", "name"], &rows);
+        assert_eq!(printed, "dc  name\n1   x\\n2   forged\\u{1b}]0;title\\u{7}");
+        assert_eq!(lines("a\u{1b}[2J\nb\r"), "a\\u{1b}[2J\nb\\r");
     }
 }

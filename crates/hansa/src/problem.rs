@@ -5,11 +5,14 @@ use std::{path::PathBuf, process::ExitStatus};
 use hansa_client::ClientError;
 use hansa_node::NodeError;
 use hansa_types::api::Code;
+use serde_json::{Value, json};
 
-/// Exit codes, stable for scripts: 0 done, 1 failed, 2 misused.
+/// Exit codes, stable for scripts; 0 is done. `docs/command-line.md` lists them.
 pub(crate) mod exit {
     /// The command could not be done.
     pub(crate) const FAILED: u8 = 1;
+    /// The command line makes no sense.
+    pub(crate) const MISUSED: u8 = 2;
     /// The chain or an owner refused.
     pub(crate) const REFUSED: u8 = 3;
     /// The object, version, member, ballot or block does not exist.
@@ -18,6 +21,8 @@ pub(crate) mod exit {
     pub(crate) const UNREACHABLE: u8 = 5;
     /// Data is damaged: verify found a fault.
     pub(crate) const ABNORMAL: u8 = 6;
+    /// Added to the number of the signal that ended the command, as shells do.
+    pub(crate) const SIGNAL: u8 = 128;
 }
 
 /// Why a command failed.
@@ -37,6 +42,20 @@ pub(crate) enum CliError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The command line cannot be understood.
+    #[error("{0}")]
+    Usage(String),
+    /// A signal ended the command.
+    #[error("interrupted by {name}; nothing is left at the destination")]
+    Interrupted {
+        /// The signal.
+        name: &'static str,
+        /// Its number.
+        number: u8,
+    },
+    /// The process cannot start its threads.
+    #[error("no threads can be started: {0}")]
+    Threads(std::io::Error),
     /// Signals cannot be waited for.
     #[error("cannot wait for Ctrl-C: {0}")]
     Signal(std::io::Error),
@@ -82,14 +101,61 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Client(error) => error.hint(),
+            Self::Usage(_) => Some("See `hansa --help` and `hansa COMMAND --help`."),
             _ => None,
         }
+    }
+
+    /// Everything that the error is about, where it is about several things.
+    pub(crate) fn details(&self) -> Vec<String> {
+        match self {
+            Self::Client(error) => error.details(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// For programs: `E` and the interface's number, or a word.
+    fn code(&self) -> String {
+        match self {
+            Self::Client(error) => {
+                error.code().map_or_else(|| error.word().to_owned(), |code| code.to_string())
+            }
+            Self::Usage(_) => "usage".to_owned(),
+            Self::Interrupted { .. } => "interrupted".to_owned(),
+            Self::Folder { .. } | Self::BadFile { .. } => "file".to_owned(),
+            Self::Abnormal(_) => "abnormal".to_owned(),
+            Self::NotANetwork { .. } => "not-a-network".to_owned(),
+            Self::NodeEnded { .. } => "node-ended".to_owned(),
+            Self::Node(_) => "node".to_owned(),
+            Self::Signal(_) | Self::Threads(_) => "system".to_owned(),
+        }
+    }
+
+    /// The error as one object: `code`, `message` with its causes, `hint` and `details` where there are some, `exit`.
+    pub(crate) fn json(&self) -> Value {
+        let mut message = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            message.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        let mut object = json!({ "code": self.code(), "message": message, "exit": self.exit_code() });
+        if let Some(hint) = self.hint() {
+            object["hint"] = json!(hint);
+        }
+        let details = self.details();
+        if !details.is_empty() {
+            object["details"] = json!(details);
+        }
+        object
     }
 
     /// The exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Abnormal(_) => exit::ABNORMAL,
+            Self::Usage(_) => exit::MISUSED,
+            Self::Interrupted { number, .. } => exit::SIGNAL.saturating_add(*number),
             Self::Client(error) => client_code(error),
             _ => exit::FAILED,
         }
@@ -115,5 +181,34 @@ fn client_code(error: &ClientError) -> u8 {
         Code::OwnerUnreachable | Code::ContentUnavailable | Code::NotReady => exit::UNREACHABLE,
         Code::ContentDamaged => exit::ABNORMAL,
         _ => exit::FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hansa_types::api::Problem;
+
+    use super::*;
+
+    #[test]
+    fn errors_for_programs_are_pinned() {
+        let refused = Problem::new(Code::AccessRefused, "no grant");
+        let source = std::io::Error::other("disk full");
+        for (problem, expected) in [
+            (
+                CliError::Client(refused.into()),
+                r#"{"code":"E2004","exit":3,"hint":"Ask the owner to share the object with you.","message":"no grant (E2004)"}"#,
+            ),
+            (
+                CliError::Client(ClientError::File { path: "x".into(), source }),
+                r#"{"code":"file","exit":1,"message":"x: disk full"}"#,
+            ),
+            (
+                CliError::Interrupted { name: "Ctrl-C", number: 2 },
+                r#"{"code":"interrupted","exit":130,"message":"interrupted by Ctrl-C; nothing is left at the destination"}"#,
+            ),
+        ] {
+            assert_eq!(problem.json().to_string(), expected);
+        }
     }
 }

@@ -176,10 +176,13 @@ impl Call {
     pub(crate) fn of(output: &Output) -> Self {
         let printed = String::from_utf8_lossy(&output.stdout);
         let last = printed.lines().last().unwrap_or_default();
+        let told = String::from_utf8_lossy(&output.stderr);
+        let problem: Value =
+            told.lines().last().and_then(|l| serde_json::from_str(l).ok()).unwrap_or_default();
         Self {
             code: output.status.code().unwrap_or(-1),
             json: serde_json::from_str(last).unwrap_or_default(),
-            error: String::from_utf8_lossy(&output.stderr).into_owned(),
+            error: problem["message"].as_str().map_or_else(|| told.into_owned(), str::to_owned),
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn respond(download: Download, place: OwnedSemaphorePermit) -> Respon
         ObjectKind::File => ("file", "application/octet-stream", size),
         ObjectKind::Directory => ("directory", "application/x-tar", archive_length(&download.entries)),
     };
+    let runs = download.entries.iter().any(|entry| entry.executable) && download.kind == ObjectKind::File;
     let name = utf8_percent_encode(&download.name, NON_ALPHANUMERIC).to_string();
     let mut headers = HeaderMap::new();
     let mut set = |key: HeaderName, value: String| {
@@ -48,6 +49,9 @@ pub(crate) fn respond(download: Download, place: OwnedSemaphorePermit) -> Respon
     set(HeaderName::from_static(header::KIND), kind.to_owned());
     set(HeaderName::from_static(header::SIZE), size.to_string());
     set(HeaderName::from_static(header::FILES), count.to_string());
+    if runs {
+        set(HeaderName::from_static(header::EXECUTABLE), "true".to_owned());
+    }
     let pieces = match download.kind {
         ObjectKind::File => exactly(download.content, size),
         ObjectKind::Directory => archive(download.entries, download.content),

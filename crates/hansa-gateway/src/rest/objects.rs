@@ -1,11 +1,17 @@
 //! Objects: put, open, share, verify.
 
-use axum::{Json, body::Body as RawBody, extract::State, http::HeaderMap, response::Response};
+use axum::{
+    Json,
+    body::Body as RawBody,
+    extract::State,
+    http::{HeaderMap, HeaderValue},
+    response::{IntoResponse as _, Response},
+};
 use hansa_types::{
     DcId, ObjectId, Version,
     api::{
-        Code, Fetching, GrantRequest, LogEntry, ObjectSummary, Recorded, StoredBlock, VerifyRequest,
-        VisibilityRequest,
+        Code, Fetching, GrantRequest, LogEntry, ObjectList, ObjectSummary, Recorded, StoredBlock,
+        VerifyRequest, VisibilityRequest, header,
     },
 };
 use serde::Deserialize;
@@ -27,8 +33,21 @@ fn object((owner, number): (DcId, u64)) -> Result<ObjectId, Refusal> {
     }
 }
 
-pub(crate) async fn list(State(gate): State<Gate>) -> Answer<Vec<ObjectSummary>> {
-    Ok(Json(gate.service().objects().await?))
+/// The newest objects; the header [`header::MORE`] counts the older ones, where there are some.
+pub(crate) async fn list(State(gate): State<Gate>) -> Result<Response, Refusal> {
+    let ObjectList { objects, more } = gate.service().objects().await?;
+    let mut response = Json(objects).into_response();
+    if more > 0 {
+        response.headers_mut().insert(header::MORE, HeaderValue::from(more));
+    }
+    Ok(response)
+}
+
+pub(crate) async fn summary(
+    State(gate): State<Gate>,
+    Path(path): Path<(DcId, u64)>,
+) -> Answer<ObjectSummary> {
+    Ok(Json(gate.service().summary(object(path)?).await?))
 }
 
 pub(crate) async fn put(
@@ -37,7 +56,7 @@ pub(crate) async fn put(
     body: RawBody,
 ) -> Result<Response, Refusal> {
     let body = Drained::new(body);
-    let meta = upload::meta(&headers)?;
+    let meta = upload::named(upload::meta(&headers)?)?;
     let place = stream::place(&gate)?;
     let (content, breakage) = upload::content(&meta, body);
     let service = gate.service().clone();

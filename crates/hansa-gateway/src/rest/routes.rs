@@ -67,6 +67,7 @@ fn table() -> impl Iterator<Item = Route> {
         route(get.clone(), "/v1/fetches", Token, objects::fetching),
         route(put, OBJECT, Token, objects::update),
         route(get.clone(), OBJECT, Token, objects::open),
+        route(get.clone(), "/v1/objects/{owner}/{number}/summary", Token, objects::summary),
         route(get.clone(), "/v1/objects/{owner}/{number}/log", Token, objects::log),
         route(get.clone(), "/v1/objects/{owner}/{number}/blocks", Token, objects::stored_blocks),
         route(post.clone(), "/v1/objects/{owner}/{number}/grants", Token, objects::share),
@@ -85,7 +86,7 @@ fn table() -> impl Iterator<Item = Route> {
 }
 
 /// The number of endpoints that ask for the token.
-pub const AUTHORISED: usize = 23;
+pub const AUTHORISED: usize = 24;
 
 /// The table, for documentation and tests.
 pub fn endpoints() -> Vec<Endpoint> {

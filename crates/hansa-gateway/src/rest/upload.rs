@@ -7,7 +7,10 @@ use std::{
 
 use axum::http::{HeaderMap, header::CONTENT_TYPE};
 use futures::TryStreamExt;
-use hansa_types::api::{Code, ObjectKind, Problem, PutMeta, header};
+use hansa_types::{
+    api::{Code, ObjectKind, Problem, PutMeta, header},
+    name_problem,
+};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::{
@@ -19,8 +22,8 @@ use crate::{Content, Entry};
 
 /// Longest metadata header.
 const META_BYTES: usize = 8 * 1024;
-/// Longest name of an object.
-const NAME_BYTES: usize = 255;
+/// What the one file of an upload without a name is called; an update gives it the object's name.
+const UNNAMED: &str = "content";
 
 /// Reads what is said about the content, and checks that the body is of that kind.
 ///
@@ -36,8 +39,8 @@ pub(crate) fn meta(headers: &HeaderMap) -> Result<PutMeta, Refusal> {
     let text = percent_encoding::percent_decode(value.as_bytes()).decode_utf8();
     let text = text.map_err(|_| malformed("is not UTF-8".to_owned()))?;
     let meta: PutMeta = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
-    if let Some(problem) = name_problem(&meta.name) {
-        return Err(Refusal::new(Code::Malformed, format!("the name {:?} {problem}", meta.name)));
+    if let Some((name, problem)) = meta.name.as_ref().and_then(|name| Some((name, name_problem(name)?))) {
+        return Err(malformed(format!("the name {name:?} {problem}")));
     }
     let (expected, kind) = match meta.kind {
         ObjectKind::File => ("application/octet-stream", "a file"),
@@ -53,13 +56,14 @@ pub(crate) fn meta(headers: &HeaderMap) -> Result<PutMeta, Refusal> {
     Ok(meta)
 }
 
-fn name_problem(name: &str) -> Option<&'static str> {
-    match name {
-        "" => Some("is empty"),
-        "." | ".." => Some("is not a name"),
-        _ if name.len() > NAME_BYTES => Some("is longer than 255 bytes"),
-        _ if name.contains(['/', '\\', '\0']) => Some("holds a character that is not allowed in names"),
-        _ => None,
+/// A new object must be given a name; only an update can leave it out.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn named(meta: PutMeta) -> Result<PutMeta, Refusal> {
+    match meta.name {
+        Some(_) => Ok(meta),
+        None => Err(Refusal::new(Code::Malformed, format!("header {}: the name is missing", header::META))),
     }
 }
 
@@ -94,7 +98,8 @@ pub(crate) fn content(meta: &PutMeta, body: Drained) -> (Box<dyn Content>, Break
     let noted = breakage.clone();
     let content: Box<dyn Content> = match meta.kind {
         ObjectKind::File => {
-            let entry = Entry { path: meta.name.clone(), directory: false, size: meta.size };
+            let path = meta.name.clone().unwrap_or_else(|| UNNAMED.to_owned());
+            let entry = Entry { path, directory: false, executable: meta.executable, size: meta.size };
             Box::new(Noted { inner: Single { entry: Some(entry), reader }, breakage: noted })
         }
         ObjectKind::Directory => Box::new(Noted { inner: Tree(Archive::new(reader)), breakage: noted }),

@@ -14,8 +14,8 @@ use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
         Ballot, BallotState, Code, Collected, Fault, FaultLayer, Fetching, GrantRequest, Invitation,
-        LogEntry, LogKind, NodeStatus, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded,
-        RepairReport, Stage, StoredBlock, Tally, VerifyReport, VerifyRequest,
+        LogEntry, LogKind, NodeStatus, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt,
+        Recorded, RepairReport, Stage, StoredBlock, Tally, VerifyReport, VerifyRequest,
     },
 };
 use tokio::sync::watch;
@@ -139,11 +139,11 @@ impl Service for Vault {
         if id == 9 { Err(Problem::new(Code::AlreadyVoted, "voted")) } else { Ok(ballot(id, "a")) }
     }
 
-    async fn objects(&self) -> Result<Vec<ObjectSummary>, Problem> {
+    async fn objects(&self) -> Result<ObjectList, Problem> {
         let summary = |(number, versions): (&u64, &Vec<(PutMeta, Files)>)| ObjectSummary {
             id: ObjectId { owner: dc(1), number: *number },
             version: Version(versions.len() as u32),
-            name: versions.last().map(|(meta, _)| meta.name.clone()),
+            name: versions.last().and_then(|(meta, _)| meta.name.clone()),
             kind: versions.last().map(|(meta, _)| meta.kind),
             size: None,
             size_class: 4_096,
@@ -154,7 +154,15 @@ impl Service for Vault {
             valid_until: None,
             readable: true,
         };
-        Ok(self.objects().iter().map(summary).collect())
+        let objects: Vec<_> = self.objects().iter().map(summary).collect();
+        // As if it listed ten at most.
+        let more = objects.len().saturating_sub(10) as u64;
+        Ok(ObjectList { objects: objects.into_iter().take(10).collect(), more })
+    }
+
+    async fn summary(&self, object: ObjectId) -> Result<ObjectSummary, Problem> {
+        let list = Service::objects(self).await?;
+        list.objects.into_iter().find(|summary| summary.id == object).ok_or_else(|| unknown(object))
     }
 
     async fn put(
@@ -181,7 +189,8 @@ impl Service for Vault {
         if !self.objects().contains_key(&object.number) {
             return Err(unknown(object));
         }
-        self.store(object.number, meta, content, progress).await
+        let name = self.objects()[&object.number].last().and_then(|(meta, _)| meta.name.clone());
+        self.store(object.number, PutMeta { name: meta.name.or(name), ..meta }, content, progress).await
     }
 
     async fn open(
@@ -210,14 +219,14 @@ impl Service for Vault {
         });
         // Pieces that respect no file's end; an object named `broken` ends too early.
         let mut bytes: Vec<u8> = files.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
-        if meta.name == "broken" {
+        if meta.name.as_deref() == Some("broken") {
             bytes.truncate(bytes.len() / 2);
         }
         let pieces: Vec<_> = bytes.chunks(1_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         Ok(Download {
             id: object,
             version,
-            name: meta.name.clone(),
+            name: meta.name.clone().unwrap_or_default(),
             kind: meta.kind,
             entries: entries.collect(),
             content: futures::stream::iter(pieces).boxed(),

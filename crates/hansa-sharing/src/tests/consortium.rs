@@ -52,7 +52,7 @@ impl Source for Files {
         Ok(self.0.next().map(|(path, bytes)| {
             let directory = bytes.is_none();
             self.1 = io::Cursor::new(bytes.unwrap_or_default());
-            SourceEntry { path, directory }
+            SourceEntry { path, directory, executable: false }
         }))
     }
 
@@ -66,7 +66,7 @@ pub(super) struct Broken;
 
 impl Source for Broken {
     fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
-        Ok(Some(SourceEntry { path: "half.bin".to_owned(), directory: false }))
+        Ok(Some(SourceEntry { path: "half.bin".to_owned(), directory: false, executable: false }))
     }
 
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -237,8 +237,9 @@ impl Node {
 
 pub(super) fn meta(name: &str) -> PutMeta {
     PutMeta {
-        name: name.to_owned(),
+        name: Some(name.to_owned()),
         kind: ObjectKind::File,
+        executable: false,
         size: None,
         visibility: None,
         valid_until: None,

@@ -207,7 +207,7 @@ impl Waiting {
 
 impl Source for Waiting {
     fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
-        let entry = SourceEntry { path: "waiting".to_owned(), directory: false };
+        let entry = SourceEntry { path: "waiting".to_owned(), directory: false, executable: false };
         Ok(self.content.is_some().then_some(entry))
     }
 

@@ -33,14 +33,14 @@ async fn an_object_is_recorded_replicated_and_read_back() {
     assert_eq!((receipt.files, receipt.replicas.len()), (1, 3), "{receipt:?}");
     assert_eq!(owner.get(receipt.id, None).await.unwrap(), bytes);
     assert_eq!(owner.sharing.replicas(receipt.id, Version(1)).await.unwrap(), receipt.replicas);
-    let listed = owner.sharing.list().await.unwrap();
+    let listed = owner.sharing.list().await.unwrap().objects;
     assert_eq!(
         (listed.len(), listed[0].name.as_deref(), listed[0].size),
         (1, Some("shipments.csv"), Some(2_500_000))
     );
     assert_eq!(listed[0].cid, receipt.cid);
     assert!(listed[0].size_class >= 2_500_000 && listed[0].readable);
-    let abroad = net.node(2).sharing.list().await.unwrap();
+    let abroad = net.node(2).sharing.list().await.unwrap().objects;
     assert_eq!((abroad[0].name.as_deref(), abroad[0].size, abroad[0].readable), (None, None, false));
     assert_eq!(kinds(&net.node(3).sharing.log(receipt.id).await.unwrap()), [LogKind::Version]);
     let report = owner.verify(receipt.id).await;
@@ -116,14 +116,19 @@ async fn a_source_that_breaks_or_climbs_records_nothing() {
     let sharing = &net.node(1).sharing;
     let broken = sharing.put(meta("half.bin"), Box::new(Broken), quiet()).await.unwrap_err();
     assert_eq!(broken.code(), Code::UploadInterrupted);
-    for path in ["../up", "/abs", "a/../b", "a\\b"] {
-        let outcome = sharing.put(meta("x"), Files::new(&[(path, Some(b"x"))]), quiet()).await;
+    let directory = PutMeta { kind: ObjectKind::Directory, ..meta("x") };
+    for path in ["../up", "/abs", "a/../b", "a\0b"] {
+        let outcome = sharing.put(directory.clone(), Files::new(&[(path, Some(b"x"))]), quiet()).await;
         assert_eq!(outcome.unwrap_err().code(), Code::UnsafePath, "{path}");
     }
+    for name in [None, Some("a/b"), Some("..")] {
+        let meta = PutMeta { name: name.map(str::to_owned), ..meta("x") };
+        let outcome = sharing.put(meta, Files::new(&[("x", Some(b"x"))]), quiet()).await;
+        assert_eq!(outcome.unwrap_err().code(), Code::UnsafePath, "{name:?}");
+    }
     let twice = Files::new(&[("a", Some(b"1".as_slice())), ("a", Some(b"2".as_slice()))]);
-    let directory = PutMeta { kind: ObjectKind::Directory, ..meta("x") };
     assert_eq!(sharing.put(directory, twice, quiet()).await.unwrap_err().code(), Code::UnsafePath);
-    assert!(sharing.list().await.unwrap().is_empty());
+    assert!(sharing.list().await.unwrap().objects.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,9 +151,9 @@ async fn a_grant_opens_and_everybody_else_is_refused_on_the_record() {
     let who: Vec<_> = log.iter().map(|entry| entry.dc_id.unwrap().value()).collect();
     assert_eq!(who, [1, 2, 2, 2, 3, 3]);
     assert!(log[4].detail.starts_with("by the contract") && log[5].detail.starts_with("by the owner's node"));
-    let listed = b.sharing.list().await.unwrap();
+    let listed = b.sharing.list().await.unwrap().objects;
     assert_eq!((listed[0].name.as_deref(), listed[0].readable), (Some("order.json"), true));
-    assert_eq!(a.sharing.list().await.unwrap()[0].shared_with, [b.id]);
+    assert_eq!(a.sharing.list().await.unwrap().objects[0].shared_with, [b.id]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

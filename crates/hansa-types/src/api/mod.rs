@@ -14,8 +14,8 @@ pub use code::{Code, Problem};
 pub use governance::{Ballot, BallotState, Invitation, JoinBallotRequest, Tally, VoteRequest};
 pub use object::{
     BlockFile, Collected, Fault, FaultLayer, Fetching, GrantRequest, LogEntry, LogKind, ObjectKind,
-    ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, VerifyReport, VerifyRequest,
-    VerifyScope, VisibilityRequest,
+    ObjectList, ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, VerifyReport,
+    VerifyRequest, VerifyScope, VisibilityRequest,
 };
 pub use status::{BlockSummary, ConsensusStatus, Head, Health, NodeStatus, PoolStatus, SwarmStatus};
 pub use stream::{Line, Progress, Stage, header};

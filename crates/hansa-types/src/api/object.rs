@@ -20,10 +20,14 @@ pub enum ObjectKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PutMeta {
-    /// File or directory name, encrypted with the content.
-    pub name: String,
+    /// File or directory name, encrypted with the content. An update may leave it out: the object keeps its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// File or directory.
     pub kind: ObjectKind,
+    /// Whether a single file can be run as a program. A directory's archive says so for each file.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub executable: bool,
     /// Bytes to come, where the sender knows; for progress only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
@@ -96,6 +100,15 @@ pub struct ObjectSummary {
     pub valid_until: Option<u64>,
     /// Whether this node may open it now.
     pub readable: bool,
+}
+
+/// The objects that a node lists: the newest of each member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectList {
+    /// Newest first for each member.
+    pub objects: Vec<ObjectSummary>,
+    /// Older objects that are not listed. Travels in the header [`super::header::MORE`].
+    pub more: u64,
 }
 
 /// With whom an object is shared.
