@@ -18,6 +18,8 @@ pub const LEAF_BYTES: usize = 1 << 20;
 /// Plaintext bytes in a full segment.
 pub const SEGMENT_BYTES: usize = LEAF_BYTES - TAG_BYTES;
 
+/// Memory for a stream's first plaintext bytes.
+const FIRST_BYTES: usize = 32 * 1024;
 const SEGMENT: u64 = SEGMENT_BYTES as u64;
 const LEAF: u64 = LEAF_BYTES as u64;
 const TAG: u64 = TAG_BYTES as u64;
@@ -143,7 +145,8 @@ pub struct Sealer {
     length: u64,
     /// A full segment that may turn out to be the last.
     held: Option<BytesMut>,
-    /// The segment being filled: initialised to its full length, `filled` of it used.
+    /// The segment being filled: all of it initialised, `filled` of it used. A stream's first segment grows as it is filled,
+    /// so that a short object takes little memory.
     current: BytesMut,
     filled: usize,
 }
@@ -151,7 +154,7 @@ pub struct Sealer {
 impl Sealer {
     /// Begins a stream under `key`.
     pub fn new(key: SealingKey) -> Self {
-        Self { key, index: 0, length: 0, held: None, current: fresh_segment(), filled: 0 }
+        Self { key, index: 0, length: 0, held: None, current: BytesMut::new(), filled: 0 }
     }
 
     /// Plaintext bytes taken in so far.
@@ -161,6 +164,16 @@ impl Sealer {
 
     /// Where the next plaintext bytes go; never empty.
     pub fn spare(&mut self) -> &mut [u8] {
+        if self.filled == self.current.len() {
+            let length = match self.length < SEGMENT {
+                true => self.filled.saturating_mul(4).clamp(FIRST_BYTES, SEGMENT_BYTES),
+                false => SEGMENT_BYTES,
+            };
+            let mut grown = BytesMut::with_capacity(length.saturating_add(TAG_BYTES));
+            grown.extend_from_slice(&self.current);
+            grown.resize(length, 0);
+            self.current = grown;
+        }
         self.current.get_mut(self.filled..).unwrap_or_default()
     }
 
@@ -173,10 +186,10 @@ impl Sealer {
             return Ok(None);
         }
         let filled = self.filled.saturating_add(count);
-        if filled > SEGMENT_BYTES {
+        if filled > self.current.len() {
             return Err(EnvelopeError::Length {
                 what: "a segment",
-                expected: SEGMENT,
+                expected: u64::try_from(self.current.len()).unwrap_or(u64::MAX),
                 found: u64::try_from(filled).unwrap_or(u64::MAX),
             });
         }
@@ -184,7 +197,7 @@ impl Sealer {
         self.length = self.length.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
         let leaf = self.held.take().map(|segment| self.seal(segment, false)).transpose()?;
         if filled == SEGMENT_BYTES {
-            self.held = Some(core::mem::replace(&mut self.current, fresh_segment()));
+            self.held = Some(core::mem::take(&mut self.current));
             self.filled = 0;
         }
         Ok(leaf)
@@ -201,13 +214,6 @@ impl Sealer {
         self.index = self.index.saturating_add(1);
         Ok(segment.freeze())
     }
-}
-
-/// Memory for a segment and its tag. It comes zeroed from the allocator, so a short object touches only what it fills.
-fn fresh_segment() -> BytesMut {
-    let mut segment = BytesMut::zeroed(LEAF_BYTES);
-    segment.truncate(SEGMENT_BYTES);
-    segment
 }
 
 /// The leaves that are left when a stream ends; see [`Sealer::finish`].
@@ -235,14 +241,13 @@ impl Iterator for SealedTail {
         let segment = match self.sealer.held.take() {
             Some(full) => full,
             None => {
-                let rest = if self.layout.is_last(index) { BytesMut::new() } else { fresh_segment() };
-                let mut segment = core::mem::replace(&mut self.sealer.current, rest);
-                if let Some(padding) = segment.get_mut(self.sealer.filled..) {
-                    padding.fill(0);
-                }
-                self.sealer.filled = 0;
                 let length = self.layout.sealed_segment_length(index).saturating_sub(TAG);
-                segment.truncate(usize::try_from(length).unwrap_or(SEGMENT_BYTES));
+                let length = usize::try_from(length).unwrap_or(SEGMENT_BYTES);
+                let mut segment = core::mem::take(&mut self.sealer.current);
+                segment.truncate(self.sealer.filled);
+                segment.reserve(length.saturating_add(TAG_BYTES).saturating_sub(segment.len()));
+                segment.resize(length, 0);
+                self.sealer.filled = 0;
                 segment
             }
         };

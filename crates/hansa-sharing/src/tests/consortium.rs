@@ -391,10 +391,11 @@ fn node(keys: MemberKeys, id: u32, chain: Arc<dyn Chain>, kv: Arc<dyn KvStore>, 
 async fn mine(ledger: Ledger, clock: Arc<AtomicU64>) {
     let mut admitted = ledger.pool().watch();
     loop {
-        let (chain, timestamp) = (ledger.clone(), clock.load(Ordering::SeqCst));
+        let (chain, clock) = (ledger.clone(), Arc::clone(&clock));
         tokio::task::spawn_blocking(move || {
             while chain.has_pending(chain.head().hash()) {
-                mine_block(&chain, timestamp);
+                // Read for each block: what was sent after the time was set is in a block of that time.
+                mine_block(&chain, clock.load(Ordering::SeqCst));
             }
         })
         .await
