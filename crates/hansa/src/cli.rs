@@ -1,6 +1,6 @@
 //! What can be typed: the commands, their options and their help.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use hansa_types::{DcId, ObjectId, parse_utc};
@@ -230,6 +230,13 @@ pub(crate) struct Get {
     /// Ask the owner's node for the key without an opening on the chain; the owner decides and records it
     #[arg(long, hide = true)]
     pub(crate) ask_owner: bool,
+}
+
+impl Get {
+    /// Whether the content goes to standard output.
+    pub(crate) fn to_stdout(&self) -> bool {
+        self.output.as_deref() == Some(Path::new("-"))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -65,7 +65,13 @@ fn finish(cli: &Cli, output: Output) -> Result<(), CliError> {
             _ = terminate.recv() => Err(CliError::Interrupted { name: "SIGTERM", number: 15 }),
         }
     });
-    runtime.shutdown_timeout(CLEANING);
+    match &cli.command {
+        // A node's own threads are waited for.
+        Command::Up(_) | Command::Node(Node::Run) => drop(runtime),
+        Command::Get(options) if !options.to_stdout() => runtime.shutdown_timeout(CLEANING),
+        // Nothing is left to do for a thread that waits for a pipe.
+        _ => runtime.shutdown_background(),
+    }
     outcome
 }
 
@@ -82,15 +88,23 @@ fn misused(error: &clap::Error) -> ExitCode {
         output.raw(error.render().to_string().as_bytes());
         return if Output::complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let text = error.render().to_string();
-    // `clap` begins with the word that the error is printed with here as well.
-    let problem = CliError::Usage(text.trim().trim_start_matches("error: ").to_owned());
+    let problem = CliError::Usage(usage_problem(error));
     match json {
         true => output.problem(&problem),
         // Its own words are of several lines, coloured on a terminal.
         false => drop(error.print()),
     }
     ExitCode::from(problem.exit_code())
+}
+
+/// What is wrong, in a line: without the usage that `clap` writes below it.
+fn usage_problem(error: &clap::Error) -> String {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing".to_owned();
+    }
+    let text = error.render().to_string();
+    let what = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ");
+    what.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
@@ -143,4 +157,22 @@ fn connect(home: &Home) -> Result<Client, CliError> {
     let config = home.config()?;
     let token = home.token()?;
     Ok(Client::new(&format!("http://{}", config.rest_listen), &token)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misused_command_line_is_told_in_a_line() {
+        for (arguments, told) in [
+            (vec!["hansa"], "a command is missing"),
+            (vec!["hansa", "node"], "a command is missing"),
+            (vec!["hansa", "get"], "the following required arguments were not provided: <OBJECT>"),
+            (vec!["hansa", "log", "x"], "invalid value 'x' for '<OBJECT>': "),
+        ] {
+            let problem = usage_problem(&Cli::try_parse_from(&arguments).unwrap_err());
+            assert!(problem.starts_with(told), "{arguments:?}: {problem}");
+        }
+    }
 }

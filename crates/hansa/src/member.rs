@@ -2,7 +2,7 @@
 
 use hansa_client::Client;
 use hansa_node::{Secrecy, write_file};
-use hansa_types::api::Ballot;
+use hansa_types::{api::Ballot, printable};
 use serde_json::json;
 
 use crate::{
@@ -73,7 +73,7 @@ fn line(ballot: &Ballot) -> String {
     format!(
         "{} {}: {:?}, {} in favour, {} against, {} of {} needed, until {}",
         ballot.subject,
-        ballot.candidate,
+        printable(&ballot.candidate),
         ballot.state,
         tally.in_favour,
         tally.against,

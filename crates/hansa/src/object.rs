@@ -124,9 +124,8 @@ fn listed(object: &ObjectSummary) -> [String; 7] {
 
 pub(crate) async fn get(client: &Client, options: &Get, output: Output) -> Result<(), CliError> {
     let start = std::time::Instant::now();
-    let to_stdout = options.output.as_deref() == Some(Path::new("-"));
     let destination = match &options.output {
-        _ if to_stdout => None,
+        _ if options.to_stdout() => None,
         Some(path) => Some(Destination::at(path, options.force)?),
         None => Some(Destination::within(Path::new("."))?),
     };
@@ -177,11 +176,12 @@ async fn check_room(client: &Client, options: &Get, destination: &Destination) -
     }
 }
 
-/// Bytes that an object has at least. Its padded size is at most 12 % more; the smallest padded size says nothing.
+/// Bytes that the latest version has at least. Its padded size is at most 12 % more; the smallest padded size says
+/// nothing. The size that the node remembers may be of an earlier version.
 fn at_least(summary: &ObjectSummary) -> u64 {
     const SMALLEST: u64 = 4_096;
     let padded = summary.size_class;
-    summary.size.unwrap_or(if padded > SMALLEST { padded.saturating_sub(padded / 8) } else { 0 })
+    if padded > SMALLEST { padded.saturating_sub(padded / 8) } else { 0 }
 }
 
 pub(crate) async fn share(client: &Client, options: &Share, output: Output) -> Result<(), CliError> {
@@ -258,7 +258,7 @@ fn fault(fault: &Fault) -> String {
         (None, Some(height)) => format!(", block {height}"),
         (None, None) => String::new(),
     };
-    format!("{layer}: member {}{block}: {}", fault.dc_id, fault.detail)
+    format!("{layer}: member {}{block}: {}", fault.dc_id, printable(&fault.detail))
 }
 
 pub(crate) async fn repair(client: &Client, options: &Repair, output: Output) -> Result<(), CliError> {

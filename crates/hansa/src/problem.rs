@@ -46,7 +46,7 @@ pub(crate) enum CliError {
     #[error("{0}")]
     Usage(String),
     /// A signal ended the command.
-    #[error("interrupted by {name}; nothing is left at the destination")]
+    #[error("ended by {name} before it was done")]
     Interrupted {
         /// The signal.
         name: &'static str,
@@ -205,7 +205,7 @@ mod tests {
             ),
             (
                 CliError::Interrupted { name: "Ctrl-C", number: 2 },
-                r#"{"code":"interrupted","exit":130,"message":"interrupted by Ctrl-C; nothing is left at the destination"}"#,
+                r#"{"code":"interrupted","exit":130,"message":"ended by Ctrl-C before it was done"}"#,
             ),
         ] {
             assert_eq!(problem.json().to_string(), expected);

@@ -89,7 +89,8 @@ async fn nothing_that_leaves_the_owner_contains_plaintext() {
 #[tokio::test(flavor = "multi_thread")]
 async fn folders_keep_nested_empty_and_odd_files() {
     let net = Consortium::start(4).await;
-    let files: [(&str, Option<&[u8]>); 5] = [
+    let files: [(&str, Option<&[u8]>); 6] = [
+        ("Icon\r", Some(b"")),
         ("orders", None),
         ("orders/a.json", Some(b"{}")),
         ("orders/empty", Some(b"")),
@@ -98,16 +99,38 @@ async fn folders_keep_nested_empty_and_odd_files() {
     ];
     let meta = PutMeta { kind: ObjectKind::Directory, ..meta("folder") };
     let receipt = net.node(1).sharing.put(meta, Files::new(&files), quiet()).await.unwrap();
-    assert_eq!((receipt.files, receipt.size), (3, 5));
+    assert_eq!((receipt.files, receipt.size), (4, 5));
     let opened = net.node(1).sharing.open(receipt.id, None, OpenMode::Ordinary).await.unwrap();
     let paths: Vec<_> = opened.manifest.entries.iter().map(|e| (e.path.as_str(), e.size)).collect();
     assert_eq!(
         paths,
-        [("orders", 0), ("orders/a.json", 2), ("orders/empty", 0), ("void", 0), ("zuletzt ü.txt", 3)]
+        [
+            ("Icon\r", 0),
+            ("orders", 0),
+            ("orders/a.json", 2),
+            ("orders/empty", 0),
+            ("void", 0),
+            ("zuletzt ü.txt", 3)
+        ]
     );
     assert_eq!(net.node(1).get(receipt.id, None).await.unwrap(), b"{}end");
     let empty = net.node(1).put("empty", b"").await;
     assert_eq!(net.node(1).get(empty.id, None).await.unwrap(), b"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_keeps_the_name_unless_it_gives_another() {
+    let net = Consortium::start(4).await;
+    let owner = net.node(1);
+    let id = owner.put("report.pdf", b"one").await.id;
+    let unnamed = PutMeta { name: None, ..meta("") };
+    for (meta, name) in
+        [(unnamed.clone(), "report.pdf"), (meta("final.pdf"), "final.pdf"), (unnamed, "final.pdf")]
+    {
+        owner.sharing.update(id, meta, Files::new(&[("stdin", Some(b"two"))]), quiet()).await.unwrap();
+        let manifest = owner.sharing.open(id, None, OpenMode::Ordinary).await.unwrap().manifest;
+        assert_eq!((manifest.name.as_str(), manifest.entries[0].path.as_str()), (name, name));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
