@@ -11,26 +11,26 @@ use cid::Cid;
 use futures::StreamExt;
 use hansa_content::{Block, BlockStore};
 use hansa_types::NetworkKey;
+use libp2p::kad::{self, InboundRequest, ProviderRecord};
 use libp2p::request_response::{self, OutboundFailure, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ListenError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, ping};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::behaviour::{Node, NodeEvent};
-use crate::bitswap::{
-    self, Budget, Entry, Key, Kind, Message, Outcome, Payload, Presence, ServeJob, SessionId,
-};
+use crate::address::Endpoint;
+use crate::behaviour::{Node, NodeEvent, record_key};
+use crate::bitswap::{self, Budget, Entry, Key, Message, Outcome, ServeJob, SessionId};
 use crate::dial::Dialer;
 use crate::peer::peer_id;
-use crate::{KeyResponder, Limits, SwarmError, SwarmMember};
+use crate::providers::Providers;
+use crate::serve::{answer, verify};
+use crate::{Heard, KeyResponder, Limits, SwarmError, SwarmMember};
 
-/// A want for presence of a block this small is answered with the block.
-const HAVE_IS_BLOCK_BYTES: u64 = 1024;
-/// Bytes of blocks after which an answer is sent.
-const ANSWER_BYTES: usize = 1024 * 1024;
 /// Key requests answered at the same time.
 const KEY_REQUESTS_MAX: usize = 64;
+/// Addresses kept of a member's announcement.
+const ADDRESSES_MAX: usize = 8;
 const TICK: Duration = Duration::from_millis(250);
 
 /// What a session is given.
@@ -57,6 +57,7 @@ enum Done {
     Verified { peer: PeerId, blocks: Vec<Block>, budget: Budget },
     Served { job: ServeJob, answer: Message, leftover: Vec<Entry> },
     Responded { channel: ResponseChannel<Bytes>, response: Bytes },
+    Resolved { peer: PeerId, addresses: Vec<Multiaddr> },
 }
 
 /// A key request under way.
@@ -67,6 +68,14 @@ struct Asked {
     reply: oneshot::Sender<Result<Bytes, SwarmError>>,
 }
 
+/// What the handle shows without asking.
+pub(crate) struct Published {
+    pub(crate) peers: watch::Sender<Vec<NetworkKey>>,
+    pub(crate) heard: watch::Sender<HashMap<NetworkKey, Heard>>,
+    /// Connections turned away since the start.
+    pub(crate) refused: Arc<AtomicU64>,
+}
+
 pub(crate) struct Actor {
     swarm: libp2p::Swarm<Node>,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -74,9 +83,14 @@ pub(crate) struct Actor {
     back: mpsc::UnboundedSender<Done>,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<Delivery>>,
     members: HashMap<PeerId, NetworkKey>,
-    peers: watch::Sender<Vec<NetworkKey>>,
-    /// Connections turned away since the start.
-    refused: Arc<AtomicU64>,
+    /// Endpoints that are not dialled, each logged once.
+    bad_endpoints: HashMap<PeerId, String>,
+    /// Where the hash table finds each member.
+    addresses: HashMap<PeerId, Vec<Multiaddr>>,
+    /// Members whose host name is being looked up.
+    resolving: HashSet<PeerId>,
+    providers: Providers,
+    published: Published,
     dialer: Dialer,
     asked: HashMap<OutboundRequestId, Asked>,
     key_slots: Arc<Semaphore>,
@@ -89,8 +103,7 @@ impl Actor {
     pub(crate) fn new(
         swarm: libp2p::Swarm<Node>,
         commands: mpsc::UnboundedReceiver<Command>,
-        peers: watch::Sender<Vec<NetworkKey>>,
-        refused: Arc<AtomicU64>,
+        published: Published,
         store: BlockStore,
         responder: Arc<dyn KeyResponder>,
         limits: Limits,
@@ -104,8 +117,11 @@ impl Actor {
             back,
             sessions: HashMap::new(),
             members: HashMap::new(),
-            peers,
-            refused,
+            bad_endpoints: HashMap::new(),
+            addresses: HashMap::new(),
+            resolving: HashSet::new(),
+            providers: Providers::default(),
+            published,
             dialer,
             asked: HashMap::new(),
             key_slots: Arc::new(Semaphore::new(KEY_REQUESTS_MAX)),
@@ -161,7 +177,7 @@ impl Actor {
             }
             Command::RequestKey { peer, request, reply } => self.request_key(peer, request, reply),
             Command::Provide { cid, reply } => {
-                let _ = reply.send(self.swarm.behaviour_mut().provide(&cid));
+                let _ = reply.send(self.provide(&cid));
             }
             Command::Shutdown { .. } => {}
         }
@@ -172,7 +188,7 @@ impl Actor {
         let mut peers: Vec<NetworkKey> =
             self.swarm.connected_peers().filter_map(|peer| self.members.get(peer).copied()).collect();
         peers.sort_unstable();
-        self.peers.send_if_modified(|old| {
+        self.published.peers.send_if_modified(|old| {
             let changed = *old != peers;
             *old = peers;
             changed
@@ -180,7 +196,7 @@ impl Actor {
     }
 
     fn set_members(&mut self, members: Vec<SwarmMember>) {
-        let mut addresses = BTreeMap::new();
+        let mut endpoints = BTreeMap::new();
         let mut keys = HashMap::new();
         for member in members {
             let Ok(peer) = peer_id(&member.key) else {
@@ -188,39 +204,112 @@ impl Actor {
                 continue;
             };
             keys.insert(peer, member.key);
-            match member.endpoint.parse::<Multiaddr>() {
-                Ok(address) => drop(addresses.insert(peer, address)),
-                Err(_) => tracing::warn!(key = %member.key, endpoint = member.endpoint, "not a multiaddr"),
+            match Endpoint::parse(&member.endpoint) {
+                Ok(endpoint) => drop(endpoints.insert(peer, endpoint)),
+                Err(reason) => self.complain(peer, member, reason),
             }
         }
         let node = self.swarm.behaviour_mut();
         for peer in self.members.keys().filter(|peer| !keys.contains_key(peer)) {
             node.members.disallow_peer(*peer);
             node.forget(peer);
+            self.addresses.remove(peer);
+            self.bad_endpoints.remove(peer);
+            self.providers.forget(peer).for_each(|key| node.remove_provider(&key, peer));
         }
         for peer in keys.keys() {
             node.members.allow_peer(*peer);
         }
-        for (peer, address) in &addresses {
-            node.add_address(peer, address.clone());
-        }
         node.bitswap.set_members(keys.keys().copied().collect::<HashSet<_>>());
+        self.published
+            .heard
+            .send_modify(|heard| heard.retain(|key, _| keys.values().any(|kept| kept == key)));
         self.members = keys;
+        for (peer, endpoint) in &endpoints {
+            if let Some(address) = endpoint.address() {
+                self.set_addresses(*peer, vec![address.clone()]);
+            }
+        }
         self.publish_peers();
-        self.dialer.set(&addresses, Instant::now());
+        self.dialer.set(&endpoints, Instant::now());
         self.dial();
     }
 
+    /// Says that a member cannot be dialled, once for each endpoint.
+    fn complain(&mut self, peer: PeerId, member: SwarmMember, reason: &str) {
+        let SwarmMember { key, endpoint } = member;
+        if self.bad_endpoints.get(&peer) != Some(&endpoint) {
+            tracing::warn!(%key, endpoint, reason, "a member's endpoint is not dialled; it can only come to us");
+            self.bad_endpoints.insert(peer, endpoint);
+        }
+    }
+
+    /// Lets the hash table know a member's addresses in place of those it had.
+    fn set_addresses(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let node = self.swarm.behaviour_mut();
+        for address in &addresses {
+            node.add_address(&peer, address.clone());
+        }
+        let old = self.addresses.insert(peer, addresses.clone()).unwrap_or_default();
+        for address in old.iter().filter(|address| !addresses.contains(address)) {
+            node.remove_address(&peer, address);
+        }
+    }
+
     fn dial(&mut self) {
-        for (peer, address) in self.dialer.due(Instant::now()) {
-            let options = DialOpts::peer_id(peer)
-                .addresses(vec![address])
-                .condition(PeerCondition::DisconnectedAndNotDialing)
-                .build();
-            if let Err(error) = self.swarm.dial(options) {
-                tracing::debug!(%peer, %error, "not dialled");
+        for (peer, endpoint) in self.dialer.due(Instant::now()) {
+            match endpoint.address() {
+                Some(address) => self.dial_at(peer, vec![address.clone()]),
+                None if self.resolving.insert(peer) => {
+                    let back = self.back.clone();
+                    tokio::spawn(async move {
+                        let addresses = endpoint.resolve().await;
+                        let _ = back.send(Done::Resolved { peer, addresses });
+                    });
+                }
+                None => {}
             }
         }
+    }
+
+    fn dial_at(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let options = DialOpts::peer_id(peer)
+            .addresses(addresses)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .build();
+        if let Err(error) = self.swarm.dial(options) {
+            tracing::debug!(%peer, %error, "not dialled");
+        }
+    }
+
+    fn resolved(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        self.resolving.remove(&peer);
+        if self.members.contains_key(&peer) && !addresses.is_empty() {
+            self.set_addresses(peer, addresses.clone());
+            self.dial_at(peer, addresses);
+        }
+    }
+
+    fn provide(&mut self, cid: &Cid) -> bool {
+        let (key, this) = (record_key(cid), *self.swarm.local_peer_id());
+        let node = self.swarm.behaviour_mut();
+        if let Some(oldest) = self.providers.enter(this, &key) {
+            node.remove_provider(&oldest, &this);
+        }
+        node.provide(key)
+    }
+
+    /// Keeps what a member says that it provides.
+    fn provided(&mut self, mut record: ProviderRecord) {
+        if !self.members.contains_key(&record.provider) {
+            return;
+        }
+        let node = self.swarm.behaviour_mut();
+        if let Some(oldest) = self.providers.enter(record.provider, &record.key) {
+            node.remove_provider(&oldest, &record.provider);
+        }
+        record.addresses.truncate(ADDRESSES_MAX);
+        node.store_provider(record);
     }
 
     fn request_key(
@@ -249,27 +338,33 @@ impl Actor {
         match event {
             SwarmEvent::Behaviour(NodeEvent::Bitswap(event)) => self.on_bitswap(event),
             SwarmEvent::Behaviour(NodeEvent::Key(event)) => self.on_key(event),
-            SwarmEvent::Behaviour(NodeEvent::Ping(ping::Event {
-                peer,
-                connection,
-                result: Err(ping::Failure::Timeout),
-            })) => {
-                tracing::info!(%peer, "a member does not answer; its connection is closed");
-                self.swarm.close_connection(connection);
+            SwarmEvent::Behaviour(NodeEvent::Kad(kad::Event::InboundRequest {
+                request: InboundRequest::AddProvider { record: Some(record) },
+            })) => self.provided(record),
+            SwarmEvent::Behaviour(NodeEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. })) => {
+                if let Some(key) = self.members.get(&peer) {
+                    let heard = Heard { at: Instant::now(), round_trip };
+                    self.published.heard.send_modify(|all| {
+                        all.insert(*key, heard);
+                    });
+                }
             }
             SwarmEvent::ConnectionEstablished { peer_id, .. } => {
                 self.dialer.connected(&peer_id);
                 self.publish_peers();
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
-                tracing::debug!(peer = %peer_id, ?cause, "disconnected");
+                tracing::info!(peer = %peer_id, cause = cause.map(|cause| cause.to_string()), "disconnected");
                 self.dialer.disconnected(&peer_id, Instant::now());
                 self.publish_peers();
             }
             SwarmEvent::NewListenAddr { address, .. } => self.swarm.add_external_address(address),
             SwarmEvent::IncomingConnectionError { error: ListenError::Denied { cause }, peer_id, .. } => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(peer = ?peer_id, %cause, "a connection was turned away");
+                let before = self.published.refused.fetch_add(1, Ordering::Relaxed);
+                // A stranger comes back again and again: ever fewer lines of it.
+                if before.saturating_add(1).is_power_of_two() {
+                    tracing::info!(peer = ?peer_id, %cause, so_far = before, "a connection was turned away");
+                }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
                 tracing::debug!(peer = ?peer_id, %error, "a member could not be reached");
@@ -301,6 +396,7 @@ impl Actor {
                     let _ = session.send(Delivery::Outcome(outcome));
                 }
             }
+            bitswap::Event::Dropped(peer) => self.dialer.penalise(&peer, Instant::now()),
         }
     }
 
@@ -318,6 +414,7 @@ impl Actor {
                 // The requester may have gone; then nobody misses the answer.
                 let _ = self.swarm.behaviour_mut().key.send_response(channel, response);
             }
+            Done::Resolved { peer, addresses } => self.resolved(peer, addresses),
         }
     }
 
@@ -383,49 +480,4 @@ fn key_failure(peer: NetworkKey, error: &OutboundFailure) -> SwarmError {
         OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => SwarmError::NotConnected(peer),
         error => SwarmError::KeyRequest { peer, reason: error.to_string() },
     }
-}
-
-/// The block that a payload is: its CID is computed, so nothing wrong can be accepted.
-fn verify(payload: Payload) -> Option<Block> {
-    Block::new(payload.codec, payload.data).ok()
-}
-
-/// Looks wants up. Blocks are checked when read; a damaged one is not served.
-fn answer(store: &BlockStore, job: &ServeJob) -> (Message, Vec<Entry>) {
-    let mut message = Message::default();
-    let mut bytes = 0usize;
-    for (index, want) in job.wants.iter().enumerate() {
-        if bytes >= ANSWER_BYTES {
-            return (message, job.wants.get(index..).unwrap_or_default().to_vec());
-        }
-        match look_up(store, want) {
-            Some(Found::Block(block)) => {
-                bytes = bytes.saturating_add(block.bytes().len());
-                message.payloads.push(Payload::new(&block));
-            }
-            Some(Found::Present) => message.presences.push(Presence { cid: want.cid, have: true }),
-            None if want.send_dont_have => message.presences.push(Presence { cid: want.cid, have: false }),
-            None => {}
-        }
-    }
-    (message, Vec::new())
-}
-
-enum Found {
-    Block(Block),
-    Present,
-}
-
-fn look_up(store: &BlockStore, want: &Entry) -> Option<Found> {
-    let logged = |error: &hansa_content::ContentError| {
-        if !matches!(error, hansa_content::ContentError::UnsupportedHash(_)) {
-            tracing::warn!(cid = %want.cid, %error, "a wanted block cannot be served");
-        }
-    };
-    let size = store.size(&want.cid).inspect_err(logged).ok()??;
-    if want.kind == Kind::Have && size > HAVE_IS_BLOCK_BYTES {
-        return Some(Found::Present);
-    }
-    let block = store.get_block(&want.cid).inspect_err(logged).ok()??;
-    Some(Found::Block(block))
 }

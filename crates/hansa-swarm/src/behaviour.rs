@@ -6,10 +6,10 @@ use hansa_content::Cid;
 use libp2p::allow_block_list::{self, AllowedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
-use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
-use libp2p::kad::{self, RecordKey};
+use libp2p::kad::store::{MemoryStore, MemoryStoreConfig, RecordStore};
+use libp2p::kad::{self, ProviderRecord, RecordKey, StoreInserts};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{StreamProtocol, identify, ping};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
 
 use crate::key::{self, KeyBehaviour};
 use crate::{Limits, bitswap};
@@ -42,33 +42,60 @@ impl Node {
             members: allow_block_list::Behaviour::default(),
             limits: connection_limits::Behaviour::new(connections),
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::new(ping::Config::new().with_timeout(Duration::from_secs(30))),
+            ping: ping::Behaviour::new(pings(limits.silence)),
             kad: kademlia(keys),
-            bitswap: bitswap::Behaviour::new(),
+            bitswap: bitswap::Behaviour::new(limits.stall),
             key: key::behaviour(limits),
         }
     }
 
-    pub(crate) fn add_address(&mut self, peer: &libp2p::PeerId, address: libp2p::Multiaddr) {
+    pub(crate) fn add_address(&mut self, peer: &PeerId, address: Multiaddr) {
         self.kad.add_address(peer, address);
     }
 
-    pub(crate) fn forget(&mut self, peer: &libp2p::PeerId) {
+    pub(crate) fn remove_address(&mut self, peer: &PeerId, address: &Multiaddr) {
+        self.kad.remove_address(peer, address);
+    }
+
+    pub(crate) fn forget(&mut self, peer: &PeerId) {
         self.kad.remove_peer(peer);
     }
 
-    /// Announces a block under its multihash, which is how IPFS keys providers.
-    pub(crate) fn provide(&mut self, cid: &Cid) -> bool {
-        self.kad.start_providing(RecordKey::new(&cid.hash().to_bytes())).is_ok()
+    /// Announces a block.
+    pub(crate) fn provide(&mut self, key: RecordKey) -> bool {
+        self.kad.start_providing(key).is_ok()
     }
+
+    /// Keeps another member's announcement.
+    pub(crate) fn store_provider(&mut self, record: ProviderRecord) {
+        if let Err(error) = self.kad.store_mut().add_provider(record) {
+            tracing::debug!(%error, "a provider record is not kept");
+        }
+    }
+
+    /// Forgets an announcement, this node's own or another's.
+    pub(crate) fn remove_provider(&mut self, key: &RecordKey, provider: &PeerId) {
+        self.kad.store_mut().remove_provider(key, provider);
+    }
+}
+
+/// Pings often enough that a connection with a live peer is never silent for as long as is allowed, although one is lost.
+fn pings(silence: Duration) -> ping::Config {
+    ping::Config::new().with_interval(silence / 4).with_timeout(silence / 2)
+}
+
+/// The key of a block in the hash table: its multihash, as everywhere in IPFS.
+pub(crate) fn record_key(cid: &Cid) -> RecordKey {
+    RecordKey::new(&cid.hash().to_bytes())
 }
 
 fn kademlia(keys: &Keypair) -> kad::Behaviour<MemoryStore> {
     let peer = keys.public().to_peer_id();
-    // Provider records are what the table is for; values of others are hardly kept.
-    let records = MemoryStoreConfig { max_records: 64, max_value_bytes: 1024, ..Default::default() };
-    let mut kad =
-        kad::Behaviour::with_config(peer, MemoryStore::with_config(peer, records), kad::Config::new(KAD));
+    // Provider records are what the table is for: the node counts them for each member. Values of others are not kept.
+    let records = MemoryStoreConfig { max_provided_keys: usize::MAX, ..Default::default() };
+    let mut config = kad::Config::new(KAD);
+    config.set_record_filtering(StoreInserts::FilterBoth);
+    let mut kad = kad::Behaviour::with_config(peer, MemoryStore::with_config(peer, records), config);
     kad.set_mode(Some(kad::Mode::Server));
     kad
 }

@@ -15,7 +15,8 @@ use crate::SwarmKey;
 pub struct SwarmMember {
     /// Its registered network key.
     pub key: NetworkKey,
-    /// Multiaddr of its node, without the `/p2p/…` part.
+    /// Multiaddr of its node, without the `/p2p/…` part: `/ip4/ADDRESS/tcp/PORT`, `/ip6/ADDRESS/tcp/PORT` or
+    /// `/dns/NAME/tcp/PORT` (also `dns4`, `dns6`). Names are looked up by the system before each dial.
     pub endpoint: String,
 }
 
@@ -32,18 +33,28 @@ pub trait KeyResponder: Send + Sync + 'static {
 pub struct Limits {
     /// A fetch fails when no wanted block has arrived for this long.
     pub fetch_idle: Duration,
+    /// A fetch of more than one block fails when it has brought fewer bytes a second than this, on average over all its time but
+    /// the first two `fetch_idle`: no peer can hold it by answering slowly.
+    pub fetch_bytes_per_second_min: u64,
     /// How long a key request may take, both in asking and in answering.
     pub key_timeout: Duration,
     /// Connections at the same time, in both directions together.
     pub connections_max: u32,
+    /// A connection on which nothing arrives for this long is closed. Members ping one another several times as often.
+    pub silence: Duration,
+    /// A peer that has begun a message and does not go on for this long, or takes nothing of what it asked for, is cut off.
+    pub stall: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             fetch_idle: Duration::from_secs(30),
+            fetch_bytes_per_second_min: 16 * 1024,
             key_timeout: Duration::from_secs(20),
             connections_max: 512,
+            silence: Duration::from_secs(15),
+            stall: Duration::from_secs(30),
         }
     }
 }

@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use libp2p::{Multiaddr, PeerId};
+use libp2p::PeerId;
+
+use crate::address::Endpoint;
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(15);
 /// Of two members the one with the smaller PeerId dials at once, the other only if nothing has come by then.
 const COURTESY: Duration = Duration::from_millis(750);
+/// How long a member that was cut off is not dialled.
+const PENALTY: Duration = Duration::from_secs(60);
 
 struct Target {
-    address: Multiaddr,
+    endpoint: Endpoint,
     connected: bool,
+    penalty_until: Option<Instant>,
     failures: u32,
     next: Instant,
 }
@@ -29,18 +34,19 @@ impl Dialer {
     }
 
     /// Replaces the members; those that stay keep their state, unless their address changed.
-    pub(crate) fn set(&mut self, members: &BTreeMap<PeerId, Multiaddr>, now: Instant) {
+    pub(crate) fn set(&mut self, members: &BTreeMap<PeerId, Endpoint>, now: Instant) {
         self.targets.retain(|peer, _| members.contains_key(peer));
-        for (peer, address) in members.iter().filter(|(peer, _)| **peer != self.local) {
+        for (peer, endpoint) in members.iter().filter(|(peer, _)| **peer != self.local) {
             let next = now.checked_add(self.courtesy(peer)).unwrap_or(now);
             let target = self.targets.entry(*peer).or_insert_with(|| Target {
-                address: address.clone(),
+                endpoint: endpoint.clone(),
                 connected: false,
+                penalty_until: None,
                 failures: 0,
                 next,
             });
-            if target.address != *address {
-                target.address = address.clone();
+            if target.endpoint != *endpoint {
+                target.endpoint = endpoint.clone();
                 target.failures = 0;
                 target.next = next;
             }
@@ -66,17 +72,25 @@ impl Dialer {
         }
     }
 
+    /// A member was cut off for what it did.
+    pub(crate) fn penalise(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(target) = self.targets.get_mut(peer) {
+            target.penalty_until = now.checked_add(PENALTY);
+        }
+    }
+
     /// Whom to dial; each is not named again before its time to retry.
-    pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Multiaddr)> {
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Endpoint)> {
         let mut due = Vec::new();
         for (peer, target) in &mut self.targets {
-            if target.connected || target.next > now {
+            let is_penalised = target.penalty_until.is_some_and(|until| until > now);
+            if target.connected || target.next > now || is_penalised {
                 continue;
             }
             let wait = FIRST_RETRY.saturating_mul(1 << target.failures.min(6)).min(LAST_RETRY);
             target.failures = target.failures.saturating_add(1);
             target.next = now.checked_add(wait).unwrap_or(now);
-            due.push((*peer, target.address.clone()));
+            due.push((*peer, target.endpoint.clone()));
         }
         due
     }
@@ -92,8 +106,9 @@ mod tests {
         let (small, large) = (a.min(b), a.max(b));
         let mut dialer = Dialer::new(small);
         let start = Instant::now();
-        dialer.set(&BTreeMap::from([(large, Multiaddr::empty()), (small, Multiaddr::empty())]), start);
-        assert_eq!(dialer.due(start), vec![(large, Multiaddr::empty())]);
+        let endpoint = || Endpoint::parse("/ip4/10.0.0.1/tcp/1").unwrap();
+        dialer.set(&BTreeMap::from([(large, endpoint()), (small, endpoint())]), start);
+        assert_eq!(dialer.due(start), vec![(large, endpoint())]);
         assert!(dialer.due(start).is_empty());
         let late = start + Duration::from_secs(3600);
         let retries = (0..120u64).filter(|s| !dialer.due(start + Duration::from_secs(*s)).is_empty()).count();
@@ -102,9 +117,12 @@ mod tests {
         assert!(dialer.due(late).is_empty());
         dialer.disconnected(&large, late);
         assert_eq!(dialer.due(late + FIRST_RETRY).len(), 1);
+        dialer.penalise(&large, late);
+        assert!(dialer.due(late + PENALTY / 2).is_empty());
+        assert_eq!(dialer.due(late + PENALTY).len(), 1);
 
         let mut other = Dialer::new(large);
-        other.set(&BTreeMap::from([(small, Multiaddr::empty())]), start);
+        other.set(&BTreeMap::from([(small, endpoint())]), start);
         assert!(other.due(start).is_empty());
         assert_eq!(other.due(start + COURTESY).len(), 1);
     }

@@ -24,6 +24,12 @@ pub enum SwarmError {
     /// None of those asked has the block.
     #[error("no connected member has the block {0}")]
     NotFound(Cid),
+    /// What is fetched arrives, but too slowly ([`crate::Limits::fetch_bytes_per_second_min`]).
+    #[error("the blocks below {0} arrive too slowly; the fetch was given up and can be resumed")]
+    TooSlow(Cid),
+    /// More is below a root than the caller allows.
+    #[error("more blocks or bytes are below {0} than its record allows")]
+    TooLarge(Cid),
     /// No answer in time.
     #[error("member {0} did not answer in time")]
     Timeout(NetworkKey),
@@ -38,8 +44,8 @@ pub enum SwarmError {
     /// A key request or answer above the limit.
     #[error("a key message of {0} bytes is longer than the limit of {limit}", limit = crate::MAX_KEY_MESSAGE_BYTES)]
     TooLong(usize),
-    /// The distributed hash table takes no more announcements.
-    #[error("cannot announce {0}: the node announces as many roots as it may")]
+    /// The distributed hash table did not take an announcement.
+    #[error("cannot announce {0} in the hash table; members find it all the same")]
     Provide(Cid),
     /// A block could not be read or stored.
     #[error("the block store failed")]

@@ -3,19 +3,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
-use hansa_content::{Block, BlockStore, BlockWriter, ContentError, Hold, Link, RAW, links};
+use hansa_content::{Block, BlockStore, BlockWriter, ContentError, Hold, Link, RAW, Visit, Visited, links};
 use hansa_types::NetworkKey;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::actor::Delivery;
 use crate::bitswap::{Budget, Outcome};
 use crate::handle::Session;
 use crate::peer::peer_id;
-use crate::{Swarm, SwarmError};
+use crate::{Limits, Swarm, SwarmError};
 
 /// Blocks wanted at the same time by one fetch.
 const WANTED_MAX: usize = 96;
@@ -35,6 +37,24 @@ pub struct FetchProgress {
 
 /// Is called after each block of a fetch.
 pub type FetchProgressFn = Arc<dyn Fn(FetchProgress) + Send + Sync>;
+
+/// How much may be below a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchBounds {
+    /// Bytes of all its blocks.
+    pub bytes_max: u64,
+    /// Different blocks. Each costs memory while a fetch runs, however short it is.
+    pub blocks_max: u64,
+}
+
+impl FetchBounds {
+    /// No bounds: for roots of this node's own.
+    pub const NONE: Self = Self { bytes_max: u64::MAX, blocks_max: u64::MAX };
+
+    const fn admit(&self, bytes_known: u64, blocks_known: u64) -> bool {
+        bytes_known <= self.bytes_max && blocks_known <= self.blocks_max
+    }
+}
 
 /// Everything below a root is here and durable.
 #[derive(Clone, Debug)]
@@ -100,11 +120,25 @@ impl Swarm {
     /// that failed resumes when it is called again.
     ///
     /// # Errors
-    /// [`SwarmError::NotFound`] when no block has arrived for [`crate::Limits::fetch_idle`]; [`SwarmError::Content`],
-    /// [`SwarmError::Stopped`]. What had arrived by then is stored.
+    /// [`SwarmError::NotFound`] when no block has arrived for [`crate::Limits::fetch_idle`]; [`SwarmError::TooSlow`];
+    /// [`SwarmError::Stopped`]; [`SwarmError::Content`]: [`ContentError::Malformed`] and [`ContentError::UnsupportedHash`] say that
+    /// the root can never be fetched, by nobody. What had arrived by then is stored.
     pub async fn fetch_dag(&self, root: Cid, progress: FetchProgressFn) -> Result<Fetched, SwarmError> {
+        self.fetch_dag_within(root, FetchBounds::NONE, progress).await
+    }
+
+    /// Like [`Swarm::fetch_dag`], and gives up as soon as it is known that the bounds do not allow what is below the root.
+    ///
+    /// # Errors
+    /// Besides those of [`Swarm::fetch_dag`], [`SwarmError::TooLarge`].
+    pub async fn fetch_dag_within(
+        &self,
+        root: Cid,
+        bounds: FetchBounds,
+        progress: FetchProgressFn,
+    ) -> Result<Fetched, SwarmError> {
         let found = Arc::new(self.store().hold());
-        let mut walk = Walk::new(root, progress, Arc::clone(&found));
+        let mut walk = Walk::new(root, bounds, Pace::new(self.limits()), progress, Arc::clone(&found))?;
         let mut session = self.session(None, false)?;
         let writer = Writer::start(self.store());
         let walked = walk.run(self.store(), &mut session, &writer).await;
@@ -150,10 +184,36 @@ async fn blocking<T: Send + 'static>(
     Ok(result.map_err(|_| SwarmError::Stopped)??)
 }
 
+/// When a fetch has to be done, given what it has brought.
+#[derive(Clone, Copy)]
+struct Pace {
+    began: Instant,
+    grace: Duration,
+    bytes_per_second_min: u64,
+}
+
+impl Pace {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            began: Instant::now(),
+            grace: limits.fetch_idle.saturating_mul(2),
+            bytes_per_second_min: limits.fetch_bytes_per_second_min.max(1),
+        }
+    }
+
+    /// None where that is further away than time goes.
+    fn deadline(&self, bytes: u64) -> Option<Instant> {
+        let seconds = bytes.checked_div(self.bytes_per_second_min)?;
+        self.began.checked_add(self.grace)?.checked_add(Duration::from_secs(seconds))
+    }
+}
+
 /// A block still to be had.
 #[derive(Clone, Copy)]
 struct Pending {
     cid: Cid,
+    /// Whether its digest is new to the walk, rather than another name of one.
+    is_first: bool,
     /// Its bytes are part of what is known to be needed.
     counted: bool,
 }
@@ -167,12 +227,15 @@ struct Here {
 
 /// The way from the root down.
 struct Walk {
+    root: Cid,
+    bounds: FetchBounds,
+    pace: Pace,
     /// Not looked up yet; the last one is next, so that files come in order.
     frontier: Vec<Pending>,
     /// Not here; the last one is next.
     missing: Vec<Pending>,
     wanted: HashMap<Cid, Pending>,
-    seen: HashSet<Cid>,
+    visited: Visited,
     /// Keeps what has been found here: nobody else may, and a collection may be under way.
     found: Arc<Hold>,
     done: FetchProgress,
@@ -180,16 +243,27 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(root: Cid, progress: FetchProgressFn, found: Arc<Hold>) -> Self {
-        Self {
-            frontier: vec![Pending { cid: root, counted: false }],
+    fn new(
+        root: Cid,
+        bounds: FetchBounds,
+        pace: Pace,
+        progress: FetchProgressFn,
+        found: Arc<Hold>,
+    ) -> Result<Self, ContentError> {
+        let mut visited = Visited::default();
+        visited.visit(&root)?;
+        Ok(Self {
+            root,
+            bounds,
+            pace,
+            frontier: vec![Pending { cid: root, is_first: true, counted: false }],
             missing: Vec::new(),
             wanted: HashMap::new(),
-            seen: HashSet::from([root]),
+            visited,
             found,
             done: FetchProgress::default(),
             progress,
-        }
+        })
     }
 
     async fn run(
@@ -206,11 +280,11 @@ impl Walk {
             if self.wanted.is_empty() {
                 return Ok(());
             }
-            match session.next().await? {
+            match self.next(session).await? {
                 Delivery::Block(block, budget) => {
                     if let Some(pending) = self.wanted.remove(block.cid()) {
                         let links = links(block.cid(), block.bytes())?;
-                        self.arrived(pending, block.bytes().len() as u64, links);
+                        self.arrived(pending, block.bytes().len() as u64, links)?;
                         writer.push(block, budget).await?;
                     }
                 }
@@ -220,6 +294,16 @@ impl Walk {
         }
     }
 
+    /// What the session brings next, unless the whole fetch has been too slow by then.
+    async fn next(&self, session: &mut Session) -> Result<Delivery, SwarmError> {
+        let Some(deadline) = self.pace.deadline(self.done.bytes) else { return session.next().await };
+        let late = SwarmError::TooSlow(self.root);
+        if Instant::now() >= deadline {
+            return Err(late);
+        }
+        timeout_at(deadline, session.next()).await.unwrap_or(Err(late))
+    }
+
     /// Sorts the next part of the frontier into what is here and what is missing.
     async fn look_up(&mut self, store: &BlockStore) -> Result<(), SwarmError> {
         let from = self.frontier.len().saturating_sub(LOOKUPS);
@@ -227,7 +311,7 @@ impl Walk {
         let found = Arc::clone(&self.found);
         let (here, missing) = blocking(store, move |store| sort(store, batch, &found)).await?;
         for Here { pending, size, links } in here {
-            self.arrived(pending, size, links);
+            self.arrived(pending, size, links)?;
         }
         self.missing.extend(missing);
         Ok(())
@@ -249,22 +333,31 @@ impl Walk {
         }
     }
 
-    fn arrived(&mut self, pending: Pending, size: u64, links: Vec<Link>) {
-        self.done.blocks = self.done.blocks.saturating_add(1);
-        self.done.bytes = self.done.bytes.saturating_add(size);
-        if !pending.counted {
-            self.done.bytes_known = self.done.bytes_known.saturating_add(size);
-        }
-        for link in links.into_iter().rev() {
-            if self.seen.insert(link.cid) {
-                if let (false, Some(size)) = (pending.counted, link.size) {
-                    self.done.bytes_known = self.done.bytes_known.saturating_add(size);
-                }
-                let counted = pending.counted || link.size.is_some();
-                self.frontier.push(Pending { cid: link.cid, counted });
+    fn arrived(&mut self, pending: Pending, size: u64, links: Vec<Link>) -> Result<(), SwarmError> {
+        if pending.is_first {
+            self.done.blocks = self.done.blocks.saturating_add(1);
+            self.done.bytes = self.done.bytes.saturating_add(size);
+            if !pending.counted {
+                self.done.bytes_known = self.done.bytes_known.saturating_add(size);
             }
         }
+        for link in links.into_iter().rev() {
+            let visit = self.visited.visit(&link.cid)?;
+            if visit == Visit::Again {
+                continue;
+            }
+            if let (false, Some(size)) = (pending.counted, link.size) {
+                self.done.bytes_known = self.done.bytes_known.saturating_add(size);
+            }
+            let counted = pending.counted || link.size.is_some();
+            self.frontier.push(Pending { cid: link.cid, is_first: visit == Visit::First, counted });
+        }
+        // What nodes state about the blocks below them may be too little, never more than the owner meant.
+        if !self.bounds.admit(self.done.bytes_known.max(self.done.bytes), self.visited.len()) {
+            return Err(SwarmError::TooLarge(self.root));
+        }
         (self.progress)(self.done);
+        Ok(())
     }
 }
 

@@ -1,8 +1,9 @@
 //! The node as the rest of the program sees it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cid::Cid;
@@ -15,23 +16,34 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroize;
 
-use crate::actor::{Actor, Command, Delivery};
+use crate::actor::{Actor, Command, Delivery, Published};
 use crate::behaviour::Node;
 use crate::bitswap::SessionId;
 use crate::key::MAX_KEY_MESSAGE_BYTES;
-use crate::{Config, SwarmError, SwarmMember, transport};
+use crate::{Config, Limits, SwarmError, SwarmMember, transport};
 
 /// A running node. Cloning gives another handle; the node stops with [`Swarm::shutdown`] or with the last handle.
 #[derive(Clone, Debug)]
 pub struct Swarm(Arc<Shared>);
+
+/// A member's last sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// When it last answered a ping; members are pinged every few seconds while they are connected.
+    pub at: Instant,
+    /// How long that answer took.
+    pub round_trip: Duration,
+}
 
 #[derive(Debug)]
 struct Shared {
     commands: mpsc::UnboundedSender<Command>,
     next_session: AtomicU64,
     peers: watch::Receiver<Vec<NetworkKey>>,
+    heard: watch::Receiver<HashMap<NetworkKey, Heard>>,
     refused: Arc<AtomicU64>,
     store: BlockStore,
+    limits: Limits,
     key: NetworkKey,
     peer: PeerId,
 }
@@ -48,7 +60,8 @@ impl Swarm {
         config.secret.zeroize();
         let key = network_key(&keys)?;
         let peer = keys.public().to_peer_id();
-        let transport = transport::build(&keys, &config.swarm_key, Default::default())?;
+        let transport =
+            transport::build(&keys, &config.swarm_key, Default::default(), config.limits.silence)?;
         let settings = swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(Duration::from_secs(60))
             .with_per_connection_event_buffer_size(32);
@@ -57,21 +70,27 @@ impl Swarm {
         listen(&mut libp2p, &config.listen).await?;
 
         let (commands, receiver) = mpsc::unbounded_channel();
-        let (publish, peers) = watch::channel(Vec::new());
+        let (publish_peers, peers) = watch::channel(Vec::new());
+        let (publish_heard, heard) = watch::channel(HashMap::new());
         let store = config.store.clone();
+        let limits = config.limits.clone();
         let refused = Arc::new(AtomicU64::new(0));
-        let actor = Actor::new(
-            libp2p,
-            receiver,
-            publish,
-            refused.clone(),
-            config.store,
-            config.responder,
-            config.limits,
-        );
+        let published =
+            Published { peers: publish_peers, heard: publish_heard, refused: Arc::clone(&refused) };
+        let actor = Actor::new(libp2p, receiver, published, config.store, config.responder, config.limits);
         tokio::spawn(actor.run());
         let next_session = AtomicU64::new(0);
-        let swarm = Self(Arc::new(Shared { commands, next_session, peers, refused, store, key, peer }));
+        let swarm = Self(Arc::new(Shared {
+            commands,
+            next_session,
+            peers,
+            heard,
+            refused,
+            store,
+            limits,
+            key,
+            peer,
+        }));
         swarm.set_members(config.members).await?;
         Ok(swarm)
     }
@@ -106,6 +125,11 @@ impl Swarm {
     /// The members that are connected, in the order of their keys.
     pub fn peers(&self) -> Vec<NetworkKey> {
         self.0.peers.borrow().clone()
+    }
+
+    /// Each member's last sign of life, connected or not; none of a member that was not heard since the start.
+    pub fn heard(&self) -> HashMap<NetworkKey, Heard> {
+        self.0.heard.borrow().clone()
     }
 
     /// Connections turned away since the start because their key is not a member's.
@@ -149,6 +173,10 @@ impl Swarm {
 
     pub(crate) fn store(&self) -> &BlockStore {
         &self.0.store
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     pub(crate) fn command(&self, command: Command) -> Result<(), SwarmError> {

@@ -15,6 +15,7 @@
 )]
 
 mod actor;
+mod address;
 mod behaviour;
 mod bitswap;
 mod config;
@@ -25,8 +26,10 @@ mod handle;
 mod key;
 mod muxer;
 mod peer;
+mod providers;
 mod psk;
 mod salsa;
+mod serve;
 mod swarm_key;
 #[cfg(test)]
 mod tests;
@@ -34,16 +37,21 @@ mod transport;
 
 pub use config::{Config, KeyResponder, Limits, SwarmMember};
 pub use error::SwarmError;
-pub use fetch::{FetchProgress, FetchProgressFn, Fetched};
-pub use handle::Swarm;
+pub use fetch::{FetchBounds, FetchProgress, FetchProgressFn, Fetched};
+pub use handle::{Heard, Swarm};
 pub use key::MAX_KEY_MESSAGE_BYTES;
 pub use swarm_key::{SwarmKey, SwarmKeyError};
 
-/// Decoders that are not public, for the fuzz targets alone.
+/// Decoders and state machines that are not public, for the fuzz targets alone.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     /// A Bitswap message.
     pub fn bitswap_message(bytes: bytes::Bytes) {
         let _ = crate::bitswap::Message::decode(bytes);
+    }
+
+    /// A sequence of messages and other events, into the state machines behind the messages.
+    pub fn bitswap_session(script: &[u8]) {
+        crate::bitswap::fuzz::run(script);
     }
 }

@@ -205,7 +205,9 @@ mod tests {
     const SENT_BYTES: usize = 16 * 1024 * 1024;
 
     fn transport(muxer: Upgrade) -> Boxed<(PeerId, StreamMuxerBox)> {
-        transport::build(&Keypair::generate_ed25519(), &SwarmKey::from_bytes([1; 32]), muxer).unwrap()
+        let silence = std::time::Duration::from_secs(60);
+        transport::build(&Keypair::generate_ed25519(), &SwarmKey::from_bytes([1; 32]), muxer, silence)
+            .unwrap()
     }
 
     /// Connects over loopback.

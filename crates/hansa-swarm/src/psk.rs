@@ -3,13 +3,16 @@
 //! integrity come from Noise above it.
 //!
 //! Ours because of its speed: it reads and writes in pieces of 128 KiB, where the layers above ask for 8, and the cipher
-//! works on many blocks at a time.
+//! works on many blocks at a time. It also ends a connection on which nothing arrives: every node pings its peers, so silence
+//! means that the peer, its machine or the way there is gone, and TCP alone would notice after a quarter of an hour.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::SwarmKey;
 use crate::salsa::XSalsa20;
@@ -17,8 +20,9 @@ use crate::salsa::XSalsa20;
 const BUFFER: usize = 128 * 1024;
 const NONCE: usize = 24;
 
-/// Exchanges nonces. Whether the other side has the same key shows only in what it says next.
-pub(crate) async fn handshake<S>(mut socket: S, key: SwarmKey) -> io::Result<Private<S>>
+/// Exchanges nonces. Whether the other side has the same key shows only in what it says next. The connection ends when nothing
+/// has arrived for `silence`.
+pub(crate) async fn handshake<S>(mut socket: S, key: SwarmKey, silence: Duration) -> io::Result<Private<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -33,7 +37,30 @@ where
         writing: XSalsa20::new(key.as_bytes(), &ours),
         input: Buffer::default(),
         output: Buffer::default(),
+        silence: Silence { limit: silence, heard: Instant::now(), alarm: Box::pin(sleep(silence)) },
     })
+}
+
+/// Notices that nothing has arrived for too long.
+struct Silence {
+    limit: Duration,
+    heard: Instant,
+    /// Goes off at the earliest when there may have been silence for too long.
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Silence {
+    /// To be called where there is nothing to do but wait.
+    fn poll(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            if self.heard.elapsed() >= self.limit {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the peer has fallen silent"));
+            }
+            let next = self.heard.checked_add(self.limit).unwrap_or(self.heard);
+            self.alarm.as_mut().reset(next);
+        }
+        Ok(())
+    }
 }
 
 /// Bytes of the socket, so ciphered.
@@ -72,13 +99,19 @@ pub(crate) struct Private<S> {
     writing: XSalsa20,
     input: Buffer,
     output: Buffer,
+    silence: Silence,
 }
 
 impl<S: AsyncWrite + Unpin> Private<S> {
     /// Sends what is buffered.
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
-            match ready!(Pin::new(&mut self.socket).poll_write(cx, self.output.content()))? {
+            let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(cx, self.output.content())
+            else {
+                self.silence.poll(cx)?;
+                return Poll::Pending;
+            };
+            match written? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => self.output.consume(count),
             }
@@ -96,7 +129,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Private<S> {
         let this = &mut *self;
         if this.input.is_empty() {
             let room = this.input.room();
-            this.input.to = ready!(Pin::new(&mut this.socket).poll_read(cx, room))?;
+            let Poll::Ready(read) = Pin::new(&mut this.socket).poll_read(cx, room) else {
+                this.silence.poll(cx)?;
+                return Poll::Pending;
+            };
+            this.input.to = read?;
+            this.silence.heard = Instant::now();
         }
         let content = this.input.content();
         let count = content.len().min(buffer.len());
@@ -155,7 +193,7 @@ mod tests {
         let (ours, theirs) = pair().await;
         let key = [9; 32];
         let (ours, theirs) = tokio::join!(
-            handshake(ours.compat(), SwarmKey::from_bytes(key)),
+            handshake(ours.compat(), SwarmKey::from_bytes(key), Duration::from_secs(60)),
             PnetConfig::new(PreSharedKey::new(key)).handshake(theirs.compat()),
         );
         let (mut ours, theirs) = (ours.unwrap(), theirs.unwrap());
@@ -180,5 +218,24 @@ mod tests {
         };
         let (heard, ()) = tokio::join!(ask, echo);
         assert!(heard == message);
+    }
+
+    /// The other end is there and says nothing, as after a cable was pulled.
+    #[tokio::test]
+    async fn silence_ends_a_connection() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+        let limit = Duration::from_millis(200);
+        let greeting = tokio::io::AsyncWriteExt::write_all(&mut theirs, &[1; NONCE + 5]);
+        let (private, greeted) =
+            tokio::join!(handshake(ours.compat(), SwarmKey::from_bytes([9; 32]), limit), greeting);
+        greeted.unwrap();
+        let mut private = private.unwrap();
+        private.read_exact(&mut [0; 5]).await.unwrap();
+        let error = private.read(&mut [0; 5]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(private.silence.heard.elapsed() >= limit);
+        // Neither does a peer that takes nothing hold the writer.
+        let error = private.write_all(&[0; 1 << 20]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

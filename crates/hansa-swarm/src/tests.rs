@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::*;
 
 mod hostile;
+mod links;
 
 /// Answers with the asking peer's key and the request.
 struct Echo;
@@ -55,9 +56,8 @@ async fn launch(
     swarm_key: &SwarmKey,
     listen: String,
     store: &BlockStore,
-    fetch_idle: Duration,
+    limits: Limits,
 ) -> Swarm {
-    let limits = Limits { fetch_idle, ..Default::default() };
     Swarm::start(Config {
         secret,
         swarm_key: swarm_key.clone(),
@@ -76,12 +76,20 @@ const PATIENT: Duration = Duration::from_secs(60);
 /// For those who shall get nothing.
 const IMPATIENT: Duration = Duration::from_secs(2);
 
+fn idle(fetch_idle: Duration) -> Limits {
+    Limits { fetch_idle, ..Default::default() }
+}
+
 impl Member {
     async fn start(number: u8, swarm_key: SwarmKey, fetch_idle: Duration) -> Self {
+        Self::start_with(number, swarm_key, idle(fetch_idle)).await
+    }
+
+    async fn start_with(number: u8, swarm_key: SwarmKey, limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = BlockStore::open(Arc::new(MemoryStore::new()), dir.path()).unwrap();
         let secret = [number; 32];
-        let swarm = launch(secret, &swarm_key, any_port(), &store, fetch_idle).await;
+        let swarm = launch(secret, &swarm_key, any_port(), &store, limits).await;
         let endpoint = swarm.listen_addrs().await.unwrap().remove(0);
         Self { secret, swarm_key, swarm, store, endpoint, _dir: dir }
     }
@@ -104,7 +112,7 @@ impl Member {
     async fn restart(&mut self, members: Vec<SwarmMember>) {
         self.swarm.shutdown().await;
         let listen = self.endpoint.clone();
-        self.swarm = launch(self.secret, &self.swarm_key, listen, &self.store, PATIENT).await;
+        self.swarm = launch(self.secret, &self.swarm_key, listen, &self.store, idle(PATIENT)).await;
         self.swarm.set_members(members).await.unwrap();
     }
 
@@ -150,9 +158,13 @@ async fn introduce(members: &[&Member]) {
 
 /// Connected members 1 to `count`.
 async fn consortium(count: u8) -> Vec<Member> {
+    consortium_with(count, idle(PATIENT)).await
+}
+
+async fn consortium_with(count: u8, limits: Limits) -> Vec<Member> {
     let mut members = Vec::new();
     for number in 1..=count {
-        members.push(Member::start(number, swarm_key(), PATIENT).await);
+        members.push(Member::start_with(number, swarm_key(), limits.clone()).await);
     }
     introduce(&members.iter().collect::<Vec<_>>()).await;
     members
@@ -373,4 +385,56 @@ async fn a_dropped_fetch_leaves_nothing_behind() {
     stopped.store(true, Ordering::SeqCst);
     reader.swarm.fetch_dag(root, silent()).await.unwrap();
     assert!(reader.is_whole(&root));
+}
+
+/// An object may name a digest several times, as a leaf and as a node with children, by its owner's choice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_under_two_codecs_does_not_hang_a_fetch() {
+    let members = consortium(2).await;
+    let [owner, reader] = &members[..] else { unreachable!() };
+    let put = |links: &[Cid]| {
+        let block = Block::new(DAG_CBOR, serde_ipld_dagcbor::to_vec(links).unwrap().into()).unwrap();
+        owner.store.put(&block).unwrap();
+        *block.cid()
+    };
+    let node = put(&[owner.block(b"below the node")]);
+    let alias = Cid::new_v1(RAW, *node.hash());
+    for children in [[node, alias], [alias, node]] {
+        let root = put(&children);
+        let fetched = reader.swarm.fetch_dag(root, silent()).await.unwrap();
+        assert_eq!(fetched.blocks, 3);
+        assert!(reader.is_whole(&root));
+    }
+    let have = reader.swarm.have(owner.key(), vec![alias, node, alias]).await.unwrap();
+    assert_eq!(have, [true; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_ends_where_its_bounds_do() {
+    let members = consortium(2).await;
+    let [owner, reader] = &members[..] else { unreachable!() };
+    let root = owner.object(9);
+    let fetch = |bytes_max, blocks_max| {
+        reader.swarm.fetch_dag_within(root, FetchBounds { bytes_max, blocks_max }, silent())
+    };
+    assert!(matches!(fetch(9 << 20, 100).await, Err(SwarmError::TooLarge(cid)) if cid == root));
+    assert!(matches!(fetch(10 << 20, 12).await, Err(SwarmError::TooLarge(_))));
+    assert_eq!(fetch(10 << 20, 13).await.unwrap().blocks, 13);
+}
+
+/// The owner, or who serves it, answers just often enough that something always happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_is_slow_on_the_whole_ends() {
+    let owner = &Member::start(1, swarm_key(), PATIENT).await;
+    // No network is as fast as this reader demands.
+    let demanding = Limits {
+        fetch_idle: Duration::from_millis(10),
+        fetch_bytes_per_second_min: u64::MAX,
+        ..Default::default()
+    };
+    let reader = &Member::start_with(2, swarm_key(), demanding).await;
+    introduce(&[owner, reader]).await;
+    let root = owner.object(200);
+    let fetched = reader.swarm.fetch_dag(root, silent()).await;
+    assert!(matches!(fetched, Err(SwarmError::TooSlow(cid)) if cid == root), "{fetched:?}");
 }

@@ -12,17 +12,18 @@ use libp2p::{PeerId, noise, tcp};
 use crate::{SwarmError, SwarmKey, muxer, psk};
 
 /// How long a connection may take to be ready. A node with another swarm key never gets there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn build(
     keys: &Keypair,
     swarm_key: &SwarmKey,
     muxer: muxer::Upgrade,
+    silence: Duration,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SwarmError> {
     let noise = noise::Config::new(keys).map_err(|error| SwarmError::Config(error.to_string()))?;
     let key = swarm_key.clone();
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .and_then(move |socket, _| psk::handshake(socket, key))
+        .and_then(move |socket, _| psk::handshake(socket, key, silence))
         .upgrade(Version::V1)
         .authenticate(noise)
         .multiplex(muxer)

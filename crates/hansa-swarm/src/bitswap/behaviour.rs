@@ -31,12 +31,22 @@ pub(crate) enum Event {
     Serve(Job),
     /// Tell the session.
     Outcome(Outcome),
+    /// A peer that does not keep to the protocol was cut off.
+    Dropped(PeerId),
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Debug)]
+struct Connection {
+    id: ConnectionId,
+    /// Whether anything was sent over it.
+    is_used: bool,
+}
+
 pub(crate) struct Behaviour {
+    /// See [`crate::Limits::stall`].
+    stall: Duration,
     members: HashSet<PeerId>,
-    connections: HashMap<PeerId, Vec<ConnectionId>>,
+    connections: HashMap<PeerId, Vec<Connection>>,
     wants: Wants,
     ledgers: Ledgers,
     actions: VecDeque<ToSwarm<Event, Send>>,
@@ -44,8 +54,16 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) fn new(stall: Duration) -> Self {
+        Self {
+            stall,
+            members: HashSet::new(),
+            connections: HashMap::new(),
+            wants: Wants::default(),
+            ledgers: Ledgers::default(),
+            actions: VecDeque::new(),
+            waker: None,
+        }
     }
 
     /// The peers that are spoken with.
@@ -87,24 +105,29 @@ impl Behaviour {
     pub(crate) fn drop_peer(&mut self, peer: PeerId, reason: &str) {
         tracing::warn!(%peer, reason, "dropping a peer");
         self.actions.push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
+        self.actions.push_back(ToSwarm::GenerateEvent(Event::Dropped(peer)));
         self.wake();
     }
 
     /// The answer to wants, and those that did not fit.
     pub(crate) fn served(&mut self, job: &Job, answer: Message, leftover: Vec<Entry>) {
-        if self.ledgers.answered(job, answer.block_bytes(), leftover) {
-            self.send(job.peer, &answer);
+        let answer = Send::answer(&answer);
+        if self.ledgers.answered(job, answer.answer_bytes, leftover) {
+            self.send(job.peer, answer);
         }
         self.wake();
     }
 
-    fn send(&mut self, peer: PeerId, message: &Message) {
-        let Some(connection) = self.connections.get(&peer).and_then(|list| list.first()) else { return };
-        if message.is_empty() {
+    /// Sends over the newest connection: where there are several, the older ones may be dead.
+    fn send(&mut self, peer: PeerId, event: Send) {
+        let Some(connection) = self.connections.get_mut(&peer).and_then(|list| list.last_mut()) else {
+            return;
+        };
+        if event.pieces.is_empty() {
             return;
         }
-        let event = Send { pieces: message.encode(), block_bytes: message.block_bytes() };
-        let handler = NotifyHandler::One(*connection);
+        connection.is_used = true;
+        let handler = NotifyHandler::One(connection.id);
         self.actions.push_back(ToSwarm::NotifyHandler { peer_id: peer, handler, event });
     }
 
@@ -118,8 +141,9 @@ impl Behaviour {
         if !message.wants.is_empty() || message.full {
             self.ledgers.receive(peer, message.wants, message.full);
         }
-        for presence in message.presences {
-            self.wants.presence(peer, presence, Instant::now());
+        if self.wants.presences(peer, &message.presences, Instant::now()).is_err() {
+            self.drop_peer(peer, "it answers what nobody asked");
+            return;
         }
         if message.payloads.iter().any(|payload| !payload.is_supported()) {
             self.drop_peer(peer, "it sends blocks under a hash that nobody asked for");
@@ -133,7 +157,7 @@ impl Behaviour {
     fn collect(&mut self) {
         for (peer, entries) in self.wants.take_messages() {
             for wants in entries.chunks(MAX_WANTS) {
-                self.send(peer, &Message { wants: wants.to_vec(), ..Default::default() });
+                self.send(peer, Send::wants(wants.to_vec()));
             }
         }
         let outcomes = self.wants.take_outcomes().into_iter();
@@ -145,7 +169,7 @@ impl Behaviour {
 
     fn established(&mut self, event: &ConnectionEstablished<'_>) {
         let connections = self.connections.entry(event.peer_id).or_default();
-        connections.push(event.connection_id);
+        connections.push(Connection { id: event.connection_id, is_used: false });
         if connections.len() == 1 {
             self.wants.connected(event.peer_id, Instant::now());
         }
@@ -154,13 +178,14 @@ impl Behaviour {
     fn closed(&mut self, event: &ConnectionClosed<'_>) {
         let peer = event.peer_id;
         let Some(connections) = self.connections.get_mut(&peer) else { return };
-        let was_first = connections.first() == Some(&event.connection_id);
-        connections.retain(|connection| *connection != event.connection_id);
+        let is_closed = |connection: &Connection| connection.id == event.connection_id;
+        let was_used = connections.iter().any(|connection| is_closed(connection) && connection.is_used);
+        connections.retain(|connection| !is_closed(connection));
         if connections.is_empty() {
             self.connections.remove(&peer);
             self.wants.disconnected(peer, Instant::now());
             self.ledgers.forget(&peer);
-        } else if was_first {
+        } else if was_used {
             self.lost(peer);
         }
     }
@@ -182,7 +207,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new())
+        Ok(Handler::new(self.stall))
     }
 
     fn handle_established_outbound_connection(
@@ -193,7 +218,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new())
+        Ok(Handler::new(self.stall))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -210,7 +235,7 @@ impl NetworkBehaviour for Behaviour {
         }
         match event {
             Report::Received(message, budget) => self.receive(peer, message, budget),
-            Report::Sent(block_bytes) => self.ledgers.sent(&peer, block_bytes),
+            Report::Sent(answer_bytes) => self.ledgers.sent(&peer, answer_bytes),
             Report::Violation(reason) => self.drop_peer(peer, reason),
             Report::Lost => self.lost(peer),
             Report::Unsupported => self.wants.unsupported(peer, Instant::now()),

@@ -1,10 +1,14 @@
-//! Moves Bitswap messages over the streams of one connection. One stream out, reused for every message; any number of
-//! streams in, since some implementations open one a message. Understands message boundaries, not messages' meaning.
+//! Moves Bitswap messages over the streams of one connection. One stream out, reused for every message; several streams in,
+//! since some implementations open one a message. Understands message boundaries, not messages' meaning.
+//!
+//! A peer can hold neither memory nor a task for long: messages in memory have a budget, a message that stands still ends the
+//! connection, and so does a queue that the peer does not read. Messages beyond a rate wait in the peer's own send buffer.
 
 use std::collections::VecDeque;
-use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -18,14 +22,23 @@ use libp2p::swarm::handler::{
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
 use libp2p::{Stream, StreamProtocol};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::message::{MAX_MESSAGE_BYTES, Message};
+use super::message::{Entry, MAX_MESSAGE_BYTES, Message};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/ipfs/bitswap/1.2.0");
 /// Streams that the peer may have open at the same time.
 const INBOUND_STREAMS_MAX: usize = 64;
 /// KiB of messages of one connection that may be in memory, from the first byte read to the last block stored.
 const BUDGET_KIB: usize = 12 * 1024;
+
+/// Bytes that may wait to be written to a peer: the answers that its ledger allows, each of which may exceed what it was counted
+/// as, and our own wants.
+const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Messages taken from a peer in a second; more wait.
+const MESSAGES_PER_SECOND_MAX: u32 = 2_000;
+/// Bytes of a message that have to move within [`crate::Limits::stall`].
+const STEP_BYTES: usize = 64 * 1024;
 
 /// A share of a connection's budget; the memory of a message counts until it is dropped.
 pub(crate) type Budget = Arc<OwnedSemaphorePermit>;
@@ -34,15 +47,33 @@ pub(crate) type Budget = Arc<OwnedSemaphorePermit>;
 #[derive(Debug)]
 pub(crate) struct Send {
     pub(crate) pieces: Vec<Bytes>,
-    /// Bytes of blocks, reported back when the message has been written.
-    pub(crate) block_bytes: usize,
+    /// Its length if it is an answer, reported back when it has been written; otherwise 0.
+    pub(crate) answer_bytes: usize,
+}
+
+impl Send {
+    /// What a peer asked for.
+    pub(crate) fn answer(message: &Message) -> Self {
+        let mut send = Self { pieces: message.encode(), answer_bytes: 0 };
+        send.answer_bytes = send.length();
+        send
+    }
+
+    /// What is asked of a peer.
+    pub(crate) fn wants(wants: Vec<Entry>) -> Self {
+        Self { pieces: Message { wants, ..Default::default() }.encode(), answer_bytes: 0 }
+    }
+
+    fn length(&self) -> usize {
+        self.pieces.iter().fold(0, |sum, piece| sum.saturating_add(piece.len()))
+    }
 }
 
 /// What a connection tells the behaviour.
 #[derive(Debug)]
 pub(crate) enum Report {
     Received(Message, Budget),
-    /// A message is on its way; so many bytes of blocks were in it.
+    /// A message is on its way; see [`Send::answer_bytes`].
     Sent(usize),
     /// The peer broke the protocol.
     Violation(&'static str),
@@ -56,7 +87,7 @@ enum Outbound {
     Closed,
     Opening,
     Idle(Stream),
-    Writing(BoxFuture<'static, io::Result<(Stream, usize)>>),
+    Writing(BoxFuture<'static, Result<(Stream, Send), WriteError>>),
     Unsupported,
 }
 
@@ -64,6 +95,11 @@ pub(crate) struct Handler {
     inbound: SelectAll<BoxStream<'static, Result<(Message, Budget), ReadError>>>,
     outbound: Outbound,
     queue: VecDeque<Send>,
+    /// Bytes in the queue and in the message being written.
+    queue_bytes: usize,
+    /// How long a step of a message may take.
+    stall: Duration,
+    pace: Pace,
     reports: VecDeque<Report>,
     budget: Arc<Semaphore>,
 }
@@ -75,14 +111,61 @@ enum ReadError {
     Violation(&'static str),
 }
 
+/// A message could not be written.
+enum WriteError {
+    Io,
+    /// The peer does not take it.
+    Stalled,
+}
+
+/// Lets so many messages through in each second.
+struct Pace {
+    began: Instant,
+    left: u32,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { began: Instant::now(), left: MESSAGES_PER_SECOND_MAX, pause: None }
+    }
+
+    /// Ready when a message may be taken.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let second = Duration::from_secs(1);
+        if self.left == 0 && self.began.elapsed() < second {
+            let end = self.began.checked_add(second).unwrap_or(self.began);
+            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            if pause.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn take(&mut self) {
+        if self.began.elapsed() >= Duration::from_secs(1) {
+            *self = Self::new();
+        }
+        self.left = self.left.saturating_sub(1);
+    }
+}
+
 impl Handler {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(stall: Duration) -> Self {
+        Self::with_budget(stall, BUDGET_KIB)
+    }
+
+    pub(crate) fn with_budget(stall: Duration, budget_kib: usize) -> Self {
         Self {
             inbound: SelectAll::new(),
             outbound: Outbound::Closed,
             queue: VecDeque::new(),
+            queue_bytes: 0,
+            stall,
+            pace: Pace::new(),
             reports: VecDeque::new(),
-            budget: Arc::new(Semaphore::new(BUDGET_KIB)),
+            budget: Arc::new(Semaphore::new(budget_kib)),
         }
     }
 
@@ -92,16 +175,19 @@ impl Handler {
             return;
         }
         let budget = Arc::clone(&self.budget);
-        let messages = futures::stream::try_unfold((stream, budget), |(mut stream, budget)| async move {
-            let message = read_message(&mut stream, &budget).await?;
-            Ok(message.map(|message| (message, (stream, budget))))
-        });
+        let stall = self.stall;
+        let messages =
+            futures::stream::try_unfold((stream, budget), move |(mut stream, budget)| async move {
+                let message = read_message(&mut stream, &budget, stall).await?;
+                Ok(message.map(|message| (message, (stream, budget))))
+            });
         self.inbound.push(messages.boxed());
     }
 
     fn fail_outbound(&mut self, state: Outbound, report: Report) {
         self.outbound = state;
         self.queue.clear();
+        self.queue_bytes = 0;
         self.reports.push_back(report);
     }
 
@@ -115,18 +201,26 @@ impl Handler {
                     return true;
                 }
                 Outbound::Idle(stream) => match self.queue.pop_front() {
-                    Some(message) => self.outbound = Outbound::Writing(write(stream, message).boxed()),
+                    Some(message) => {
+                        self.outbound = Outbound::Writing(write(stream, message, self.stall).boxed());
+                    }
                     None => {
                         self.outbound = Outbound::Idle(stream);
                         return false;
                     }
                 },
                 Outbound::Writing(mut writing) => match writing.poll_unpin(cx) {
-                    Poll::Ready(Ok((stream, block_bytes))) => {
+                    Poll::Ready(Ok((stream, written))) => {
                         self.outbound = Outbound::Idle(stream);
-                        self.reports.push_back(Report::Sent(block_bytes));
+                        self.queue_bytes = self.queue_bytes.saturating_sub(written.length());
+                        self.reports.push_back(Report::Sent(written.answer_bytes));
                     }
-                    Poll::Ready(Err(_)) => {
+                    Poll::Ready(Err(WriteError::Stalled)) => {
+                        let report = Report::Violation("it does not read what it is sent");
+                        self.fail_outbound(Outbound::Closed, report);
+                        return false;
+                    }
+                    Poll::Ready(Err(WriteError::Io)) => {
                         self.fail_outbound(Outbound::Closed, Report::Lost);
                         return false;
                     }
@@ -145,8 +239,14 @@ impl Handler {
 
     fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Option<Report> {
         loop {
+            if self.pace.poll(cx).is_pending() {
+                return None;
+            }
             match self.inbound.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok((message, budget)))) => return Some(Report::Received(message, budget)),
+                Poll::Ready(Some(Ok((message, budget)))) => {
+                    self.pace.take();
+                    return Some(Report::Received(message, budget));
+                }
                 Poll::Ready(Some(Err(ReadError::Violation(what)))) => return Some(Report::Violation(what)),
                 Poll::Ready(Some(Err(ReadError::Io))) => {}
                 Poll::Ready(None) | Poll::Pending => return None,
@@ -155,48 +255,63 @@ impl Handler {
     }
 }
 
-/// Reads one message; none at the end of the stream. Waits for room in the budget before it takes memory.
+/// Reads one message; none at the end of the stream. Waits for room in the budget before it takes memory. Between messages a
+/// stream may rest, within one it must move.
 async fn read_message(
     stream: &mut Stream,
     budget: &Arc<Semaphore>,
+    stall: Duration,
 ) -> Result<Option<(Message, Budget)>, ReadError> {
-    let Some(length) = read_length(stream).await? else { return Ok(None) };
+    let Some(first) = read_byte(stream).await? else { return Ok(None) };
+    let length = timeout(stall, read_length(stream, first)).await.map_err(|_| STANDS)??;
     let kib = u32::try_from(length.div_ceil(1024).max(1)).map_err(|_| ReadError::Violation("length"))?;
     let permit = Arc::clone(budget).acquire_many_owned(kib).await.map_err(|_| ReadError::Io)?;
     let mut bytes = Buffer::new(length);
-    stream.read_exact(&mut bytes).await.map_err(|_| ReadError::Io)?;
+    for step in bytes.chunks_mut(STEP_BYTES) {
+        let read = timeout(stall, stream.read_exact(step)).await.map_err(|_| STANDS)?;
+        read.map_err(|_| ReadError::Io)?;
+    }
     let message =
         Message::decode(bytes.freeze()).map_err(|_| ReadError::Violation("a malformed Bitswap message"))?;
     Ok(Some((message, Arc::new(permit))))
 }
 
-async fn read_length(stream: &mut Stream) -> Result<Option<usize>, ReadError> {
-    let mut length = 0usize;
-    for index in 0..4u32 {
-        let mut byte = [0];
-        match stream.read(&mut byte).await {
-            Ok(0) if index == 0 => return Ok(None),
-            Ok(1) => {}
-            _ => return Err(ReadError::Io),
-        }
-        let [byte] = byte;
-        length |= usize::from(byte & 0x7f) << index.saturating_mul(7);
-        if byte & 0x80 == 0 {
-            return match length {
-                0..=MAX_MESSAGE_BYTES => Ok(Some(length)),
-                _ => Err(ReadError::Violation("a Bitswap message over 4 MiB")),
-            };
-        }
+const STANDS: ReadError = ReadError::Violation("a Bitswap message that does not go on");
+const TOO_LONG: ReadError = ReadError::Violation("a Bitswap message over 4 MiB");
+
+async fn read_byte(stream: &mut Stream) -> Result<Option<u8>, ReadError> {
+    let mut byte = [0];
+    match stream.read(&mut byte).await {
+        Ok(0) => Ok(None),
+        Ok(_) => Ok(Some(byte[0])),
+        Err(_) => Err(ReadError::Io),
     }
-    Err(ReadError::Violation("a Bitswap message over 4 MiB"))
 }
 
-async fn write(mut stream: Stream, message: Send) -> io::Result<(Stream, usize)> {
-    for piece in &message.pieces {
-        stream.write_all(piece).await?;
+/// The length of a message whose first byte is known.
+async fn read_length(stream: &mut Stream, first: u8) -> Result<usize, ReadError> {
+    let mut byte = first;
+    let mut length = 0usize;
+    for index in 0..4u32 {
+        length |= usize::from(byte & 0x7f) << index.saturating_mul(7);
+        if byte & 0x80 == 0 {
+            return if length <= MAX_MESSAGE_BYTES { Ok(length) } else { Err(TOO_LONG) };
+        }
+        if index < 3 {
+            byte = read_byte(stream).await?.ok_or(ReadError::Io)?;
+        }
     }
-    stream.flush().await?;
-    Ok((stream, message.block_bytes))
+    Err(TOO_LONG)
+}
+
+async fn write(mut stream: Stream, message: Send, stall: Duration) -> Result<(Stream, Send), WriteError> {
+    for step in message.pieces.iter().flat_map(|piece| piece.chunks(STEP_BYTES)) {
+        let written = timeout(stall, stream.write_all(step)).await.map_err(|_| WriteError::Stalled)?;
+        written.map_err(|_| WriteError::Io)?;
+    }
+    let flushed = timeout(stall, stream.flush()).await.map_err(|_| WriteError::Stalled)?;
+    flushed.map_err(|_| WriteError::Io)?;
+    Ok((stream, message))
 }
 
 impl ConnectionHandler for Handler {
@@ -219,7 +334,14 @@ impl ConnectionHandler for Handler {
     fn on_behaviour_event(&mut self, message: Send) {
         match self.outbound {
             Outbound::Unsupported => self.reports.push_back(Report::Unsupported),
-            _ => self.queue.push_back(message),
+            _ => {
+                self.queue_bytes = self.queue_bytes.saturating_add(message.length());
+                self.queue.push_back(message);
+            }
+        }
+        if self.queue_bytes > QUEUE_BYTES_MAX {
+            let report = Report::Violation("it asks for more than it reads");
+            self.fail_outbound(Outbound::Closed, report);
         }
     }
 

@@ -1,5 +1,6 @@
-//! What others want from us: a list for each peer, served in turn. Fairness is in the bytes: a peer that does not read
-//! what it asked for has at most a few messages of blocks in our memory and holds up nobody else.
+//! What others want from us: a list for each peer, served in turn. Fairness is in the bytes: every byte of an answer counts
+//! until it is on the wire. A peer that does not read what it asked for has at most a few answers in our memory and holds up
+//! nobody else.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -7,12 +8,14 @@ use libp2p::PeerId;
 
 use super::message::{Entry, Kind, MAX_WANTS};
 
-/// Bytes of blocks for one peer that are being read or not yet written to its connection.
+/// Bytes of answers for one peer that are being read or not yet written to its connection.
 const UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What a job is counted as while its blocks are being read.
 const JOB_BYTES: usize = 1024 * 1024;
-/// The same over all peers.
+/// The same over all peers. Beyond it, only peers without any have a turn.
 const UNSENT_BYTES_TOTAL: usize = 64 * 1024 * 1024;
+/// Entries of one peer's queue, cancelled ones included.
+const QUEUE_MAX: usize = MAX_WANTS * 4;
 /// The most wants that are answered in one message.
 const WANTS_PER_JOB: usize = 64;
 
@@ -26,7 +29,9 @@ pub(crate) struct Job {
 
 #[derive(Debug, Default)]
 struct Ledger {
+    /// In order. Cancelled ones stay until they come up, or until there are too many of them.
     queue: VecDeque<Entry>,
+    /// What of the queue is still wanted.
     queued: HashSet<(cid::Cid, bool)>,
     /// Jobs under way; several, so that the disk's latency does not set the pace.
     busy: usize,
@@ -36,28 +41,41 @@ struct Ledger {
 
 impl Ledger {
     fn push(&mut self, entry: Entry) {
-        if self.queue.len() < MAX_WANTS && self.queued.insert(name(&entry)) {
+        if self.queued.len() < MAX_WANTS && self.queued.insert(name(&entry)) {
             self.queue.push_back(entry);
+            if self.queue.len() > QUEUE_MAX {
+                self.drop_cancelled();
+            }
         }
     }
 
+    fn drop_cancelled(&mut self) {
+        let mut kept = HashSet::with_capacity(self.queued.len());
+        let queued = &self.queued;
+        self.queue.retain(|entry| queued.contains(&name(entry)) && kept.insert(name(entry)));
+    }
+
     fn cancel(&mut self, cid: &cid::Cid) {
-        self.queue.retain(|entry| entry.cid != *cid);
         self.queued.remove(&(*cid, true));
         self.queued.remove(&(*cid, false));
     }
 
-    fn may_start(&self) -> bool {
+    fn may_start(&self, total_is_full: bool) -> bool {
         let pending = self.busy.saturating_mul(JOB_BYTES).saturating_add(self.unsent);
-        pending < UNSENT_BYTES_MAX && !self.queue.is_empty()
+        let allowed = if total_is_full { pending == 0 } else { pending < UNSENT_BYTES_MAX };
+        allowed && !self.queued.is_empty()
     }
 
     fn take(&mut self) -> Vec<Entry> {
         // A part of the list only, so that large blocks are read by several jobs at once.
-        let count = self.queue.len().div_ceil(4).min(WANTS_PER_JOB);
-        let wants: Vec<Entry> = self.queue.drain(..count).collect();
-        for entry in &wants {
-            self.queued.remove(&name(entry));
+        let count = self.queued.len().div_ceil(4).min(WANTS_PER_JOB);
+        let mut wants = Vec::with_capacity(count);
+        while wants.len() < count
+            && let Some(entry) = self.queue.pop_front()
+        {
+            if self.queued.remove(&name(&entry)) {
+                wants.push(entry);
+            }
         }
         wants
     }
@@ -97,14 +115,12 @@ impl Ledgers {
 
     /// The next wants to answer, if any peer's turn has come.
     pub(crate) fn next_job(&mut self) -> Option<Job> {
-        if self.unsent >= UNSENT_BYTES_TOTAL {
-            return None;
-        }
+        let total_is_full = self.unsent >= UNSENT_BYTES_TOTAL;
         for _ in 0..self.turn.len() {
             let peer = self.turn.pop_front()?;
             self.turn.push_back(peer);
             let Some(ledger) = self.peers.get_mut(&peer) else { continue };
-            if ledger.may_start() {
+            if ledger.may_start(total_is_full) {
                 ledger.busy = ledger.busy.saturating_add(1);
                 return Some(Job { peer, wants: ledger.take(), generation: ledger.generation });
             }
@@ -112,15 +128,15 @@ impl Ledgers {
         None
     }
 
-    /// A job's answer is about to be sent: so many bytes of blocks, and these wants not answered yet. False if the peer is
+    /// A job's answer is about to be sent: so many bytes, and these wants not answered yet. False if the peer is
     /// gone and nothing is to be sent.
-    pub(crate) fn answered(&mut self, job: &Job, block_bytes: usize, leftover: Vec<Entry>) -> bool {
+    pub(crate) fn answered(&mut self, job: &Job, bytes: usize, leftover: Vec<Entry>) -> bool {
         let Some(ledger) = self.peers.get_mut(&job.peer).filter(|l| l.generation == job.generation) else {
             return false;
         };
         ledger.busy = ledger.busy.saturating_sub(1);
-        ledger.unsent = ledger.unsent.saturating_add(block_bytes);
-        self.unsent = self.unsent.saturating_add(block_bytes);
+        ledger.unsent = ledger.unsent.saturating_add(bytes);
+        self.unsent = self.unsent.saturating_add(bytes);
         for entry in leftover.into_iter().rev() {
             if ledger.queued.insert(name(&entry)) {
                 ledger.queue.push_front(entry);
@@ -129,13 +145,25 @@ impl Ledgers {
         true
     }
 
-    /// A message was written to the peer's connection.
-    pub(crate) fn sent(&mut self, peer: &PeerId, block_bytes: usize) {
+    /// An answer was written to the peer's connection.
+    pub(crate) fn sent(&mut self, peer: &PeerId, bytes: usize) {
         if let Some(ledger) = self.peers.get_mut(peer) {
-            let bytes = block_bytes.min(ledger.unsent);
+            let bytes = bytes.min(ledger.unsent);
             ledger.unsent = ledger.unsent.saturating_sub(bytes);
             self.unsent = self.unsent.saturating_sub(bytes);
         }
+    }
+
+    /// Checks that everything is within its bounds.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self) {
+        for ledger in self.peers.values() {
+            assert!(ledger.queued.len() <= ledger.queue.len());
+            assert!(ledger.queue.len() <= QUEUE_MAX + WANTS_PER_JOB * UNSENT_BYTES_MAX / JOB_BYTES);
+            assert!(ledger.busy <= UNSENT_BYTES_MAX / JOB_BYTES);
+        }
+        let unsent: usize = self.peers.values().map(|ledger| ledger.unsent).sum();
+        assert_eq!((unsent, self.peers.len()), (self.unsent, self.turn.len()));
     }
 
     /// The peer is gone, or messages to it were lost: it will ask again.
@@ -178,6 +206,57 @@ mod tests {
         ledgers.sent(&greedy, 1 << 20);
         assert_eq!(ledgers.next_job().unwrap().peer, greedy);
         assert!(ledgers.next_job().is_none());
+    }
+
+    /// Answers without blocks are small, not free.
+    #[test]
+    fn a_peer_that_never_reads_is_answered_no_further() {
+        let mut ledgers = Ledgers::default();
+        let deaf = PeerId::random();
+        let mut unsent = 0;
+        for round in 0..100_000u32 {
+            ledgers.receive(deaf, wants(round * 64..(round + 1) * 64), false);
+            let Some(job) = ledgers.next_job() else { break };
+            let presences = 50 * job.wants.len();
+            unsent += presences;
+            assert!(ledgers.answered(&job, presences, Vec::new()));
+        }
+        assert!(ledgers.next_job().is_none() && unsent <= UNSENT_BYTES_MAX + 50 * WANTS_PER_JOB);
+        assert!(ledgers.peers[&deaf].queue.len() <= MAX_WANTS);
+    }
+
+    #[test]
+    fn peers_that_never_read_leave_a_turn_to_the_others() {
+        let mut ledgers = Ledgers::default();
+        for _ in 0..UNSENT_BYTES_TOTAL / UNSENT_BYTES_MAX {
+            let deaf = PeerId::random();
+            ledgers.receive(deaf, wants(0..1000), false);
+            while let Some(job) = ledgers.next_job() {
+                assert!(ledgers.answered(&job, 1 << 20, Vec::new()));
+            }
+        }
+        assert!(ledgers.unsent >= UNSENT_BYTES_TOTAL);
+        let honest = PeerId::random();
+        ledgers.receive(honest, wants(0..1000), false);
+        assert_eq!(ledgers.next_job().unwrap().peer, honest);
+        assert!(ledgers.next_job().is_none());
+    }
+
+    #[test]
+    fn wanting_and_cancelling_in_turns_keeps_the_queue_short() {
+        let mut ledgers = Ledgers::default();
+        let peer = PeerId::random();
+        ledgers.receive(peer, wants(0..10), false);
+        for _ in 0..50 {
+            ledgers.receive(peer, wants(10..500), false);
+            ledgers.receive(peer, (10..500).map(|number| Entry::cancel(want(number).cid)).collect(), false);
+        }
+        assert!(ledgers.peers[&peer].queue.len() <= QUEUE_MAX);
+        ledgers.receive(peer, wants(499..500), false);
+        let served: Vec<Entry> =
+            std::iter::from_fn(|| ledgers.next_job()).flat_map(|job| job.wants).collect();
+        assert_eq!(served[..4], wants(0..4));
+        assert_eq!(ledgers.peers[&peer].queued.len() + served.len(), 11);
     }
 
     #[test]

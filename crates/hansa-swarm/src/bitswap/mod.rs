@@ -4,6 +4,8 @@
 //! [`behaviour`] joins them. Blocks are neither read nor verified here: the node does that off the network's threads.
 
 mod behaviour;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod handler;
 mod ledger;
 mod message;

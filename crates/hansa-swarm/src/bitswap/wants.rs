@@ -3,7 +3,7 @@
 //! A session first asks every peer whether it has a block, then asks those who have for blocks, each as fast as it answers.
 //! What a peer took along when it went is asked of another. The machine has no clock: time is an argument.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use cid::Cid;
@@ -22,8 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// Digests remembered as asked of a peer, so that late answers are told from unasked ones.
 const ASKED_MAX: usize = 4096;
-/// Blocks never asked for that a peer may send before it is dropped.
+/// Answers never asked for that a peer may send before it is dropped. Each block that was wanted takes one back.
 const STRIKES_MAX: u32 = 8;
+/// Answers that one question may have: whether the block is there, again after it has arrived there, and the block.
+const ANSWERS_MAX: u8 = 3;
+/// A want that a peer has kept for this long is given to another provider, however fast the peer delivers others.
+const LATE: Duration = Duration::from_secs(30);
+/// A peer that was late is the last choice for this long.
+const SLOW: Duration = Duration::from_secs(60);
 
 /// Names a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +47,10 @@ pub(crate) enum Outcome {
 }
 
 struct Want {
+    /// The name by which others are asked.
     cid: Cid,
+    /// Other names by which the session wants the same digest.
+    aliases: Vec<Cid>,
     assigned: Option<(PeerId, Instant)>,
     /// Peers that said they do not have it.
     refused: HashSet<PeerId>,
@@ -49,13 +58,30 @@ struct Want {
     asked: HashSet<PeerId>,
 }
 
+impl Want {
+    fn new(cid: Cid) -> Self {
+        Self { cid, aliases: Vec::new(), assigned: None, refused: HashSet::new(), asked: HashSet::new() }
+    }
+
+    /// Every name by which the session wants the block: one answer is an answer to all of them.
+    fn names(&self) -> impl Iterator<Item = Cid> + '_ {
+        std::iter::once(self.cid).chain(self.aliases.iter().copied())
+    }
+
+    fn add_name(&mut self, cid: Cid) {
+        if self.names().all(|name| name != cid) {
+            self.aliases.push(cid);
+        }
+    }
+}
+
 struct Session {
     /// The only peer that may be asked.
     only: Option<PeerId>,
     /// Whether to ask for presence alone.
     presence: bool,
-    /// Peers that have had something of this session, with blocks they gave.
-    providers: BTreeMap<PeerId, u64>,
+    /// Peers that have had something of this session.
+    providers: BTreeSet<PeerId>,
     wants: HashMap<Key, Want>,
     /// Wants without a peer, in order.
     waiting: VecDeque<Key>,
@@ -67,22 +93,38 @@ struct Session {
 struct Peer {
     /// Blocks asked for, each with the number of sessions that wait for it from here.
     outstanding: HashMap<Key, u32>,
-    asked: HashSet<Key>,
+    /// What it was asked for, with the answers that are still expected ones.
+    asked: HashMap<Key, u8>,
     asked_order: VecDeque<Key>,
     strikes: u32,
+    /// Until when others are preferred.
+    slow_until: Option<Instant>,
     unusable: bool,
 }
 
 impl Peer {
     fn remember(&mut self, key: Key) {
-        if self.asked.insert(key) {
+        let answers = self.asked.entry(key).or_insert_with(|| {
             self.asked_order.push_back(key);
-        }
+            0
+        });
+        *answers = answers.saturating_add(ANSWERS_MAX);
         if self.asked_order.len() > ASKED_MAX
             && let Some(oldest) = self.asked_order.pop_front()
         {
             self.asked.remove(&oldest);
         }
+    }
+
+    /// Counts an answer about a digest, or about what is none; an error says that the peer keeps sending what nobody asked for.
+    fn answers(&mut self, key: Option<&Key>) -> Result<(), Unasked> {
+        let expected = key.and_then(|key| self.asked.get_mut(key)).filter(|answers| **answers > 0);
+        if let Some(answers) = expected {
+            *answers = answers.saturating_sub(1);
+            return Ok(());
+        }
+        self.strikes = self.strikes.saturating_add(1);
+        if self.strikes > STRIKES_MAX { Err(Unasked) } else { Ok(()) }
     }
 }
 
@@ -90,6 +132,8 @@ impl Peer {
 #[derive(Default)]
 pub(crate) struct Wants {
     sessions: BTreeMap<SessionId, Session>,
+    /// The sessions that want a block.
+    wanting: HashMap<Key, BTreeSet<SessionId>>,
     peers: BTreeMap<PeerId, Peer>,
     messages: BTreeMap<PeerId, Vec<Entry>>,
     outcomes: Vec<Outcome>,
@@ -101,7 +145,7 @@ impl Wants {
         let session = Session {
             only,
             presence,
-            providers: only.map(|peer| (peer, 0)).into_iter().collect(),
+            providers: only.into_iter().collect(),
             wants: HashMap::new(),
             waiting: VecDeque::new(),
             progress: now,
@@ -124,10 +168,12 @@ impl Wants {
                 self.outcomes.push(Outcome::NotFound(id, cid));
                 continue;
             };
-            let want = Want { cid, assigned: None, refused: HashSet::new(), asked: HashSet::new() };
-            if session.wants.insert(key, want).is_none() {
+            let want = session.wants.entry(key).or_insert_with(|| {
                 session.waiting.push_back(key);
-            }
+                self.wanting.entry(key).or_default().insert(id);
+                Want::new(cid)
+            });
+            want.add_name(cid);
         }
         self.assign(id, now);
     }
@@ -136,8 +182,23 @@ impl Wants {
     pub(crate) fn close(&mut self, id: SessionId) {
         let Some(session) = self.sessions.remove(&id) else { return };
         for (key, want) in session.wants {
+            self.forget(&key, id);
             self.release(&key, &want, None);
         }
+    }
+
+    /// A session does not want a block any more.
+    fn forget(&mut self, key: &Key, id: SessionId) {
+        if let Some(ids) = self.wanting.get_mut(key) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.wanting.remove(key);
+            }
+        }
+    }
+
+    fn wanting(&self, key: &Key) -> BTreeSet<SessionId> {
+        self.wanting.get(key).cloned().unwrap_or_default()
     }
 
     /// A peer that can be asked.
@@ -182,45 +243,65 @@ impl Wants {
         self.peers.insert(peer, Peer { unusable: true, ..Default::default() });
     }
 
-    /// A peer said whether it has a block.
-    pub(crate) fn presence(&mut self, peer: PeerId, presence: Presence, now: Instant) {
-        let Some(key) = key_of(&presence.cid) else { return };
-        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
-        for id in ids {
-            self.presence_in(id, peer, &key, presence.have);
+    /// A peer said which blocks it has. An error says that the peer keeps answering what nobody asked.
+    pub(crate) fn presences(
+        &mut self,
+        peer: PeerId,
+        presences: &[Presence],
+        now: Instant,
+    ) -> Result<(), Unasked> {
+        let mut changed = BTreeSet::new();
+        for presence in presences {
+            let key = key_of(&presence.cid);
+            let Some(state) = self.peers.get_mut(&peer) else { return Ok(()) };
+            state.answers(key.as_ref())?;
+            let Some(key) = key else { continue };
+            for id in self.wanting(&key) {
+                if self.presence_in(id, peer, &key, presence.have) {
+                    changed.insert(id);
+                }
+            }
+        }
+        for id in changed {
             self.assign(id, now);
         }
+        Ok(())
     }
 
-    fn presence_in(&mut self, id: SessionId, peer: PeerId, key: &Key, have: bool) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+    /// Whether something can be asked of somebody that could not before.
+    fn presence_in(&mut self, id: SessionId, peer: PeerId, key: &Key, have: bool) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
         if session.only.is_some_and(|only| only != peer) {
-            return;
+            return false;
         }
-        let Some(want) = session.wants.get_mut(key) else { return };
+        let Some(want) = session.wants.get_mut(key) else { return false };
         if session.presence {
-            self.outcomes.push(Outcome::Presence(id, want.cid, have));
-            session.wants.remove(key);
-            return;
+            self.outcomes.extend(want.names().map(|cid| Outcome::Presence(id, cid, have)));
+            if let Some(want) = session.wants.remove(key) {
+                self.forget(key, id);
+                self.release(key, &want, Some(peer));
+            }
+            return false;
         }
         if have {
-            want.refused.remove(&peer);
-            session.providers.entry(peer).or_default();
-            return;
+            let is_new = session.providers.insert(peer);
+            return want.refused.remove(&peer) || is_new;
         }
         want.refused.insert(peer);
         if session.only.is_some() {
-            self.outcomes.push(Outcome::NotFound(id, want.cid));
+            self.outcomes.extend(want.names().map(|cid| Outcome::NotFound(id, cid)));
         }
-        if want.assigned.is_some_and(|(assigned, _)| assigned == peer) {
+        let was_assigned = want.assigned.is_some_and(|(assigned, _)| assigned == peer);
+        if was_assigned {
             want.assigned = None;
             session.waiting.push_front(*key);
             release_from(&mut self.peers, &peer, key);
         }
+        was_assigned
     }
 
-    /// A verified block came from a peer: the sessions that get it, with the CID each wanted it by. An error says that the peer
-    /// keeps sending what nobody asked for.
+    /// A verified block came from a peer: the sessions that get it, with every CID by which each wanted it. An error says that
+    /// the peer keeps sending what nobody asked for.
     pub(crate) fn received(
         &mut self,
         peer: PeerId,
@@ -229,41 +310,43 @@ impl Wants {
     ) -> Result<Vec<(SessionId, Cid)>, Unasked> {
         let mut takers = Vec::new();
         let mut done = Vec::new();
-        for (id, session) in &mut self.sessions {
+        for id in self.wanting(key) {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
             if session.only.is_some_and(|only| only != peer) {
                 continue;
             }
-            if let Some(want) = session.wants.remove(key) {
-                session.progress = now;
-                let blocks = session.providers.entry(peer).or_default();
-                *blocks = blocks.saturating_add(1);
-                if session.presence {
-                    self.outcomes.push(Outcome::Presence(*id, want.cid, true));
-                } else {
-                    takers.push((*id, want.cid));
-                }
-                done.push((*id, want));
+            let Some(want) = session.wants.remove(key) else { continue };
+            session.progress = now;
+            session.providers.insert(peer);
+            if session.presence {
+                self.outcomes.extend(want.names().map(|cid| Outcome::Presence(id, cid, true)));
+            } else {
+                takers.extend(want.names().map(|cid| (id, cid)));
             }
+            done.push((id, want));
         }
         if let Some(state) = self.peers.get_mut(&peer) {
-            if done.is_empty() && !state.asked.contains(key) {
-                state.strikes = state.strikes.saturating_add(1);
-                if state.strikes > STRIKES_MAX {
-                    return Err(Unasked);
-                }
+            if done.is_empty() {
+                state.answers(Some(key))?;
+            } else {
+                state.strikes = state.strikes.saturating_sub(1);
             }
             state.outstanding.remove(key);
         }
         for (id, want) in done {
+            self.forget(key, id);
             self.release(key, &want, Some(peer));
             self.assign(id, now);
         }
         Ok(takers)
     }
 
-    #[cfg(test)]
-    fn is_idle(&self) -> bool {
-        self.sessions.is_empty() && self.peers.values().all(|peer| peer.outstanding.is_empty())
+    /// Whether nothing is wanted any more, of anybody.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.sessions.is_empty()
+            && self.wanting.is_empty()
+            && self.peers.values().all(|peer| peer.outstanding.is_empty())
     }
 
     /// Looks after what takes too long. `idle` is how long a session may be without progress.
@@ -292,21 +375,29 @@ impl Wants {
         }
     }
 
-    /// Takes wants from peers that have been silent on them for too long, unless they are still delivering others.
+    /// Takes wants from peers that have been silent on them for too long: at once where the whole session stands still, later
+    /// where there is another provider, so that one that trickles does not hold the last blocks of a file.
     fn reassign_late(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        if now.saturating_duration_since(session.progress) < PATIENCE {
-            return;
-        }
+        let stands = now.saturating_duration_since(session.progress) >= PATIENCE;
         for (key, want) in &mut session.wants {
             let Some((peer, since)) = want.assigned else { continue };
-            if now.saturating_duration_since(since) >= PATIENCE {
-                want.assigned = None;
-                session.waiting.push_back(*key);
-                release_from(&mut self.peers, &peer, key);
-                // The next one is tried; the same one again if there is no other.
+            let age = now.saturating_duration_since(since);
+            let others =
+                || session.providers.iter().any(|other| *other != peer && !want.refused.contains(other));
+            let is_late = if stands { age >= PATIENCE } else { age >= LATE && others() };
+            if !is_late {
+                continue;
+            }
+            want.assigned = None;
+            session.waiting.push_back(*key);
+            release_from(&mut self.peers, &peer, key);
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.slow_until = now.checked_add(SLOW);
+            }
+            // The next one is tried; the same one again if there is no other.
+            if stands && session.only.is_none() {
                 session.providers.remove(&peer);
-                session.providers.extend(session.only.map(|only| (only, 0)));
             }
         }
     }
@@ -327,7 +418,7 @@ impl Wants {
             let Some(want) = session.wants.get_mut(&key).filter(|want| want.assigned.is_none()) else {
                 continue;
             };
-            match choose(&self.peers, &session.providers, want) {
+            match choose(&self.peers, &session.providers, want, now) {
                 Choice::Ask(peer) => {
                     let kind = if session.presence { Kind::Have } else { Kind::Block };
                     want.assigned = Some((peer, now));
@@ -387,15 +478,16 @@ enum Choice {
     Nobody,
 }
 
-/// The provider with the fewest blocks outstanding.
-fn choose(peers: &BTreeMap<PeerId, Peer>, providers: &BTreeMap<PeerId, u64>, want: &Want) -> Choice {
-    let usable = providers.keys().filter(|peer| !want.refused.contains(peer));
+/// The provider with the fewest blocks outstanding; one that was late lately only where there is no other.
+fn choose(peers: &BTreeMap<PeerId, Peer>, providers: &BTreeSet<PeerId>, want: &Want, now: Instant) -> Choice {
+    let usable = providers.iter().filter(|peer| !want.refused.contains(peer));
     let loads = usable.filter_map(|peer| {
         let state = peers.get(peer).filter(|state| !state.unusable)?;
-        Some((state.outstanding.len(), *peer))
+        let is_slow = state.slow_until.is_some_and(|until| until > now);
+        Some((is_slow, state.outstanding.len(), *peer))
     });
     match loads.min() {
-        Some((load, peer)) if load < WINDOW => Choice::Ask(peer),
+        Some((_, load, peer)) if load < WINDOW => Choice::Ask(peer),
         Some(_) => Choice::Wait,
         None => Choice::Nobody,
     }
@@ -496,7 +588,8 @@ mod tests {
                         let key = key_of(&entry.cid).unwrap();
                         self.delivered.extend(self.wants.received(peer, &key, self.now).unwrap());
                     } else {
-                        self.wants.presence(peer, Presence { cid: entry.cid, have }, self.now);
+                        let presence = Presence { cid: entry.cid, have };
+                        self.wants.presences(peer, &[presence], self.now).unwrap();
                     }
                 }
             }
@@ -596,6 +689,81 @@ mod tests {
         assert!(outcomes.contains(&Outcome::NotFound(only, cid(1))));
         assert!(outcomes.contains(&Outcome::Presence(presence, cid(0), true)));
         assert!(outcomes.contains(&Outcome::Presence(presence, cid(1), false)));
+    }
+
+    /// The names of an object's blocks are its owner's choice.
+    #[test]
+    fn one_answer_serves_every_name_of_a_digest() {
+        let a = PeerId::random();
+        let names = [RAW, hansa_content::DAG_PB].map(|codec| Cid::new_v1(codec, *cid(0).hash()));
+        let mut network = Network::new(&[(a, 0..1)]);
+        let (fetch, presence) = (SessionId(1), SessionId(2));
+        network.wants.open(fetch, None, false, network.now);
+        network.wants.open(presence, Some(a), true, network.now);
+        for id in [fetch, presence] {
+            network.wants.want(id, names, network.now);
+            network.wants.want(id, names, network.now);
+        }
+        network.settle();
+        network.delivered.sort();
+        let mut expected = names.map(|name| (fetch, name)).to_vec();
+        expected.sort();
+        assert_eq!(network.delivered, expected);
+        let outcomes = network.wants.take_outcomes();
+        assert_eq!(outcomes.len(), 2, "{outcomes:?}");
+        for name in names {
+            assert!(outcomes.contains(&Outcome::Presence(presence, name, true)));
+        }
+        for id in [fetch, presence] {
+            network.wants.close(id);
+        }
+        assert!(network.wants.is_idle());
+    }
+
+    /// The trickler answers just often enough that the session never stands still.
+    #[test]
+    fn a_trickler_does_not_hold_what_another_has() {
+        let [trickler, good] = [PeerId::random(), PeerId::random()];
+        let mut network = Network::new(&[(trickler, 0..0), (good, 0..64)]);
+        let id = SessionId(1);
+        network.wants.open(id, None, false, network.now);
+        network.wants.want(id, (0..64).map(cid), network.now);
+        network.wants.take_messages();
+        let have = |peer, network: &mut Network| {
+            let promises: Vec<_> = (0..16).map(|n| Presence { cid: cid(n), have: true }).collect();
+            network.wants.presences(peer, &promises, network.now).unwrap();
+        };
+        have(trickler, &mut network);
+        let held: Vec<Key> = network.wants.peers[&trickler].outstanding.keys().copied().collect();
+        assert_eq!(held.len(), WINDOW);
+        have(good, &mut network);
+        network.has.remove(&trickler);
+        network.settle();
+        for key in held.iter().take(4) {
+            network.now += PATIENCE - Duration::from_secs(1);
+            network.delivered.extend(network.wants.received(trickler, key, network.now).unwrap());
+            network.wants.tick(network.now, IDLE);
+            network.settle();
+        }
+        assert_eq!(network.delivered.len(), 64);
+    }
+
+    #[test]
+    fn unasked_presences_are_counted_against_a_peer() {
+        let [a, b] = [PeerId::random(), PeerId::random()];
+        let mut network = Network::new(&[(a, 0..0), (b, 0..0)]);
+        network.wants.open(SessionId(1), None, false, network.now);
+        network.wants.want(SessionId(1), [cid(0)], network.now);
+        network.wants.take_messages();
+        let have = |number| Presence { cid: cid(number), have: true };
+        let unasked: Vec<Presence> = (1..=STRIKES_MAX).map(have).collect();
+        assert_eq!(network.wants.presences(a, &unasked, network.now), Ok(()));
+        assert_eq!(network.wants.presences(a, &[have(99)], network.now), Err(Unasked));
+        // The same answer again and again is no answer either.
+        let refusal = Presence { cid: cid(0), have: false };
+        let again = vec![refusal; usize::from(ANSWERS_MAX) + STRIKES_MAX as usize];
+        assert_eq!(network.wants.presences(b, &again, network.now), Ok(()));
+        assert_eq!(network.wants.presences(b, &[refusal], network.now), Err(Unasked));
     }
 
     #[test]

@@ -1,0 +1,164 @@
+//! Sequences of everything that peers, sessions and time can do to the two state machines, read from bytes: for the fuzz
+//! target and for a property test. Only their invariants are checked, not what the sequences achieve.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cid::Cid;
+use hansa_content::{DAG_CBOR, RAW};
+use libp2p::PeerId;
+use multihash::Multihash;
+
+use super::ledger::{Job, Ledgers};
+use super::wants::{Outcome, SessionId, Wants};
+use super::{Entry, Kind, Message, Presence, key_of};
+
+const IDLE: Duration = Duration::from_secs(30);
+const PEERS: u8 = 3;
+const SESSIONS: u8 = 4;
+
+/// The bytes of a sequence; zeros where they end.
+struct Script<'a>(&'a [u8]);
+
+impl Script<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn peer(&mut self) -> PeerId {
+        let name = [self.byte() % PEERS; 36];
+        let hash = Multihash::wrap(0, &name).expect("invariant: 36 bytes fit");
+        PeerId::from_multihash(hash).expect("invariant: a short identity is a peer")
+    }
+
+    fn session(&mut self) -> SessionId {
+        SessionId(u64::from(self.byte() % SESSIONS))
+    }
+
+    /// One of 32 digests, under one of two codecs.
+    fn cid(&mut self) -> Cid {
+        let byte = self.byte();
+        let hash = Multihash::wrap(0x12, &[byte & 31; 32]).expect("invariant: 32 bytes fit");
+        Cid::new_v1(if byte & 0x80 == 0 { RAW } else { DAG_CBOR }, hash)
+    }
+
+    fn entry(&mut self) -> Entry {
+        let byte = self.byte();
+        let kind = if byte & 1 == 0 { Kind::Block } else { Kind::Have };
+        Entry { cid: self.cid(), kind, cancel: byte & 2 != 0, send_dont_have: byte & 4 != 0 }
+    }
+
+    /// A message as bytes, or none where they are no message.
+    fn message(&mut self) -> Option<Message> {
+        let length = usize::from(self.byte()).min(self.0.len());
+        let (bytes, rest) = self.0.split_at(length);
+        self.0 = rest;
+        Message::decode(Bytes::copy_from_slice(bytes)).ok()
+    }
+}
+
+/// Runs a sequence to its end.
+///
+/// # Panics
+/// If an invariant is broken.
+pub(crate) fn run(script: &[u8]) {
+    let mut script = Script(script);
+    let mut now = Instant::now();
+    let mut wants = Wants::default();
+    let mut ledgers = Ledgers::default();
+    let mut jobs: Vec<Job> = Vec::new();
+    while !script.0.is_empty() {
+        match script.byte() % 12 {
+            0 => wants.connected(script.peer(), now),
+            1 => {
+                let peer = script.peer();
+                wants.disconnected(peer, now);
+                ledgers.forget(&peer);
+            }
+            2 => wants.lost(script.peer(), now),
+            3 => wants.unsupported(script.peer(), now),
+            4 => {
+                let (id, byte) = (script.session(), script.byte());
+                let only = (byte & 1 != 0).then(|| script.peer());
+                wants.close(id);
+                wants.open(id, only, byte & 2 != 0, now);
+            }
+            5 => {
+                let id = script.session();
+                let cids: Vec<Cid> = (0..script.byte() % 8).map(|_| script.cid()).collect();
+                wants.want(id, cids, now);
+            }
+            6 => {
+                let (peer, cid) = (script.peer(), script.cid());
+                let key = key_of(&cid).expect("invariant: sha2-256");
+                // The node drops a peer that sends what nobody asked for.
+                if wants.received(peer, &key, now).is_err() {
+                    wants.disconnected(peer, now);
+                }
+            }
+            7 => {
+                let (peer, cid, have) = (script.peer(), script.cid(), script.byte() & 1 != 0);
+                if wants.presences(peer, &[Presence { cid, have }], now).is_err() {
+                    wants.disconnected(peer, now);
+                }
+            }
+            8 => {
+                now = now.checked_add(Duration::from_secs(script.byte().into())).unwrap_or(now);
+                wants.tick(now, IDLE);
+            }
+            9 => {
+                let peer = script.peer();
+                if let Some(message) = script.message() {
+                    let _ = wants.presences(peer, &message.presences, now);
+                    ledgers.receive(peer, message.wants, message.full);
+                }
+            }
+            10 => {
+                let peer = script.peer();
+                let entries = (0..script.byte()).map(|_| script.entry()).collect();
+                ledgers.receive(peer, entries, false);
+                jobs.extend(std::iter::from_fn(|| ledgers.next_job()));
+            }
+            _ => {
+                if let Some(job) = jobs.pop() {
+                    let leftover = job.wants.len() / 2;
+                    let leftover = job.wants.iter().skip(leftover).copied().collect();
+                    let bytes = usize::from(script.byte()) << 13;
+                    if ledgers.answered(&job, bytes, leftover) && script.byte() & 1 == 0 {
+                        ledgers.sent(&job.peer, bytes);
+                    }
+                }
+            }
+        }
+        check_outcomes(&wants.take_outcomes());
+        wants.take_messages();
+        ledgers.check();
+    }
+    for id in 0..SESSIONS {
+        wants.close(SessionId(id.into()));
+    }
+    assert!(wants.is_idle(), "something is left of closed sessions");
+}
+
+fn check_outcomes(outcomes: &[Outcome]) {
+    for outcome in outcomes {
+        let (Outcome::NotFound(SessionId(id), _)
+        | Outcome::NotConnected(SessionId(id))
+        | Outcome::Presence(SessionId(id), ..)) = outcome;
+        assert!(*id < u64::from(SESSIONS));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_sequence_keeps_the_invariants(script in proptest::collection::vec(any::<u8>(), 0..400)) {
+            super::run(&script);
+        }
+    }
+}
