@@ -17,6 +17,7 @@
 mod block;
 mod buffer;
 mod check;
+mod compact;
 mod dag;
 mod error;
 mod export;

@@ -156,7 +156,8 @@ impl BlockStore {
         // Besides the garbage: what imports left behind when the process ended amid them, what was stored twice at the same
         // time, what was damaged. The index must not go back, after a crash, to what is discarded here.
         self.0.kv.sync()?;
-        self.0.segments.discard_others(written, wanted)?;
+        self.0.segments.discard_others(written, wanted.iter().copied())?;
+        self.compact(&wanted)?;
         Ok(Collected { damaged: marks.damaged, malformed: marks.malformed, ..collected })
     }
 

@@ -26,6 +26,8 @@ pub(crate) const SECTOR_BYTES: usize = 4096;
 const MAX_BLOCK_SECTORS: u32 = (MAX_BLOCK_BYTES / SECTOR_BYTES) as u32;
 /// Sectors of a segment: 256 MiB.
 const SEGMENT_SECTORS: u32 = 65_536;
+/// A full segment is worth rewriting when this many of its kind would fill one.
+const SPARSE: u32 = 4;
 /// Segments that are kept open for the next block; others are not appended to until the next start.
 const IDLE_MAX: usize = 16;
 
@@ -42,8 +44,12 @@ impl Extent {
         offset_of(self.sector)
     }
 
+    pub(crate) const fn sectors(self) -> u32 {
+        sectors(self.bytes as usize)
+    }
+
     const fn end(self) -> u32 {
-        self.sector.saturating_add(sectors(self.bytes as usize))
+        self.sector.saturating_add(self.sectors())
     }
 }
 
@@ -267,11 +273,20 @@ impl Segments {
         Ok(())
     }
 
+    /// Full segments of which less than a part in [`SPARSE`] is wanted. `wanted` has each segment's wanted sectors.
+    pub(crate) fn sparse(&self, wanted: &BTreeMap<u32, u32>) -> BTreeSet<u32> {
+        let state = self.state.lock();
+        let is_sparse = |(segment, sectors): (&u32, &u32)| {
+            let end = state.ends.get(segment).copied().unwrap_or_default();
+            (!self.has_room(end) && sectors.saturating_mul(SPARSE) < end).then_some(*segment)
+        };
+        wanted.iter().filter_map(is_sparse).collect()
+    }
+
     fn discard_between(&self, segment: u32, end: u32, mut extents: Vec<Extent>) -> Result<(), ContentError> {
         extents.sort_unstable();
         let path = self.path(segment);
-        let wanted: u32 =
-            extents.iter().fold(0, |sum, extent| sum.saturating_add(sectors(extent.bytes as usize)));
+        let wanted: u32 = extents.iter().fold(0, |sum, extent| sum.saturating_add(extent.sectors()));
         // In units of 512 bytes, by definition.
         let allocated = match fs::metadata(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

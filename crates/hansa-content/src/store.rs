@@ -160,7 +160,14 @@ impl BlockStore {
     /// # Errors
     /// [`ContentError::File`] where the folder cannot be used.
     pub fn open(kv: Arc<dyn KvStore>, dir: &Path) -> Result<Self, ContentError> {
-        let segments = Segments::open(&dir.join("segments"))?;
+        Self::open_with(kv, dir, Segments::open(&dir.join("segments"))?)
+    }
+
+    pub(crate) fn open_with(
+        kv: Arc<dyn KvStore>,
+        dir: &Path,
+        segments: Arc<Segments>,
+    ) -> Result<Self, ContentError> {
         let quarantine = Quarantine::open(&dir.join("quarantine"))?;
         sync_dir(dir)?;
         Ok(Self(Arc::new(Inner {
@@ -401,7 +408,7 @@ impl BlockStore {
         }
     }
 
-    fn write_bytes(&self, key: Key, block: &Block) -> Result<Entry, ContentError> {
+    pub(crate) fn write_bytes(&self, key: Key, block: &Block) -> Result<Entry, ContentError> {
         let bytes = block.bytes();
         let written = if bytes.len() <= INLINE_BYTES_MAX {
             Written::Inline(bytes.clone())

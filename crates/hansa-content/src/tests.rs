@@ -221,6 +221,35 @@ fn removed_blocks_and_those_of_no_index_give_their_room_back() {
     assert_eq!(store.get(blocks[0].cid()).unwrap().as_ref(), Some(blocks[0].bytes()));
 }
 
+#[test]
+fn segments_with_little_in_them_are_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
+    // Room for 21 blocks of 25 sectors each.
+    let open = || {
+        let segments = segments::Segments::with_limit(&dir.path().join("segments"), 1024).unwrap();
+        BlockStore::open_with(Arc::clone(&kv), dir.path(), segments).unwrap()
+    };
+    let files = || fs::read_dir(dir.path().join("segments")).unwrap().count();
+    let store = open();
+    let blocks: Vec<Block> = (0..84).map(large).collect();
+    store.put_many(&blocks).unwrap();
+    assert_eq!(files(), 4);
+    for block in blocks.iter().step_by(21) {
+        store.pin(block.cid(), "").unwrap();
+    }
+    assert_eq!(store.collect_garbage().unwrap().blocks, 80);
+    assert_eq!(store.collect_garbage().unwrap().blocks, 0);
+    assert_eq!(files(), 1);
+    assert_eq!(allocated(&dir) / (25 * 4096), 4);
+    drop(store);
+    let store = open();
+    assert!(store.scrub(|_| {}).unwrap().damaged.is_empty());
+    for block in blocks.iter().step_by(21) {
+        assert_eq!(store.get(block.cid()).unwrap().as_ref(), Some(block.bytes()));
+    }
+}
+
 /// A segment that lost its end, to a bad disk or a bad copy, is appended to again: two entries then name one place.
 #[test]
 fn what_took_the_place_of_a_lost_block_is_kept() {
