@@ -377,3 +377,45 @@ impl ConnectionHandler for Handler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker_ref;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_queue_that_a_peer_does_not_take_has_an_end() {
+        let mut handler = Handler::new(Duration::from_secs(60));
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let half = || Send { pieces: vec![vec![0; QUEUE_BYTES_MAX / 2].into()], answer_bytes: 0 };
+        handler.on_behaviour_event(half());
+        handler.on_behaviour_event(half());
+        let asks = ConnectionHandler::poll(&mut handler, &mut cx);
+        assert!(matches!(asks, Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { .. })));
+        handler.on_behaviour_event(Send::wants(vec![Entry::cancel(Default::default())]));
+        let cuts = ConnectionHandler::poll(&mut handler, &mut cx);
+        let Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Report::Violation(_))) = cuts else {
+            panic!("{cuts:?}")
+        };
+        assert!(handler.queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn messages_beyond_the_rate_wait() {
+        let mut pace = Pace::new();
+        let mut cx = Context::from_waker(noop_waker_ref());
+        // A second that does not end while the test runs.
+        pace.began = Instant::now() + Duration::from_secs(3600);
+        let mut taken = 0;
+        while taken <= MESSAGES_PER_SECOND_MAX && pace.poll(&mut cx).is_ready() {
+            pace.take();
+            taken += 1;
+        }
+        assert_eq!(taken, MESSAGES_PER_SECOND_MAX);
+        pace.began = Instant::now() - Duration::from_secs(1);
+        assert!(pace.poll(&mut cx).is_ready());
+        pace.take();
+        assert_eq!(pace.left, MESSAGES_PER_SECOND_MAX - 1);
+    }
+}
