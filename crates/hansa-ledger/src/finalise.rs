@@ -6,6 +6,7 @@ use alloy_primitives::Address;
 
 use hansa_ecdsa::expect;
 use hansa_kv::Batch;
+use hansa_pool::ordinary_cost;
 use hansa_types::{Block, Member};
 
 use crate::{
@@ -98,6 +99,8 @@ impl Ledger {
         senders.extend(former.iter().map(|member| member.card.account));
         senders.sort_unstable();
         senders.dedup();
+        let costs = executed.receipts.iter().map(|receipt| (receipt.sender, ordinary_cost(receipt.gas_used)));
+        self.pool().charge(costs);
         let state = parent_state(executed);
         let mut accounts = Vec::with_capacity(senders.len());
         for sender in senders {

@@ -6,7 +6,7 @@ use alloy_consensus::Transaction;
 use alloy_primitives::{Address, B256, map::AddressMap};
 
 use hansa_evm::{BlockExecutor, ExecutedTransaction, ExecutionError, InvalidReason, StateView};
-use hansa_pool::{Best, PooledTransaction};
+use hansa_pool::{Best, PooledTransaction, ordinary_cost};
 use hansa_types::{BODY_BYTES_MAX, Block, ConsensusData, SignedTransaction};
 
 use crate::{Ledger, LedgerError, accounts, chain::ExecutedBlock, execute, header, state::ParentState};
@@ -38,6 +38,32 @@ struct Filling {
     senders: Vec<Address>,
     executed: Vec<ExecutedTransaction>,
     bytes: usize,
+    /// What senders' transactions took longer than their gas accounts for, in microseconds.
+    excess: AddressMap<u64>,
+}
+
+impl Filling {
+    /// Adds a transaction that took `time`, where that counts, and returns its cost in microseconds.
+    fn add(
+        &mut self,
+        candidate: &PooledTransaction,
+        executed: ExecutedTransaction,
+        bytes: usize,
+        time: Option<Duration>,
+    ) -> u64 {
+        let ordinary = ordinary_cost(executed.gas_used);
+        let taken = time.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        let excess = taken.saturating_sub(ordinary);
+        if excess > 0 {
+            let total = self.excess.entry(candidate.sender).or_default();
+            *total = total.saturating_add(excess);
+        }
+        self.bytes = bytes;
+        self.transactions.push(candidate.transaction.clone());
+        self.senders.push(candidate.sender);
+        self.executed.push(executed);
+        ordinary.saturating_add(excess)
+    }
 }
 
 impl Ledger {
@@ -108,12 +134,12 @@ impl Ledger {
                 candidates.skip_sender(candidate.sender);
                 continue;
             }
+            let started = Instant::now();
             match executor.transact(&candidate.transaction, candidate.sender) {
                 Ok(executed) => {
-                    filling.bytes = bytes;
-                    filling.transactions.push(candidate.transaction.clone());
-                    filling.senders.push(candidate.sender);
-                    filling.executed.push(executed);
+                    // Simulations must not depend on the machine's speed: there only gas counts.
+                    let time = time_max.map(|_| started.elapsed());
+                    candidates.charge(filling.add(&candidate, executed, bytes, time));
                 }
                 Err(ExecutionError::Invalid(reason)) => self.set_aside(&candidate, &reason, &mut candidates),
                 Err(error) => return Err(LedgerError::Execution(error)),
@@ -123,6 +149,7 @@ impl Ledger {
                 break;
             }
         }
+        self.pool().charge(std::mem::take(&mut filling.excess));
         Ok(filling)
     }
 

@@ -55,6 +55,14 @@ pub enum PoolError {
     /// Everybody together has too much pending.
     #[error("the transaction pool is full; try again later")]
     PoolFull,
+    /// More waits than the chain executes in a few seconds.
+    #[error("the chain is busy: {waiting} transactions wait; try again in {retry_ms} ms")]
+    Busy {
+        /// Transactions that wait: all, or this account's if those are more.
+        waiting: usize,
+        /// Milliseconds after which there will be room.
+        retry_ms: u64,
+    },
     /// Longer than accepted.
     #[error("oversized data: transaction of {bytes} bytes, limit {limit}")]
     TooLarge {
@@ -107,4 +115,14 @@ pub enum PoolError {
     /// The node has not opened its ledger yet, or cannot read it.
     #[error("the node is not ready to accept transactions; try again")]
     NotReady,
+}
+
+impl PoolError {
+    /// Milliseconds after which the same transaction is likely to be taken; `None` when time alone changes nothing.
+    pub const fn retry_ms(&self) -> Option<u64> {
+        match self {
+            Self::Busy { retry_ms, .. } => Some(*retry_ms),
+            _ => None,
+        }
+    }
 }

@@ -30,8 +30,8 @@ pub trait SenderPolicy: Send + Sync + 'static {
 
 /// Tells the time.
 pub trait Clock: Send + Sync + 'static {
-    /// Seconds since any fixed moment.
-    fn seconds(&self) -> u64;
+    /// Milliseconds since any fixed moment.
+    fn millis(&self) -> u64;
 }
 
 /// The machine's clock.
@@ -39,7 +39,8 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    fn seconds(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+    fn millis(&self) -> u64 {
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -1,9 +1,6 @@
 //! The pool itself: admission, lookup, wake-ups.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use alloy_consensus::Transaction;
 use alloy_eips::eip2718::Decodable2718;
@@ -15,7 +12,7 @@ use hansa_types::SignedTransaction;
 
 use crate::{
     Best, Clock, Origin, PoolConfig, PoolError, PooledTransaction, SenderPolicy, SystemClock, admission,
-    queues::Queues, senders::Senders,
+    drain::Drain, queues::Queues, senders::Senders, usage::Usage,
 };
 
 /// Admitted transactions that a slow subscriber may fall behind.
@@ -30,6 +27,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     policy: OnceLock<Arc<dyn SenderPolicy>>,
     queues: Mutex<Queues>,
+    drain: Mutex<Drain>,
+    usage: Mutex<Usage>,
     senders: Senders,
     admitted: watch::Sender<u64>,
     new: broadcast::Sender<Arc<PooledTransaction>>,
@@ -40,6 +39,8 @@ struct Shared {
 pub struct PoolStatus {
     /// Transactions held.
     pub transactions: usize,
+    /// Those of them that wait for no earlier nonce.
+    pub ready: usize,
     /// Bytes of their encodings.
     pub bytes: usize,
     /// Accounts that sent them.
@@ -59,6 +60,8 @@ impl Pool {
             clock,
             policy: OnceLock::new(),
             queues: Mutex::default(),
+            drain: Mutex::default(),
+            usage: Mutex::default(),
             senders: Senders::default(),
             admitted: watch::Sender::new(0),
             new: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
@@ -129,11 +132,12 @@ impl Pool {
         transactions: Vec<SignedTransaction>,
         origin: Origin,
     ) -> Vec<Result<PooledTransaction, PoolError>> {
-        let checked: Vec<Result<usize, PoolError>> = transactions.iter().map(|tx| self.check(tx)).collect();
+        let checked = transactions.iter().map(|tx| self.check(tx, origin));
+        let checked: Vec<Result<usize, PoolError>> = checked.collect();
         let sound =
             transactions.iter().zip(&checked).filter_map(|(tx, checked)| checked.is_ok().then_some(tx));
         let mut senders = self.0.senders.find(&sound.collect::<Vec<_>>()).into_iter();
-        let admitted_at = self.0.clock.seconds();
+        let admitted_at = self.0.clock.millis() / 1_000;
         let prepared = |(transaction, checked): (SignedTransaction, Result<usize, PoolError>)| {
             let bytes = checked?;
             let sender = senders.next().flatten().ok_or(PoolError::Signature)?;
@@ -144,18 +148,51 @@ impl Pool {
     }
 
     /// The checks that come before the costly one; returns the encoded length.
-    fn check(&self, transaction: &SignedTransaction) -> Result<usize, PoolError> {
+    fn check(&self, transaction: &SignedTransaction, origin: Origin) -> Result<usize, PoolError> {
         let bytes = admission::check(transaction, &self.0.config)?;
-        if self.contains(transaction.tx_hash()) { Err(PoolError::AlreadyKnown) } else { Ok(bytes) }
+        let ready = {
+            let queues = self.queues();
+            if queues.contains(transaction.tx_hash()) {
+                return Err(PoolError::AlreadyKnown);
+            }
+            queues.ready()
+        };
+        let mut drain = self.0.drain.lock();
+        let crowded = origin == Origin::Local && ready >= drain.waiting_max();
+        if crowded && !drain.may_check(self.0.clock.millis()) {
+            return Err(busy(&drain, ready));
+        }
+        Ok(bytes)
+    }
+
+    /// Turns away what would wait too long. A sender that has less than its share of what may wait is always let in, so that
+    /// nobody is kept out by what others have pending. What another node has let in is not turned away.
+    fn check_room(&self, queues: &Queues, newcomer: &PooledTransaction) -> Result<(), PoolError> {
+        let is_new = |queues: &Queues| queues.at(&newcomer.sender, newcomer.nonce()).is_none();
+        if newcomer.origin == Origin::Peer || !is_new(queues) {
+            return Ok(());
+        }
+        let mut drain = self.0.drain.lock();
+        let (most, own, ready) = (drain.waiting_max(), queues.len_of(&newcomer.sender), queues.ready());
+        let senders = queues.senders().saturating_add(usize::from(own == 0));
+        let share = most.checked_div(senders).unwrap_or(most);
+        if own >= share && (own >= most || ready >= most) {
+            return Err(busy(&drain, ready.max(own)));
+        }
+        if ready >= most {
+            drain.was_worth_it();
+        }
+        Ok(())
     }
 
     fn insert(&self, prepared: PooledTransaction) -> Result<Arc<PooledTransaction>, PoolError> {
-        self.check_state(&prepared)?;
+        let next = self.check_state(&prepared)?;
         let pooled = Arc::new(prepared);
         {
             let mut queues = self.queues();
             queues.expire(self.oldest_allowed());
-            queues.insert(pooled.clone(), &self.0.config)?;
+            self.check_room(&queues, &pooled)?;
+            queues.insert(pooled.clone(), next, &self.0.config)?;
         }
         self.0.senders.learn(&pooled);
         // Nobody listening is no error.
@@ -163,7 +200,8 @@ impl Pool {
         Ok(pooled)
     }
 
-    fn check_state(&self, prepared: &PooledTransaction) -> Result<(), PoolError> {
+    /// Compares with the finalised state; returns the account's next nonce.
+    fn check_state(&self, prepared: &PooledTransaction) -> Result<u64, PoolError> {
         let policy = self.0.policy.get().ok_or(PoolError::NotReady)?;
         let state = policy
             .sender(prepared.sender)
@@ -180,11 +218,11 @@ impl Pool {
         if value > state.balance {
             return Err(PoolError::InsufficientBalance { balance: state.balance, value });
         }
-        Ok(())
+        Ok(next)
     }
 
     fn oldest_allowed(&self) -> u64 {
-        self.0.clock.seconds().saturating_sub(self.0.config.lifetime_seconds)
+        (self.0.clock.millis() / 1_000).saturating_sub(self.0.config.lifetime_seconds)
     }
 
     /// Prepares admitted transactions for their execution and wakes the proposer.
@@ -245,19 +283,32 @@ impl Pool {
     /// How full the pool is.
     pub fn status(&self) -> PoolStatus {
         let queues = self.queues();
-        PoolStatus { transactions: queues.len(), bytes: queues.bytes(), senders: queues.senders() }
+        PoolStatus {
+            transactions: queues.len(),
+            ready: queues.ready(),
+            bytes: queues.bytes(),
+            senders: queues.senders(),
+        }
     }
 
     /// Executable transactions on a state in which `nonce_of` tells each account's next nonce (`None`: may not send).
-    /// The senders take turns; `turn`, such as the block's number, decides who begins.
+    /// The senders take turns by what their transactions have cost in recent blocks; `turn`, such as the block's number,
+    /// decides who begins among equals.
     pub fn best(&self, turn: u64, mut nonce_of: impl FnMut(Address) -> Option<u64>) -> Best {
         let mut addresses = self.queues().addresses();
         addresses.sort_unstable();
         let begin = turn.checked_rem(addresses.len() as u64).unwrap_or(0);
         addresses.rotate_left(usize::try_from(begin).unwrap_or(0));
-        let turns: VecDeque<_> =
-            addresses.into_iter().filter_map(|sender| Some((sender, nonce_of(sender)?))).collect();
-        Best::new(self.clone(), turns)
+        let usage = self.0.usage.lock();
+        let senders =
+            addresses.into_iter().filter_map(|sender| Some((sender, nonce_of(sender)?, usage.of(&sender))));
+        Best::new(self.clone(), senders)
+    }
+
+    /// Notes what accounts' transactions have cost the chain, in microseconds of execution.
+    pub fn charge(&self, costs: impl IntoIterator<Item = (Address, u64)>) {
+        let mut usage = self.0.usage.lock();
+        costs.into_iter().for_each(|(sender, cost)| usage.charge(sender, cost));
     }
 
     /// Drops a transaction that turned out never to be executable.
@@ -265,17 +316,24 @@ impl Pool {
         self.queues().remove(hash);
     }
 
-    /// Drops what a finalised block made obsolete: everything below these accounts' next nonces (`None`: the account
+    /// To be called for each final block. Drops what it made obsolete: everything below these accounts' next nonces (`None`: the account
     /// is no longer registered), and what expired meanwhile.
     pub fn on_finalised(&self, accounts: impl IntoIterator<Item = (Address, Option<u64>)>) {
-        let mut queues = self.queues();
-        for (sender, next) in accounts {
-            match next {
-                Some(next) => queues.advance(&sender, next),
-                None => queues.remove_sender(&sender),
+        let (executed, ready) = {
+            let mut queues = self.queues();
+            let before = queues.len();
+            for (sender, next) in accounts {
+                match next {
+                    Some(next) => queues.advance(&sender, next),
+                    None => queues.remove_sender(&sender),
+                }
             }
-        }
-        queues.expire(self.oldest_allowed());
+            let executed = before.saturating_sub(queues.len());
+            queues.expire(self.oldest_allowed());
+            (executed, queues.ready())
+        };
+        self.0.drain.lock().finalised(self.0.clock.millis(), executed, ready);
+        self.0.usage.lock().fade();
     }
 
     /// Changes whenever something was admitted: the proposer waits on it.
@@ -288,4 +346,8 @@ impl Pool {
     pub fn subscribe_new(&self) -> broadcast::Receiver<Arc<PooledTransaction>> {
         self.0.new.subscribe()
     }
+}
+
+fn busy(drain: &Drain, waiting: usize) -> PoolError {
+    PoolError::Busy { waiting, retry_ms: drain.retry_ms(waiting) }
 }

@@ -16,6 +16,41 @@ use crate::{PoolConfig, PoolError, PooledTransaction};
 struct Queue {
     by_nonce: BTreeMap<u64, Arc<PooledTransaction>>,
     bytes: usize,
+    /// The account's next nonce at the finalised head.
+    next: u64,
+    /// How many transactions follow from there without a gap.
+    ready: usize,
+}
+
+impl Queue {
+    /// The first nonce behind the run.
+    fn end(&self) -> u64 {
+        self.next.saturating_add(self.ready as u64)
+    }
+
+    /// Lets the run grow over what has come to follow it.
+    fn extend(&mut self) {
+        let end = self.end();
+        let following =
+            (end..).zip(self.by_nonce.range(end..)).take_while(|(nonce, (held, _))| nonce == *held);
+        self.ready = self.ready.saturating_add(following.count());
+    }
+
+    /// The account's next nonce may have moved on.
+    fn move_to(&mut self, next: u64) {
+        if next > self.next {
+            self.ready = usize::try_from(self.end().saturating_sub(next)).unwrap_or_default();
+            self.next = next;
+            self.extend();
+        }
+    }
+
+    /// A transaction has gone.
+    fn cut(&mut self, nonce: u64) {
+        if (self.next..self.end()).contains(&nonce) {
+            self.ready = usize::try_from(nonce.saturating_sub(self.next)).unwrap_or_default();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -39,6 +74,16 @@ impl Queues {
 
     pub(crate) fn senders(&self) -> usize {
         self.senders.len()
+    }
+
+    /// Transactions that wait for no earlier nonce.
+    pub(crate) fn ready(&self) -> usize {
+        self.senders.values().map(|queue| queue.ready).sum()
+    }
+
+    /// Transactions of one sender.
+    pub(crate) fn len_of(&self, sender: &Address) -> usize {
+        self.senders.get(sender).map_or(0, |queue| queue.by_nonce.len())
     }
 
     pub(crate) fn contains(&self, hash: &B256) -> bool {
@@ -75,10 +120,12 @@ impl Queues {
         self.by_age.values().take(limit).cloned().collect()
     }
 
-    /// Adds a transaction, in the place of another with the same nonce if it outbids that.
+    /// Adds a transaction of an account whose next nonce is `next`, in the place of another with the same nonce if it outbids
+    /// that.
     pub(crate) fn insert(
         &mut self,
         transaction: Arc<PooledTransaction>,
+        next: u64,
         config: &PoolConfig,
     ) -> Result<(), PoolError> {
         if self.contains(&transaction.hash) {
@@ -97,6 +144,8 @@ impl Queues {
         let queue = self.senders.entry(transaction.sender).or_default();
         queue.bytes = queue.bytes.saturating_add(transaction.bytes);
         queue.by_nonce.insert(transaction.nonce(), transaction.clone());
+        queue.move_to(next);
+        queue.extend();
         self.bytes = self.bytes.saturating_add(transaction.bytes);
         self.admitted = self.admitted.saturating_add(1);
         self.by_age.insert(self.admitted, transaction.clone());
@@ -142,6 +191,7 @@ impl Queues {
         if let Some(queue) = self.senders.get_mut(&removed.sender) {
             queue.bytes = queue.bytes.saturating_sub(removed.bytes);
             queue.by_nonce.remove(&removed.nonce());
+            queue.cut(removed.nonce());
             if queue.by_nonce.is_empty() {
                 self.senders.remove(&removed.sender);
             }
@@ -159,6 +209,9 @@ impl Queues {
             .map(|(_, tx)| tx.hash)
         {
             self.remove(&hash);
+        }
+        if let Some(queue) = self.senders.get_mut(sender) {
+            queue.move_to(next);
         }
     }
 

@@ -25,7 +25,7 @@ const CHAIN_ID: u64 = 7_700;
 #[derive(Clone, Default)]
 struct World {
     members: Arc<Mutex<HashMap<Address, SenderState>>>,
-    seconds: Arc<AtomicU64>,
+    millis: Arc<AtomicU64>,
 }
 
 impl SenderPolicy for World {
@@ -35,8 +35,8 @@ impl SenderPolicy for World {
 }
 
 impl Clock for World {
-    fn seconds(&self) -> u64 {
-        self.seconds.load(Ordering::Relaxed)
+    fn millis(&self) -> u64 {
+        self.millis.load(Ordering::Relaxed)
     }
 }
 
@@ -53,7 +53,7 @@ fn config() -> PoolConfig {
 /// A pool in which the keys 1 to 4 belong to members.
 fn pool_with(config: PoolConfig) -> (Pool, World) {
     let world = World::default();
-    world.seconds.store(1_000, Ordering::Relaxed);
+    world.millis.store(1_000_000, Ordering::Relaxed);
     for key in 1..=4 {
         world.members.lock().insert(address(key), SenderState { nonce: 0, balance: U256::from(10) });
     }
@@ -253,14 +253,14 @@ fn one_sender_cannot_crowd_out_the_others() {
 fn transactions_expire() {
     let (pool, world) = pool();
     pool.add(transfer(1, 0)).unwrap();
-    world.seconds.store(1_060, Ordering::Relaxed);
+    world.millis.store(1_060_000, Ordering::Relaxed);
     pool.add(transfer(2, 0)).unwrap();
-    world.seconds.store(1_101, Ordering::Relaxed);
+    world.millis.store(1_101_000, Ordering::Relaxed);
     pool.on_finalised([]);
     assert_eq!(pool.pending(10).iter().map(|tx| tx.sender).collect::<Vec<_>>(), [address(2)]);
     // Admitted again, it lives again.
     pool.add(transfer(1, 0)).unwrap();
-    world.seconds.store(1_161, Ordering::Relaxed);
+    world.millis.store(1_161_000, Ordering::Relaxed);
     pool.on_finalised([]);
     assert_eq!(pool.pending(10).iter().map(|tx| tx.sender).collect::<Vec<_>>(), [address(1)]);
 }
@@ -357,7 +357,7 @@ proptest! {
                     found.iter().for_each(|tx| pool.remove(&tx.hash));
                 }
                 Step::Wait(seconds) => {
-                    world.seconds.fetch_add(seconds, Ordering::Relaxed);
+                    world.millis.fetch_add(seconds * 1_000, Ordering::Relaxed);
                 }
             }
             let held = pool.pending(usize::MAX);
@@ -371,6 +371,8 @@ proptest! {
                 by_sender.entry(tx.sender).or_default().push(tx.nonce());
             }
             prop_assert_eq!(by_sender.len(), status.senders);
+            let ready = pool.best(0, |address| Some(world.members.lock().get(&address)?.nonce)).count();
+            prop_assert_eq!(status.ready, ready);
             for (sender, mut nonces) in by_sender {
                 let next = world.members.lock()[&sender].nonce;
                 nonces.sort_unstable();
@@ -386,4 +388,137 @@ proptest! {
             }
         }
     }
+}
+
+/// A chain that takes `capacity` transactions in each quarter of a second, in one block, and is offered so many of them
+/// in the same time by each of the keys, evenly. A transaction that was turned away is offered again the next time.
+struct Market {
+    pool: Pool,
+    world: World,
+    /// The next transaction of each key that was not admitted yet.
+    next: BTreeMap<u8, u64>,
+    /// When each was admitted.
+    since: HashMap<(u8, u64), u64>,
+    waits: Vec<u64>,
+    executed: BTreeMap<u8, u64>,
+    refused: usize,
+}
+
+impl Market {
+    fn new() -> Self {
+        let (pool, world) = pool_with(PoolConfig::new(CHAIN_ID, 200_000_000));
+        let (next, since, waits, executed) = Default::default();
+        Self { pool, world, next, since, waits, executed, refused: 0 }
+    }
+
+    fn offer(&mut self, key: u8) {
+        let next = self.next.entry(key).or_default();
+        match self.pool.add(transfer(key, *next)) {
+            Ok(_) => {
+                self.since.insert((key, *next), self.world.millis());
+                *next += 1;
+            }
+            Err(PoolError::Busy { retry_ms, .. }) => {
+                assert!(retry_ms <= 5_000);
+                self.refused += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn quarter(&mut self, offers: &[(u8, usize)], capacity: usize) {
+        let most = offers.iter().map(|(_, offered)| *offered).max().unwrap();
+        let begin = self.world.millis();
+        for step in 0..most {
+            self.world.millis.store(begin + (250 * step / most) as u64, Ordering::Relaxed);
+            let due = |(_, offered): &&(u8, usize)| step * offered / most < (step + 1) * offered / most;
+            offers.iter().filter(due).for_each(|(key, _)| self.offer(*key));
+        }
+        self.world.millis.store(begin + 250, Ordering::Relaxed);
+        let now = self.world.millis();
+        let nonces: BTreeMap<_, _> =
+            self.world.members.lock().iter().map(|(account, state)| (*account, state.nonce)).collect();
+        let block: Vec<_> = self.pool.best(0, |sender| nonces.get(&sender).copied()).take(capacity).collect();
+        let keys: BTreeMap<_, _> = (1..=4).map(|key| (address(key), key)).collect();
+        let mut next = BTreeMap::new();
+        for transaction in &block {
+            let key = keys[&transaction.sender];
+            self.waits.push(now - self.since.remove(&(key, transaction.nonce())).unwrap());
+            *self.executed.entry(key).or_default() += 1;
+            next.insert(transaction.sender, Some(transaction.nonce() + 1));
+        }
+        for (sender, nonce) in &next {
+            self.world.members.lock().get_mut(sender).unwrap().nonce = nonce.unwrap();
+        }
+        self.pool.charge(block.iter().map(|transaction| (transaction.sender, 210)));
+        self.pool.on_finalised(next);
+    }
+
+    /// Forgets what was measured so far.
+    fn measure(&mut self) {
+        self.waits.clear();
+        self.executed.clear();
+        self.refused = 0;
+    }
+}
+
+#[test]
+fn at_twice_the_capacity_throughput_stays_and_waits_are_short() {
+    let mut market = Market::new();
+    let offers: Vec<_> = (1..=4).map(|key| (key, 50)).collect();
+    // The pool learns in a few seconds that this chain takes 400 a second.
+    (0..50).for_each(|_| market.quarter(&offers, 100));
+    market.measure();
+    (0..40).for_each(|_| market.quarter(&offers, 100));
+    let executed: u64 = market.executed.values().sum();
+    assert!(executed >= 3_800, "{executed} of 4,000");
+    assert!(market.refused >= 3_000, "half is turned away at once, not later: {}", market.refused);
+    market.waits.sort_unstable();
+    let (median, longest) = (market.waits[market.waits.len() / 2], *market.waits.last().unwrap());
+    assert!(median <= 3_000 && longest <= 4_000, "median {median} ms, longest {longest} ms");
+    assert!(market.executed.values().all(|of_one| *of_one >= 900), "{:?}", market.executed);
+}
+
+#[test]
+fn a_crowd_does_not_keep_out_who_has_little_pending() {
+    let mut market = Market::new();
+    let greedy = [(1, 200)];
+    (0..50).for_each(|_| market.quarter(&greedy, 50));
+    market.measure();
+    // The second member hands in five a quarter: far less than its share.
+    (0..30).for_each(|_| market.quarter(&[(1, 200), (2, 5)], 50));
+    assert!(market.executed[&2] >= 60, "half of what it offers, or more: {:?}", market.executed);
+}
+
+/// Transactions of the first member take 60 ms each, those of the second 1 ms. Blocks are filled for 100 ms.
+#[test]
+fn turns_are_by_what_transactions_cost() {
+    let (pool, world) = pool_with(PoolConfig::new(CHAIN_ID, 200_000_000));
+    for nonce in 0..60 {
+        pool.add(transfer(1, nonce)).unwrap();
+    }
+    for nonce in 0..2_000 {
+        pool.add(transfer(2, nonce)).unwrap();
+    }
+    let (slow, quick) = (address(1), address(2));
+    let mut spent = BTreeMap::from([(slow, 0), (quick, 0)]);
+    for block in 0..20 {
+        let nonces = |sender| world.members.lock().get(&sender).map(|state| state.nonce);
+        let mut best = pool.best(block, nonces);
+        let (mut filled, mut costs) = (0, Vec::new());
+        while filled < 100_000
+            && let Some(transaction) = best.next()
+        {
+            let cost = if transaction.sender == slow { 60_000 } else { 1_000 };
+            best.charge(cost);
+            filled += cost;
+            costs.push((transaction.sender, cost));
+            world.members.lock().get_mut(&transaction.sender).unwrap().nonce += 1;
+        }
+        costs.iter().for_each(|(sender, cost)| *spent.get_mut(sender).unwrap() += cost);
+        pool.charge(costs);
+        pool.on_finalised([slow, quick].map(|sender| (sender, nonces(sender))));
+    }
+    let (of_slow, of_quick) = (spent[&slow], spent[&quick]);
+    assert!(of_quick * 10 >= of_slow * 8, "the slow ones took {of_slow} µs, the quick ones {of_quick} µs");
 }
