@@ -70,6 +70,9 @@ pub enum ChainError {
     /// The node's pool did not take the transaction.
     #[error("the transaction was not accepted: {0}")]
     Refused(String),
+    /// The node's pool takes no more for a moment.
+    #[error("the chain did not take the transaction: {0}")]
+    Busy(String),
     /// Accepted, but not final within the time allowed; it may still become final.
     #[error("transaction {transaction} is not final after {seconds} s; check later before doing it again")]
     NotFinal {

@@ -174,6 +174,7 @@ impl SharingError {
             Self::Envelope(EnvelopeError::Malformed { .. }) => Code::Malformed,
             Self::Chain(ChainError::Reverted { .. }) => Code::TransactionFailed,
             Self::Chain(ChainError::Refused(_)) => Code::TransactionRefused,
+            Self::Chain(ChainError::Busy(_)) => Code::ChainBusy,
             Self::Chain(ChainError::NotFinal { .. }) => Code::NotFinal,
             Self::Chain(ChainError::Unavailable(_))
             | Self::Envelope(_)

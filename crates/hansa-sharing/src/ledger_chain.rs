@@ -121,7 +121,10 @@ impl LedgerChain {
             ..TxEip1559::default()
         };
         let signed = self.keys.sign_transaction(transaction).map_err(unavailable)?;
-        pool.add(signed).map_err(|e| ChainError::Refused(e.to_string()))
+        pool.add(signed).map_err(|error| match error.retry_ms() {
+            Some(_) => ChainError::Busy(error.to_string()),
+            None => ChainError::Refused(error.to_string()),
+        })
     }
 
     async fn finality(

@@ -51,7 +51,9 @@ pub(crate) const fn status(code: Code) -> StatusCode {
         Code::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::Busy => StatusCode::TOO_MANY_REQUESTS,
         Code::ContentDamaged | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        Code::OwnerUnreachable | Code::ContentUnavailable | Code::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        Code::OwnerUnreachable | Code::ContentUnavailable | Code::NotReady | Code::ChainBusy => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Code::NotFinal => StatusCode::GATEWAY_TIMEOUT,
     }
 }
@@ -59,10 +61,15 @@ pub(crate) const fn status(code: Code) -> StatusCode {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = status(self.0.code);
+        let is_busy = matches!(self.0.code, Code::Busy | Code::ChainBusy);
         let problem = Problem { status: status.as_u16(), ..self.0 };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if is_busy {
+            // The message gives milliseconds where they are known; the header knows whole seconds.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -112,7 +112,10 @@ impl From<LedgerError> for RpcError {
 
 impl From<PoolError> for RpcError {
     fn from(error: PoolError) -> Self {
-        Self::refused(error.to_string())
+        match error.retry_ms() {
+            Some(_) => Self::limit(error.to_string()),
+            None => Self::refused(error.to_string()),
+        }
     }
 }
 

@@ -101,5 +101,9 @@ pub(crate) fn register(module: &mut RpcModule<Arc<Chain>>) {
 }
 
 pub(crate) fn status(chain: &Chain, _: &mut Args<'_>) -> Result<serde_json::Value, RpcError> {
-    Ok(json!({ "pending": U64::from(chain.pool.status().transactions), "queued": U64::ZERO }))
+    let pool = chain.pool.status();
+    Ok(json!({
+        "pending": U64::from(pool.ready),
+        "queued": U64::from(pool.transactions.saturating_sub(pool.ready)),
+    }))
 }

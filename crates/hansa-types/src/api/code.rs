@@ -111,6 +111,8 @@ codes! {
         "It may still become final; check with `hansa log ID` before doing it again.";
     /// No such block.
     UnknownBlock = 4005, "The block does not exist", "`hansa status` shows the height.";
+    /// More transactions wait than the chain executes in a few seconds.
+    ChainBusy = 4006, "The chain is busy", "Try again after the time that the message gives.";
 
     /// A fault of the node.
     Internal = 5000, "The node failed", "The node's log says more.";
