@@ -14,6 +14,7 @@
 
 pub mod api;
 mod block;
+mod endpoint;
 mod genesis;
 mod ids;
 mod member;
@@ -24,13 +25,14 @@ mod time;
 mod transaction;
 
 pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES};
+pub use endpoint::{CardError, Host};
 pub use genesis::{Genesis, GenesisError, Limits};
 pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};
 pub use member::{Member, MemberCard, MemberStatus, NetworkKey, Role};
 pub use path::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_COMPONENTS_MAX, name_problem, path_problem};
 pub use rules::{
-    BODY_BYTES_MAX, INITCODE_BYTES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX, intrinsic_gas,
-    member_gas_quota,
+    BODY_BYTES_MAX, INITCODE_BYTES_MAX, MEMBERS_MAX, SEATS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX,
+    intrinsic_gas, member_gas_quota,
 };
 pub use text::{is_misleading, printable};
 pub use time::{parse_utc, utc};

@@ -40,9 +40,10 @@ pub struct MemberCard {
     pub network_key: NetworkKey,
     /// X-Wing public key (1,216 bytes) to which secrets are wrapped.
     pub encryption_key: Bytes,
-    /// `host:port` of its node in the consensus network; the host is an IP address.
+    /// `host:port` of its node in the consensus network. The host is an IP address (an IPv6 one in brackets) or a name, which is
+    /// looked up at each dial.
     pub consensus_endpoint: String,
-    /// Multiaddr of its node in the swarm, without the `/p2p/…` part.
+    /// Multiaddr of its node in the swarm, without the `/p2p/…` part: `/ip4/…/tcp/…`, `/ip6/…/tcp/…` or `/dns/NAME/tcp/…`.
     pub swarm_endpoint: String,
 }
 

@@ -1,5 +1,7 @@
 //! The chain's own rules about transactions, in figures; pool and execution apply the same.
 
+use core::num::NonZeroU32;
+
 use alloy_consensus::Transaction;
 use alloy_eips::eip7825;
 
@@ -17,6 +19,16 @@ pub const INITCODE_BYTES_MAX: usize = 49_152;
 /// The most bytes that the transactions of one block may have together: half of [`crate::MAX_BLOCK_BYTES`], so that
 /// header and consensus data always fit.
 pub const BODY_BYTES_MAX: usize = crate::MAX_BLOCK_BYTES / 2;
+
+/// The most members that a consortium can have, removed ones included: votes are kept in one word of 256 bits
+/// (`Suite.MEMBERS_MAX` in the contracts). All of them can be connected at a time.
+pub const MEMBERS_MAX: usize = 255;
+
+/// The most validators that an epoch can have, because each deals key shares to all others.
+pub const SEATS_MAX: NonZeroU32 = match NonZeroU32::new(64) {
+    Some(seats) => seats,
+    None => NonZeroU32::MIN,
+};
 
 /// The gas that one member's transactions may use of a block: half of it, though never less than the largest
 /// transaction needs.
