@@ -33,6 +33,7 @@ use crate::{
     error::ConsensusError,
     genesis::{ceremony_namespace, directory, founders, network_key},
     handle::{Worker, private_key, stopped},
+    handshake::Handshakes,
     network::{Channels, TcpNetwork, tcp_config},
     peers::MemberPeers,
     secrets::SealedSecrets,
@@ -81,6 +82,7 @@ pub enum CeremonyProgress {
 pub struct Ceremony {
     worker: Worker<Genesis>,
     progress: watch::Receiver<CeremonyProgress>,
+    handshakes: Handshakes,
 }
 
 impl Ceremony {
@@ -100,13 +102,20 @@ impl Ceremony {
         let own = SealedSecrets::open(config.store.join("ceremony-secrets"), &config.storage_key)?;
         let engine = SealedSecrets::open(config.store.join("secrets"), &config.storage_key)?;
         let (note, progress) = watch::channel(CeremonyProgress::Starting);
-        let worker = Worker::spawn("ceremony", move |stop| run(config, signer, own, engine, note, stop))?;
-        Ok(Self { worker, progress })
+        let handshakes = Handshakes::default();
+        let notes = Notes { progress: note, handshakes: handshakes.clone() };
+        let worker = Worker::spawn("ceremony", move |stop| run(config, signer, own, engine, notes, stop))?;
+        Ok(Self { worker, progress, handshakes })
     }
 
     /// How far it is; changes are signalled.
     pub fn progress(&self) -> watch::Receiver<CeremonyProgress> {
         self.progress.clone()
+    }
+
+    /// The founders whose last handshake failed, and why.
+    pub fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
     }
 
     /// Tells it to stop before it is done.
@@ -244,12 +253,18 @@ fn chain_blocks(founders: usize) -> NonZeroU64 {
     NonZeroU64::new(blocks).unwrap_or(NonZeroU64::MIN)
 }
 
+/// Where a running ceremony notes what it sees.
+struct Notes {
+    progress: watch::Sender<CeremonyProgress>,
+    handshakes: Handshakes,
+}
+
 fn run(
     config: CeremonyConfig,
     signer: PrivateKey,
     own: SealedSecrets,
     engine: SealedSecrets,
-    note: watch::Sender<CeremonyProgress>,
+    notes: Notes,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Genesis, ConsensusError> {
     let runtime = engine_runtime::Config::new()
@@ -259,7 +274,7 @@ fn run(
     engine_runtime::Runner::new(runtime).start(|context| async move {
         let outcome = select! {
             () = stopped(&mut stop) => Err(ConsensusError::Ceremony("it was stopped")),
-            outcome = perform(&context, config, signer, own, engine, note) => outcome,
+            outcome = perform(&context, config, signer, own, engine, notes) => outcome,
         };
         if let Err(error) = context.stop(0, Some(Duration::from_secs(2))).await {
             tracing::debug!(%error, "some parts of the ceremony were cut short");
@@ -274,8 +289,9 @@ async fn perform(
     signer: PrivateKey,
     mut own: SealedSecrets,
     mut engine: SealedSecrets,
-    note: watch::Sender<CeremonyProgress>,
+    notes: Notes,
 ) -> Result<Genesis, ConsensusError> {
+    let Notes { progress: note, handshakes } = notes;
     let me = signer.public_key();
     let participants = founders(&config.draft)?;
     let places = directory(&config.draft);
@@ -284,7 +300,7 @@ async fn perform(
     let longest =
         max_message_size(&[bootstrap::max_payload_size::<Variant, Directory>(count, SHARING_VERSION)]);
     let namespace = ceremony_namespace(&config.draft);
-    let settings = tcp_config(signer.clone(), &namespace, config.listen, longest);
+    let settings = tcp_config(signer.clone(), &namespace, config.listen, longest, handshakes);
     let (mut network, oracle) = TcpNetwork::new(context.child("network"), settings);
     let channels = Channels::register(|channel, quota| network.register(channel, quota));
     network.start();

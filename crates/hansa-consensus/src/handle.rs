@@ -24,6 +24,7 @@ use crate::{
     engine::{self, Node, Running},
     error::ConsensusError,
     genesis,
+    handshake::Handshakes,
     network::{Channels, TcpNetwork, message_bytes_max, tcp_config},
     secrets::SealedSecrets,
     status::{Status, StatusBoard},
@@ -119,6 +120,7 @@ struct Questions {
 pub struct Engine {
     worker: Worker<()>,
     board: StatusBoard,
+    handshakes: Handshakes,
     questions: watch::Receiver<Option<Questions>>,
 }
 
@@ -138,15 +140,21 @@ impl Engine {
         ceremony::clear(&config.store)?;
         let board = StatusBoard::default();
         let (answer, questions) = watch::channel(None);
-        let noted = board.clone();
+        let handshakes = Handshakes::default();
+        let notes = Notes { board: board.clone(), handshakes: handshakes.clone() };
         let worker =
-            Worker::spawn("consensus", move |stop| run(config, signer, secrets, noted, answer, stop))?;
-        Ok(Self { worker, board, questions })
+            Worker::spawn("consensus", move |stop| run(config, signer, secrets, notes, answer, stop))?;
+        Ok(Self { worker, board, handshakes, questions })
     }
 
     /// Consensus as this node sees it; changes are signalled.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.board.subscribe()
+    }
+
+    /// The members whose last handshake failed, and why.
+    pub fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
     }
 
     /// The certificate of a final block, where this node has one. Not every height has its own: a block may be final
@@ -157,10 +165,13 @@ impl Engine {
         FinalityCertificate::of(&finalization)
     }
 
-    /// The engine's own metrics in the Prometheus text format; empty while it starts.
-    pub fn metrics(&self) -> String {
-        let questions = self.questions.borrow().clone();
-        questions.map(|questions| (questions.metrics)()).unwrap_or_default()
+    /// Reads the engine's own metrics in the Prometheus text format; empty while it starts and after it has ended.
+    pub fn metrics(&self) -> impl Fn() -> String + Send + Sync + 'static {
+        let questions = self.questions.clone();
+        move || {
+            let questions = questions.borrow().clone();
+            questions.map(|questions| (questions.metrics)()).unwrap_or_default()
+        }
     }
 
     /// Tells the engine to stop. [`Engine::join`] waits for it.
@@ -182,11 +193,17 @@ impl Engine {
     }
 }
 
+/// Where a running engine notes what it sees.
+struct Notes {
+    board: StatusBoard,
+    handshakes: Handshakes,
+}
+
 fn run(
     config: Config,
     signer: PrivateKey,
     secrets: SealedSecrets,
-    board: StatusBoard,
+    notes: Notes,
     answer: watch::Sender<Option<Questions>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ConsensusError> {
@@ -198,7 +215,8 @@ fn run(
         let block = config.ledger.genesis_block();
         let namespace = genesis::namespace(config.ledger.chain_id(), block.hash());
         let rules = BlockRules { genesis: genesis::block(config.ledger.genesis(), block)? };
-        let settings = tcp_config(signer.clone(), &namespace, config.listen, message_bytes_max(&rules));
+        let longest = message_bytes_max(&rules);
+        let settings = tcp_config(signer.clone(), &namespace, config.listen, longest, notes.handshakes);
         let (mut network, oracle) = TcpNetwork::new(context.child("network"), settings);
         let channels = Channels::register(|channel, quota| network.register(channel, quota));
         let mut network = network.start();
@@ -209,7 +227,7 @@ fn run(
             blocker: oracle,
             secrets,
             timing: config.timing,
-            board,
+            board: notes.board,
             partition: "node".into(),
         };
         let (running, mut parts) = engine::start(context.child("engine"), node, channels).await?;

@@ -29,6 +29,7 @@ mod finaliser;
 mod genesis;
 mod gossip;
 mod handle;
+mod handshake;
 mod network;
 mod peers;
 mod registrar;
@@ -49,6 +50,7 @@ pub use config::{Config, Timing};
 pub use error::ConsensusError;
 pub use genesis::namespace;
 pub use handle::Engine;
+pub use handshake::{Handshakes, Trouble};
 pub use status::{Seat, Status};
 
 /// Decoders that are not public, for the fuzz targets alone.

@@ -15,7 +15,6 @@ use commonware_p2p::{
 };
 use commonware_runtime::Quota;
 use commonware_stream::{
-    SakeCups,
     cups::{self, Cups},
     sake::{self, Sake},
 };
@@ -25,6 +24,7 @@ use crate::{
     block::BlockRules,
     digest::BlockDigest,
     gossip,
+    handshake::{HANDSHAKE_AGE_MAX_MS, Handshakes, Watched},
     peers::PEERS_MAX,
     types::{Broadcast, PARTICIPANTS_MAX, PrivateKey, PublicKey, Scheme, Variant},
 };
@@ -87,7 +87,7 @@ pub(crate) fn message_bytes_max(rules: &BlockRules) -> u32 {
 }
 
 /// How two nodes authenticate one another and encrypt what follows.
-pub(crate) type Handshake = SakeCups<PrivateKey, ChaCha20Poly1305>;
+pub(crate) type Handshake = Cups<Watched, ChaCha20Poly1305>;
 
 /// The network over TCP.
 pub(crate) type TcpNetwork<E> = Network<E, Handshake>;
@@ -98,16 +98,15 @@ pub(crate) fn tcp_config(
     namespace: &[u8],
     listen: SocketAddr,
     message_bytes_max: u32,
+    notes: Handshakes,
 ) -> lookup::Config<Handshake> {
-    let handshake = Cups::<_, ChaCha20Poly1305>::new(
-        Sake {
-            signer,
-            synchrony_bound: Duration::from_secs(10),
-            max_handshake_age: Duration::from_secs(20),
-            version: sake::Version::V1,
-        },
-        cups::Version::V1,
-    );
+    let inner = Sake {
+        signer,
+        synchrony_bound: Duration::from_secs(10),
+        max_handshake_age: Duration::from_millis(HANDSHAKE_AGE_MAX_MS),
+        version: sake::Version::V1,
+    };
+    let handshake = Cups::new(Watched { inner, notes }, cups::Version::V1);
     lookup::Config {
         handshake,
         namespace: namespace.to_vec(),

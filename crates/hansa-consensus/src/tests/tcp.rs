@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use super::fixture::{Organisation, draft, free_endpoint, hash_at, ledger};
-use crate::{Ceremony, CeremonyConfig, Config, Engine, FinalityCertificate, Seat, Timing};
+use crate::{Ceremony, CeremonyConfig, Config, Engine, FinalityCertificate, Seat, Timing, Trouble};
 
 /// Far more than any step takes, so that a standstill ends the test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -153,5 +153,30 @@ async fn founders_agree_admit_a_member_and_do_without_one_over_tcp() {
     assert_eq!(FinalityCertificate::verify(genesis, B256::ZERO, &certificate.encoded).unwrap(), None);
     for engine in net.engines {
         Consortium::stop(engine).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn founders_with_different_drafts_notice_each_other() {
+    let founders: Vec<_> = (1..=4).map(|i| Organisation::new(i, free_endpoint())).collect();
+    let draft = draft(&founders, 16);
+    let other = Genesis { timestamp: draft.timestamp + 1, ..draft.clone() };
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let start = |index: usize, draft: &Genesis| {
+        Ceremony::start(CeremonyConfig {
+            secret_key: Zeroizing::new(founders[index].network_secret),
+            draft: draft.clone(),
+            store: folders[index].path().to_owned(),
+            storage_key: Zeroizing::new([9; 32]),
+            listen: founders[index].card.consensus_endpoint.parse().unwrap(),
+        })
+        .unwrap()
+    };
+    let ceremonies = [start(0, &draft), start(1, &other)];
+    for (ceremony, founder) in ceremonies.iter().zip([&founders[1], &founders[0]]) {
+        let mut handshakes = ceremony.handshakes().subscribe();
+        let noticed = handshakes
+            .wait_for(|troubles| troubles.get(&founder.card.network_key) == Some(&Trouble::Signature));
+        tokio::time::timeout(PATIENCE, noticed).await.expect("nothing was noticed").unwrap();
     }
 }

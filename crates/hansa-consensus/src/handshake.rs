@@ -1,0 +1,193 @@
+//! Notes why handshakes with members fail, so that an operator can be told.
+//!
+//! A handshake fails where the clocks or the genesis files of two nodes differ, and the engine only closes the
+//! connection. The notes are claims: until a handshake succeeds, nothing proves the other side's identity. They are for
+//! people alone and decide nothing.
+
+use std::collections::BTreeMap;
+
+use commonware_cryptography::{handshake::sake::Error as SakeError, transcript::Transcript};
+use commonware_runtime::{Clock, Sink, Stream};
+use commonware_stream::{
+    sake::{Error, Sake},
+    utils::codec::Error as FrameError,
+};
+use hansa_types::NetworkKey;
+use rand_core::CryptoRng;
+use tokio::sync::watch;
+
+use crate::{
+    genesis::network_key,
+    peers::PEERS_MAX,
+    types::{PrivateKey, PublicKey},
+};
+
+/// Why the last handshake with a member failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The member's clock is this many milliseconds ahead of this node's; negative: behind.
+    Clock {
+        /// Its time less this node's.
+        ahead_ms: i64,
+    },
+    /// The member signs for another chain: its genesis file differs. Or somebody else claims its key.
+    Signature,
+    /// The member's node closed the connection: this node is not in its registry, or it sees one of the troubles above.
+    TurnedAway,
+}
+
+/// The members whose last handshake failed. Clones share the notes.
+#[derive(Clone, Debug, Default)]
+pub struct Handshakes(watch::Sender<BTreeMap<NetworkKey, Trouble>>);
+
+impl Handshakes {
+    /// The notes; changes are signalled.
+    pub fn subscribe(&self) -> watch::Receiver<BTreeMap<NetworkKey, Trouble>> {
+        self.0.subscribe()
+    }
+
+    /// Drops the notes about members to which a connection stands: of two connections at once, one is refused.
+    pub fn settle(&self, connected: &[NetworkKey]) {
+        self.0.send_if_modified(|troubles| {
+            let before = troubles.len();
+            troubles.retain(|key, _| !connected.contains(key));
+            troubles.len() != before
+        });
+    }
+
+    fn note(&self, member: &PublicKey, outcome: Result<(), &Error>) {
+        let key = network_key(member);
+        self.0.send_if_modified(|troubles| match (outcome.map_err(trouble), troubles.get(&key)) {
+            (Ok(()), _) => troubles.remove(&key).is_some(),
+            (Err(None), _) => false,
+            // It says less than what is known.
+            (Err(Some(Trouble::TurnedAway)), Some(_)) => false,
+            (Err(Some(_)), None) if troubles.len() >= PEERS_MAX => false,
+            (Err(Some(trouble)), _) => troubles.insert(key, trouble) != Some(trouble),
+        });
+    }
+}
+
+/// What an error of a handshake says about the other side; `None` where it says nothing.
+fn trouble(error: &Error) -> Option<Trouble> {
+    match error {
+        Error::HandshakeError(SakeError::InvalidTimestamp(theirs, allowed)) => {
+            let theirs = i64::try_from(*theirs).unwrap_or(i64::MAX);
+            let ours = allowed.start.saturating_add(HANDSHAKE_AGE_MAX_MS);
+            let ours = i64::try_from(ours).unwrap_or(i64::MAX);
+            Some(Trouble::Clock { ahead_ms: theirs.saturating_sub(ours) })
+        }
+        Error::HandshakeError(SakeError::InvalidSignature) => Some(Trouble::Signature),
+        Error::Frame(FrameError::RecvFailed(_)) => Some(Trouble::TurnedAway),
+        _ => None,
+    }
+}
+
+/// How old a handshake's message may be, in milliseconds.
+pub(crate) const HANDSHAKE_AGE_MAX_MS: u64 = 20_000;
+
+/// A handshake whose outcomes are noted.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) inner: Sake<PrivateKey>,
+    pub(crate) notes: Handshakes,
+}
+
+impl commonware_stream::Handshake for Watched {
+    type PublicKey = PublicKey;
+    type Error = Error;
+
+    fn public_key(&self) -> PublicKey {
+        self.inner.public_key()
+    }
+
+    async fn dial<E, I, O>(
+        self,
+        context: E,
+        namespace: &[u8],
+        peer: PublicKey,
+        stream: &mut I,
+        sink: &mut O,
+    ) -> Result<Transcript, Error>
+    where
+        E: Clock + CryptoRng,
+        I: Stream,
+        O: Sink,
+    {
+        let outcome = self.inner.dial(context, namespace, peer.clone(), stream, sink).await;
+        self.notes.note(&peer, outcome.as_ref().map(drop));
+        outcome
+    }
+
+    async fn listen<E, I, O, B, F>(
+        self,
+        context: E,
+        namespace: &[u8],
+        bouncer: B,
+        stream: &mut I,
+        sink: &mut O,
+    ) -> Result<(PublicKey, Transcript), Error>
+    where
+        E: Clock + CryptoRng,
+        I: Stream,
+        O: Sink,
+        B: FnOnce(PublicKey) -> F + Send,
+        F: Future<Output = bool> + Send,
+    {
+        let mut admitted = None;
+        let claimed = &mut admitted;
+        let bouncer = move |peer: PublicKey| async move {
+            let admits = bouncer(peer.clone()).await;
+            *claimed = admits.then_some(peer);
+            admits
+        };
+        let outcome = self.inner.listen(context, namespace, bouncer, stream, sink).await;
+        match (&outcome, admitted) {
+            // A connection that breaks on its way in says nothing about its sender.
+            (Err(Error::Frame(_)), _) | (_, None) => {}
+            (outcome, Some(peer)) => self.notes.note(&peer, outcome.as_ref().map(drop)),
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use commonware_cryptography::{Signer as _, ed25519};
+    use commonware_runtime::Error as RuntimeError;
+
+    use super::*;
+
+    #[test]
+    fn the_last_failure_of_each_member_is_kept_until_a_handshake_succeeds() {
+        let handshakes = Handshakes::default();
+        let member = ed25519::PrivateKey::from_seed(1).public_key();
+        let note = |error: SakeError| handshakes.note(&member, Err(&error.into()));
+        let noted = || handshakes.subscribe().borrow().get(&network_key(&member)).copied();
+        // An hour ahead of a node whose clock reads 100 s.
+        note(SakeError::InvalidTimestamp(3_700_000, 80_000..110_000));
+        assert_eq!(noted(), Some(Trouble::Clock { ahead_ms: 3_600_000 }));
+        note(SakeError::InvalidTimestamp(10_000, 80_000..110_000));
+        assert_eq!(noted(), Some(Trouble::Clock { ahead_ms: -90_000 }));
+        note(SakeError::InvalidSignature);
+        assert_eq!(noted(), Some(Trouble::Signature));
+        note(SakeError::InvalidEphemeralKey);
+        handshakes.note(&member, Err(&Error::Frame(FrameError::RecvFailed(RuntimeError::Closed))));
+        assert_eq!(noted(), Some(Trouble::Signature), "later failures say less");
+        handshakes.note(&member, Ok(()));
+        assert_eq!(noted(), None);
+        note(SakeError::InvalidSignature);
+        handshakes.settle(&[network_key(&member)]);
+        assert_eq!(noted(), None);
+    }
+
+    #[test]
+    fn the_notes_do_not_grow_beyond_the_members() {
+        let handshakes = Handshakes::default();
+        for seed in 0..PEERS_MAX as u64 + 10 {
+            let member = ed25519::PrivateKey::from_seed(seed).public_key();
+            handshakes.note(&member, Err(&SakeError::InvalidSignature.into()));
+        }
+        assert_eq!(handshakes.subscribe().borrow().len(), PEERS_MAX);
+    }
+}
