@@ -39,8 +39,8 @@ pub use error::EnvelopeError;
 pub use keys::{MemberKeys, StorageKey, verify_account_signature};
 pub use keystore::{KeyStore, Passphrase, PublicKeys};
 pub use manifest::{
-    ContentDigest, Entry, EntryHasher, EntryKind, Kind, Manifest, ManifestAuthor, SignedManifest,
-    content_digest,
+    ContentDigest, Entry, EntryHasher, EntryKind, Kind, MANIFEST_BYTES_MAX, Manifest, ManifestAuthor,
+    SignedManifest, content_digest,
 };
 pub use padding::padded_length;
 pub use path::{check_name, check_path};

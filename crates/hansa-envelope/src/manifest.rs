@@ -21,7 +21,9 @@ use crate::{
 };
 
 /// Longest manifest in bytes, sealed: a million short paths.
-const MANIFEST_BYTES_MAX: usize = 192 << 20;
+pub const MANIFEST_BYTES_MAX: usize = 192 << 20;
+/// Longest protected header in bytes: algorithm and key.
+const HEADER_BYTES_MAX: usize = 64;
 /// Most entries of a manifest.
 const ENTRIES_MAX: usize = 1_000_000;
 const FORMAT: u8 = 1;
@@ -255,6 +257,9 @@ impl SignedManifest {
         if encoded.len() > MANIFEST_BYTES_MAX {
             return Err(malformed(&"it is longer than 192 MiB"));
         }
+        if !has_outline(&encoded) {
+            return Err(malformed(&"it is not a tagged COSE_Sign1 without unprotected headers"));
+        }
         let cose = CoseSign1::from_tagged_slice(&encoded).map_err(|e| malformed(&e))?;
         let header = &cose.protected.header;
         if header.alg != Some(coset::RegisteredLabelWithPrivate::Assigned(iana::Algorithm::EdDSA)) {
@@ -279,6 +284,11 @@ impl SignedManifest {
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The manifest alone.
+    pub fn into_manifest(self) -> Manifest {
+        self.manifest
     }
 
     /// Who signed it.
@@ -321,6 +331,35 @@ impl SignedManifest {
         }
         Ok(signed)
     }
+}
+
+/// Whether bytes have the outline that [`Manifest::sign`] gives them: tag 18, an array of four, short protected headers,
+/// no unprotected ones, a payload and a signature. Looked at before anything is decoded: the decoder makes values of
+/// what it reads, which take many times the room of their encoding.
+fn has_outline(encoded: &[u8]) -> bool {
+    let fields = || {
+        let (header, rest) = byte_string(encoded.strip_prefix(&[0xd2, 0x84])?)?;
+        let (_payload, rest) = byte_string(rest.strip_prefix(&[0xa0])?)?;
+        let (_signature, rest) = byte_string(rest)?;
+        Some(header.len() <= HEADER_BYTES_MAX && rest.is_empty())
+    };
+    fields() == Some(true)
+}
+
+/// Splits a CBOR byte string of a definite length from what follows it.
+fn byte_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    let (length, rest) = match first {
+        0x40..=0x57 => (usize::from(first & 0x1f), rest),
+        0x58 => rest.split_first().map(|(&length, rest)| (usize::from(length), rest))?,
+        0x59 => rest.split_first_chunk().map(|(bytes, rest)| (u16::from_be_bytes(*bytes).into(), rest))?,
+        0x5a => {
+            let (bytes, rest) = rest.split_first_chunk()?;
+            (usize::try_from(u32::from_be_bytes(*bytes)).ok()?, rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
 }
 
 #[cfg(test)]
@@ -454,6 +493,25 @@ mod tests {
             assert!(SignedManifest::decode(encoded[..at].to_vec()).is_err(), "cut at {at}");
         }
         assert!(SignedManifest::decode([encoded.as_slice(), &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn a_decoding_bomb_is_refused_by_its_outline() {
+        // The unprotected headers are a million one-byte values, each of which would become 32 bytes in memory.
+        let mut bomb = vec![0xd2, 0x84, 0x40, 0xa1, 0x05, 0x9a, 0x00, 0x10, 0x00, 0x00];
+        bomb.resize(bomb.len() + (1 << 20), 0x00);
+        let refused = SignedManifest::decode(bomb).unwrap_err().to_string();
+        assert!(refused.contains("unprotected"), "{refused}");
+        let signed = sample().sign(&keys()).unwrap();
+        assert!(has_outline(signed.encoded()));
+        for (bytes, rest) in
+            [(&[0x41, 7, 9][..], &[9][..]), (&[0x58, 1, 7], &[]), (&[0x59, 0, 1, 7, 9], &[9])]
+        {
+            assert_eq!(byte_string(bytes), Some((&[7][..], rest)));
+        }
+        for bad in [&[][..], &[0x58], &[0x5a, 0xff, 0xff, 0xff, 0xff, 0], &[0x5f], &[0x61, 7]] {
+            assert_eq!(byte_string(bad), None);
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use hansa_content::{BlockStore, FileReader};
 use hansa_envelope::{
-    EntryHasher, EntryKind, LEAF_BYTES, Layout, Manifest, ObjectRoot, Opener, SignedManifest, VersionKeys,
+    EntryHasher, EntryKind, LEAF_BYTES, Layout, MANIFEST_BYTES_MAX, Manifest, ObjectRoot, Opener,
+    SignedManifest, VersionKeys,
 };
 use hansa_types::{ObjectId, Version};
 use tokio::sync::mpsc;
@@ -13,6 +14,21 @@ use crate::SharingError;
 
 /// Segments that may wait for a slow reader.
 const READY_MAX: usize = 4;
+
+/// The length of a version's sealed manifest. Reads the two files' uppermost nodes only, and refuses a manifest over the
+/// limit and content of another length than the root says. Blocking.
+pub(crate) fn measure(store: &BlockStore, root: &ObjectRoot, object: ObjectId) -> Result<u64, SharingError> {
+    let reading = |e| SharingError::reading(object, e);
+    let manifest = FileReader::open(store, &root.manifest).map_err(reading)?.size();
+    if manifest > MANIFEST_BYTES_MAX as u64 {
+        let what = format!("its manifest has {manifest} bytes, more than the limit of {MANIFEST_BYTES_MAX}");
+        return Err(SharingError::damaged(object, what));
+    }
+    if FileReader::open(store, &root.content).map_err(reading)?.size() != root.content_length {
+        return Err(SharingError::damaged(object, "its content has another length than its root says"));
+    }
+    Ok(manifest)
+}
 
 /// Reads and checks a version's manifest from the own store. Blocking.
 pub(crate) fn read_manifest(
@@ -23,9 +39,10 @@ pub(crate) fn read_manifest(
     object: ObjectId,
     version: Version,
 ) -> Result<SignedManifest, SharingError> {
+    let length = measure(store, root, object)?;
     let reading = |e| SharingError::reading(object, e);
     let reader = FileReader::open(store, &root.manifest).map_err(reading)?;
-    let mut sealed = Vec::new();
+    let mut sealed = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     for piece in reader.all() {
         sealed.extend_from_slice(&piece.map_err(reading)?);
     }
