@@ -16,7 +16,7 @@ use revm::{
 };
 
 use hansa_keccak::digest_all;
-use hansa_types::{SignedTransaction, member_gas_quota};
+use hansa_types::{SignedTransaction, is_deployer, member_gas_quota};
 
 use crate::{
     AccountState, HISTORY_STORAGE_ADDRESS, SYSTEM_ADDRESS, StateChanges, StateError, StateView,
@@ -261,7 +261,9 @@ impl<V: StateView> BlockExecutor<V> {
         match transaction.tx_type() {
             TxType::Eip4844 => return Err(InvalidReason::Blob),
             TxType::Eip7702 => return Err(InvalidReason::Delegation),
-            TxType::Legacy if transaction.chain_id().is_none() => return Err(InvalidReason::Unprotected),
+            TxType::Legacy if transaction.chain_id().is_none() && !is_deployer(transaction) => {
+                return Err(InvalidReason::Unprotected);
+            }
             _ => {}
         }
         let gas_limit = transaction.gas_limit();

@@ -8,7 +8,7 @@ use alloy_primitives::Address;
 use hansa_contracts::{REGISTRY, registry_slot_of, signed_by_call};
 use hansa_evm::{StateError, StateView, question, recover_ahead};
 use hansa_pool::{SenderPolicy, SenderState};
-use hansa_types::SignedTransaction;
+use hansa_types::{DEPLOYER_ACCOUNT, SignedTransaction};
 use rayon::prelude::*;
 
 use crate::{ledger::Shared, propose::parent_state};
@@ -16,9 +16,9 @@ use crate::{ledger::Shared, propose::parent_state};
 /// Decoding fewer calls than this is not worth another thread.
 const DECODINGS_PER_THREAD_MIN: usize = 16;
 
-/// Whether an account belongs to an active member.
+/// Whether an account may send: it belongs to an active member, or can send the deployment proxy's transaction alone.
 pub(crate) fn is_registered(state: &impl StateView, account: Address) -> Result<bool, StateError> {
-    Ok(!state.storage(REGISTRY, registry_slot_of(account))?.is_zero())
+    Ok(account == DEPLOYER_ACCOUNT || !state.storage(REGISTRY, registry_slot_of(account))?.is_zero())
 }
 
 /// The account's nonce and balance, `None` when it may not send.

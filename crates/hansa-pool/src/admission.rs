@@ -3,7 +3,7 @@
 use alloy_consensus::{Transaction, TxType};
 use alloy_eips::eip2718::Encodable2718;
 
-use hansa_types::{INITCODE_BYTES_MAX, SignedTransaction, TRANSACTION_GAS_MAX, intrinsic_gas};
+use hansa_types::{INITCODE_BYTES_MAX, SignedTransaction, TRANSACTION_GAS_MAX, intrinsic_gas, is_deployer};
 
 use crate::{PoolConfig, PoolError};
 
@@ -17,6 +17,7 @@ pub(crate) fn check(transaction: &SignedTransaction, config: &PoolConfig) -> Res
     match transaction.chain_id() {
         Some(id) if id == config.chain_id => {}
         Some(id) => return Err(PoolError::WrongChain { transaction: id, chain: config.chain_id }),
+        None if is_deployer(transaction) => {}
         None => return Err(PoolError::Unprotected),
     }
     let bytes = transaction.encode_2718_len();

@@ -31,8 +31,8 @@ pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};
 pub use member::{Member, MemberCard, MemberStatus, NetworkKey, Role};
 pub use path::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_COMPONENTS_MAX, name_problem, path_problem};
 pub use rules::{
-    BODY_BYTES_MAX, INITCODE_BYTES_MAX, MEMBERS_MAX, SEATS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX,
-    intrinsic_gas, member_gas_quota,
+    BODY_BYTES_MAX, DEPLOYER_ACCOUNT, DEPLOYER_TRANSACTION, INITCODE_BYTES_MAX, MEMBERS_MAX, SEATS_MAX,
+    TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX, intrinsic_gas, is_deployer, member_gas_quota,
 };
 pub use text::{is_misleading, printable};
 pub use time::{parse_utc, utc};

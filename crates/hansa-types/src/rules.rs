@@ -4,6 +4,7 @@ use core::num::NonZeroU32;
 
 use alloy_consensus::Transaction;
 use alloy_eips::eip7825;
+use alloy_primitives::{Address, B256, address, b256};
 
 use crate::SignedTransaction;
 
@@ -29,6 +30,21 @@ pub const SEATS_MAX: NonZeroU32 = match NonZeroU32::new(64) {
     Some(seats) => seats,
     None => NonZeroU32::MIN,
 };
+
+/// Hash of the one transaction that every Ethereum chain executes the same: it creates the deterministic deployment
+/// proxy (`0x4e59b44847b379578588920ca78fbf26c0b4956c`), which tools deploy through with `CREATE2`. Its signature names
+/// no chain and was made up, so that nobody has its sender's key: the same bytes give the same address everywhere.
+pub const DEPLOYER_TRANSACTION: B256 =
+    b256!("0xeddf9e61fb9d8f5111840daef55e5fde0041f5702856532cdbb5a02998033d26");
+
+/// The account that the made-up signature of [`DEPLOYER_TRANSACTION`] recovers to. It may send although it is not
+/// registered: no other transaction of it can exist.
+pub const DEPLOYER_ACCOUNT: Address = address!("0x3fab184622dc19b6109349b94811493bf2a45362");
+
+/// Whether this is the transaction that creates the deterministic deployment proxy.
+pub fn is_deployer(transaction: &SignedTransaction) -> bool {
+    *transaction.tx_hash() == DEPLOYER_TRANSACTION
+}
 
 /// The gas that one member's transactions may use of a block: half of it, though never less than the largest
 /// transaction needs.

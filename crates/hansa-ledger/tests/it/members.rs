@@ -1,11 +1,14 @@
 //! Who is a member, and since when.
 
+use alloy_consensus::transaction::SignerRecoverable as _;
+use alloy_eips::eip2718::Decodable2718 as _;
+use alloy_primitives::{address, bytes};
 use alloy_sol_types::SolCall;
 
 use hansa_contracts::{GOVERNANCE, abi, card_from_types};
 use hansa_ledger::LedgerError;
 use hansa_pool::PoolError;
-use hansa_types::{MemberStatus, Role};
+use hansa_types::{DEPLOYER_ACCOUNT, MemberStatus, Role, SignedTransaction, is_deployer};
 
 use crate::support::*;
 
@@ -81,4 +84,23 @@ fn a_new_member_sends_only_after_its_admission_not_in_the_same_block() {
     assert!(ledger.verify(&early).unwrap_err().is_invalid_block());
     ledger.finalise(&admitting).unwrap();
     grow(&ledger, vec![put(5, 0, 1)]);
+}
+
+#[test]
+fn the_deployment_proxys_transaction_alone_needs_no_member() {
+    let raw = bytes!(
+        "f8a58085174876e800830186a08080b853604580600e600039806000f350fe7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b8082525050506014600cf31ba02222222222222222222222222222222222222222222222222222222222222222a02222222222222222222222222222222222222222222222222222222222222222"
+    );
+    let transaction = SignedTransaction::decode_2718_exact(&raw).unwrap();
+    assert!(is_deployer(&transaction));
+    assert_eq!(transaction.recover_signer().unwrap(), DEPLOYER_ACCOUNT);
+    let (proposer, verifier) = (ledger(), ledger());
+    let block = grow(&proposer, vec![transaction.clone()]);
+    verifier.verify(&block).unwrap();
+    verifier.finalise(&block).unwrap();
+    let proxy = address!("4e59b44847b379578588920ca78fbf26c0b4956c");
+    assert_eq!(verifier.code(1.into(), proxy).unwrap().len(), 69);
+    assert!(proposer.receipts(1).unwrap().unwrap()[0].receipt.is_success());
+    let again = proposer.pool().add(transaction);
+    assert_eq!(again, Err(PoolError::NonceTooLow { transaction: 0, next: 1 }));
 }
