@@ -14,7 +14,8 @@ use revm::{
 };
 
 use crate::{
-    AccountChange, AccountState, SlotChange, StateChanges, StateError, StateView, code_cache::CodeCache,
+    AccountChange, AccountOverride, AccountState, SlotChange, StateChanges, StateError, StateView,
+    code_cache::CodeCache,
 };
 
 impl DBErrorMarker for StateError {}
@@ -29,6 +30,8 @@ struct CachedAccount {
     before: Option<AccountState>,
     current: Option<AccountState>,
     slots: HashMap<U256, CachedSlot>,
+    /// Whether slots that are not cached read as zero, whatever the view says.
+    is_storage_replaced: bool,
 }
 
 /// A cache over a [`StateView`] into which transactions commit.
@@ -49,7 +52,8 @@ impl<V: StateView> BlockState<V> {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {
                 let before = self.view.account(address)?;
-                Ok(entry.insert(CachedAccount { before, current: before, slots: HashMap::default() }))
+                let slots = HashMap::default();
+                Ok(entry.insert(CachedAccount { before, current: before, slots, is_storage_replaced: false }))
             }
         }
     }
@@ -67,6 +71,30 @@ impl<V: StateView> BlockState<V> {
         let balance = account.current.unwrap_or_default().balance;
         account.current = Some(AccountState { nonce: 1, balance, code_hash });
         self.new_code.insert(code_hash, code);
+        Ok(())
+    }
+
+    /// Supposes something of an account. For calls alone: a block that is to be recorded supposes nothing.
+    pub(crate) fn suppose(&mut self, address: Address, over: &AccountOverride) -> Result<(), StateError> {
+        let code = over
+            .code
+            .clone()
+            .map(|raw| Bytecode::new_raw_checked(raw.clone()).unwrap_or_else(|_| Bytecode::new_legacy(raw)));
+        let cached = self.cached(address)?;
+        let mut account = cached.current.unwrap_or_default();
+        account.balance = over.balance.unwrap_or(account.balance);
+        account.nonce = over.nonce.unwrap_or(account.nonce);
+        if let Some(code) = &code {
+            account.code_hash = code.hash_slow();
+        }
+        cached.current = Some(account);
+        if over.replaces_storage {
+            cached.slots.clear();
+            cached.is_storage_replaced = true;
+        }
+        let slots = over.slots.iter();
+        cached.slots.extend(slots.map(|&(slot, value)| (slot, CachedSlot { before: value, current: value })));
+        self.new_code.extend(code.map(|code| (account.code_hash, code)));
         Ok(())
     }
 
@@ -176,8 +204,12 @@ impl<V: StateView> Database for BlockState<V> {
     }
 
     fn storage(&mut self, address: Address, index: U256) -> Result<U256, StateError> {
-        if let Some(slot) = self.cached(address)?.slots.get(&index) {
+        let cached = self.cached(address)?;
+        if let Some(slot) = cached.slots.get(&index) {
             return Ok(slot.current);
+        }
+        if cached.is_storage_replaced {
+            return Ok(U256::ZERO);
         }
         let value = self.view.storage(address, index)?;
         self.cached(address)?.slots.insert(index, CachedSlot { before: value, current: value });

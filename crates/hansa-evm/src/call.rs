@@ -3,16 +3,12 @@
 //! Bounded by gas alone, so that the same call ends the same way on every machine.
 
 use alloy_eips::eip2930::AccessList;
-use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
-use revm::{
-    ExecuteEvm,
-    context::TxEnv,
-    context_interface::result::{ExecutionResult, Output},
-};
+use alloy_primitives::{Address, Bytes, Log, U256};
+use revm::context_interface::result::{ExecutionResult, HaltReason, Output};
 
 use hansa_types::TRANSACTION_GAS_MAX;
 
-use crate::{BlockEnvironment, ExecutionError, Executor, StateView, executor::execution_error};
+use crate::{BlockEnvironment, ExecutionError, Executor, Overrides, StateView};
 
 /// The most gas a call may use; some 0.3 seconds of the slowest precompile.
 pub const CALL_GAS_MAX: u64 = 50_000_000;
@@ -30,8 +26,12 @@ pub struct CallRequest {
     pub value: U256,
     /// Calldata or creation code.
     pub data: Bytes,
+    /// The sender's nonce; matters only where a simulation checks nonces.
+    pub nonce: Option<u64>,
     /// Addresses and slots declared beforehand (EIP-2930).
     pub access_list: AccessList,
+    /// What it supposes in place of the state and the block.
+    pub overrides: Overrides,
 }
 
 /// How a call ended.
@@ -83,8 +83,25 @@ impl From<ExecutionResult> for CallOutcome {
                 ..
             } => Self::Success { output, gas_used, logs },
             ExecutionResult::Revert { output, .. } => Self::Revert { output, gas_used },
-            ExecutionResult::Halt { reason, .. } => Self::Halt { reason: reason.to_string(), gas_used },
+            ExecutionResult::Halt { reason, .. } => Self::Halt { reason: words(&reason), gas_used },
         }
+    }
+}
+
+/// A reason in geth's words, where libraries look for them.
+fn words(reason: &HaltReason) -> String {
+    match reason {
+        HaltReason::OpcodeNotFound | HaltReason::InvalidFEOpcode => "invalid opcode".to_owned(),
+        HaltReason::OutOfFunds => "insufficient balance for transfer".to_owned(),
+        HaltReason::CreateCollision => "contract address collision".to_owned(),
+        HaltReason::CreateContractSizeLimit => "max code size exceeded".to_owned(),
+        HaltReason::CreateContractStartingWithEF => "invalid code: must not begin with 0xef".to_owned(),
+        HaltReason::CreateInitCodeSizeLimit => "max initcode size exceeded".to_owned(),
+        HaltReason::StateChangeDuringStaticCall | HaltReason::CallNotAllowedInsideStatic => {
+            "write protection".to_owned()
+        }
+        HaltReason::CallTooDeep => "max call depth exceeded".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -109,25 +126,10 @@ impl Executor {
         environment: BlockEnvironment,
         request: &CallRequest,
     ) -> Result<CallOutcome, ExecutionError> {
-        let gas = request.gas.unwrap_or(CALL_GAS_MAX).min(CALL_GAS_MAX).min(environment.gas_limit);
-        let mut machine = self.machine(view, environment, |cfg| {
-            cfg.disable_nonce_check = true;
-            cfg.disable_eip3607 = true;
-            cfg.tx_gas_limit_cap = Some(CALL_GAS_MAX);
-        });
-        let chain_id = Some(machine.ctx.cfg.chain_id);
-        let result = machine.transact_one(TxEnv {
-            tx_type: 1,
-            caller: request.from,
-            gas_limit: gas,
-            kind: request.to.map_or(TxKind::Create, TxKind::Call),
-            value: request.value,
-            data: request.data.clone(),
-            chain_id,
-            access_list: request.access_list.clone(),
-            ..TxEnv::default()
-        });
-        Ok(result.map_err(execution_error)?.into())
+        let mut simulation = self.simulate(view, request.overrides.block.apply(environment), false);
+        simulation.suppose(&request.overrides.accounts)?;
+        let (result, _) = simulation.try_call(request)?;
+        Ok(result.into())
     }
 
     /// Finds a gas limit with which the call succeeds, by bisection.
@@ -140,7 +142,8 @@ impl Executor {
         environment: BlockEnvironment,
         request: &CallRequest,
     ) -> Result<Estimate, ExecutionError> {
-        let most = request.gas.unwrap_or(u64::MAX).min(TRANSACTION_GAS_MAX).min(environment.gas_limit);
+        let block_gas = request.overrides.block.apply(environment).gas_limit;
+        let most = request.gas.unwrap_or(u64::MAX).min(TRANSACTION_GAS_MAX).min(block_gas);
         let attempt = |gas: u64| {
             let request = CallRequest { gas: Some(gas), ..request.clone() };
             self.call(&view, environment, &request)

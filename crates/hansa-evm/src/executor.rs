@@ -89,13 +89,21 @@ pub enum InvalidReason {
     /// Could be replayed from or to another chain.
     #[error("the transaction names no chain id")]
     Unprotected,
-    /// The value is more than the sender has.
-    #[error("the value {value} exceeds the balance {balance}")]
+    /// The value is more than the sender has. Wallets and libraries recognise geth's phrase.
+    #[error("insufficient funds for gas * price + value: balance {balance}, value {value}")]
     InsufficientBalance {
         /// Wei to be sent.
         value: U256,
         /// Wei there are.
         balance: U256,
+    },
+    /// Offers less gas than a transaction takes before anything is executed, in geth's phrase.
+    #[error("intrinsic gas too low: have {gas_limit}, want {needed}")]
+    IntrinsicGas {
+        /// The transaction's.
+        gas_limit: u64,
+        /// The least it takes.
+        needed: u64,
     },
     /// Breaks another rule of Ethereum's.
     #[error("{0}")]
@@ -180,7 +188,7 @@ impl Executor {
     }
 }
 
-fn block_env(environment: BlockEnvironment) -> BlockEnv {
+pub(crate) fn block_env(environment: BlockEnvironment) -> BlockEnv {
     BlockEnv {
         number: U256::from(environment.number),
         beneficiary: environment.beneficiary,
@@ -385,6 +393,13 @@ pub(crate) fn execution_error(error: EVMError<StateError>) -> ExecutionError {
         EVMError::Transaction(InvalidTransaction::NonceTooHigh { tx, state }) => {
             ExecutionError::Invalid(InvalidReason::NonceTooHigh { transaction: tx, state })
         }
+        EVMError::Transaction(InvalidTransaction::LackOfFundForMaxFee { fee, balance }) => {
+            ExecutionError::Invalid(InvalidReason::InsufficientBalance { value: *fee, balance: *balance })
+        }
+        EVMError::Transaction(
+            InvalidTransaction::CallGasCostMoreThanGasLimit { initial_gas: needed, gas_limit }
+            | InvalidTransaction::GasFloorMoreThanGasLimit { gas_floor: needed, gas_limit },
+        ) => ExecutionError::Invalid(InvalidReason::IntrinsicGas { gas_limit, needed }),
         EVMError::Transaction(reason) => ExecutionError::Invalid(InvalidReason::Rule(reason.to_string())),
         EVMError::Database(error) => ExecutionError::State(error),
         other => ExecutionError::Machine(other.to_string()),

@@ -19,7 +19,9 @@ mod changes;
 mod code_cache;
 mod crypto;
 mod executor;
+mod overrides;
 mod rules;
+mod simulation;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -30,5 +32,7 @@ pub use crypto::{question, recover_ahead};
 pub use executor::{
     BlockEnvironment, BlockExecutor, ExecutedTransaction, ExecutionError, Executor, InvalidReason,
 };
+pub use overrides::{AccountOverride, BlockOverride, Overrides};
 pub use rules::{HISTORY_STORAGE_ADDRESS, SYSTEM_ADDRESS, history_storage_code};
+pub use simulation::{Accessed, Simulation};
 pub use view::{AccountState, StateError, StateView};

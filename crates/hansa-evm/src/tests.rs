@@ -240,7 +240,8 @@ fn what_breaks_a_rule_is_refused_and_leaves_no_trace() {
     ] {
         let mut block = begin(&state);
         let refused = reason(block.transact(&signed(breaking.clone()), SENDER));
-        assert!(matches!(refused, InvalidReason::Rule(_)), "{breaking:?}: {refused}");
+        let is_rule = matches!(refused, InvalidReason::Rule(_) | InvalidReason::IntrinsicGas { .. });
+        assert!(is_rule, "{breaking:?}: {refused}");
     }
 }
 
@@ -294,8 +295,10 @@ fn calls_return_data_reverts_and_halts() {
     assert!(matches!(run(starved), CallOutcome::Halt { gas_used: 21_010, .. }));
     // On behalf of a contract, and of an account that cannot pay.
     assert!(matches!(run(CallRequest { from: CONTRACT, ..request.clone() }), CallOutcome::Success { .. }));
-    let rich = CallRequest { value: U256::from(1), ..request };
-    assert!(matches!(run(rich), CallOutcome::Halt { .. }));
+    let value = U256::from(1);
+    let refused = executor.call(&state, environment(), &CallRequest { value, ..request }).unwrap_err();
+    let expected = InvalidReason::InsufficientBalance { value, balance: U256::ZERO };
+    assert!(matches!(refused, ExecutionError::Invalid(reason) if reason == expected));
 }
 
 #[test]
@@ -394,7 +397,7 @@ proptest! {
         let least = intrinsic_gas(&transaction(0));
         let state = Memory::with(CONTRACT, STORE);
         let refused = reason(begin(&state).transact(&transaction(least - 1), SENDER));
-        prop_assert!(matches!(refused, InvalidReason::Rule(_)));
+        prop_assert!(matches!(refused, InvalidReason::IntrinsicGas { .. }));
         prop_assert!(begin(&state).transact(&transaction(least), SENDER).is_ok());
     }
 }
