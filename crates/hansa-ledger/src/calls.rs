@@ -4,7 +4,7 @@ use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes, U256};
 
 use hansa_evm::{
-    AccountState, BlockEnvironment, CallOutcome, CallRequest, Estimate, ExecutionError, StateView,
+    Accessed, AccountState, CallOutcome, CallRequest, Estimate, ExecutionError, Simulation, StateView,
 };
 
 use crate::{
@@ -52,10 +52,10 @@ impl Ledger {
     /// See [`Ledger::account`].
     pub fn code(&self, at: BlockRef, address: Address) -> Result<Bytes, LedgerError> {
         let (_, state) = self.state_at(at)?;
-        Ok(match state.account(address)? {
-            Some(account) => state.code(account.code_hash)?,
-            None => Bytes::new(),
-        })
+        match state.account(address)? {
+            Some(account) => Ok(state.code(account.code_hash)?),
+            None => Ok(Bytes::new()),
+        }
     }
 
     /// A storage slot, zero when never written.
@@ -97,7 +97,7 @@ impl Ledger {
     /// See [`Ledger::account`]; [`LedgerError::InvalidCall`] when the request breaks a rule of transactions.
     pub fn call(&self, at: BlockRef, request: CallRequest) -> Result<CallOutcome, LedgerError> {
         let (header, state) = self.state_at(at)?;
-        self.shared().executor.call(&state, environment_of(&header), &request).map_err(call_error)
+        Ok(self.shared().executor.call(&state, header::environment(&header), &request)?)
     }
 
     /// Finds a gas limit with which a call succeeds on the state after a block.
@@ -106,7 +106,31 @@ impl Ledger {
     /// See [`Ledger::call`].
     pub fn estimate(&self, at: BlockRef, request: CallRequest) -> Result<Estimate, LedgerError> {
         let (header, state) = self.state_at(at)?;
-        self.shared().executor.estimate(&state, environment_of(&header), &request).map_err(call_error)
+        Ok(self.shared().executor.estimate(&state, header::environment(&header), &request)?)
+    }
+
+    /// The accounts and slots that a call reaches on the state after a block (EIP-2930).
+    ///
+    /// # Errors
+    /// See [`Ledger::call`].
+    pub fn access_list(&self, at: BlockRef, request: CallRequest) -> Result<Accessed, LedgerError> {
+        let (header, state) = self.state_at(at)?;
+        Ok(self.shared().executor.access_list(&state, header::environment(&header), &request)?)
+    }
+
+    /// Begins a simulation on the state after a block; the block's header is its environment until another is entered.
+    /// With `checks_nonces` a call's nonce must be its sender's next.
+    ///
+    /// # Errors
+    /// See [`Ledger::account`].
+    pub fn simulate(
+        &self,
+        at: BlockRef,
+        checks_nonces: bool,
+    ) -> Result<(Header, Simulation<impl StateView + use<>>), LedgerError> {
+        let (header, state) = self.state_at(at)?;
+        let simulation = self.shared().executor.simulate(state, header::environment(&header), checks_nonces);
+        Ok((header, simulation))
     }
 
     fn state_at(&self, at: BlockRef) -> Result<(Header, PastState), LedgerError> {
@@ -121,33 +145,31 @@ impl Ledger {
         };
         let chain = self.shared().chain.read();
         let head = chain.head.block.clone();
-        let (state, kept) = (chain.head.state.clone(), chain.history.depth());
         let requested = wanted.unwrap_or(head.number());
-        let depth = head
-            .number()
-            .checked_sub(requested)
-            .ok_or(LedgerError::UnknownBlock(BlockName::Number(requested)))?;
-        if depth > kept {
-            return Err(LedgerError::StateNotKept { requested, oldest: head.number().saturating_sub(kept) });
+        if requested > head.number() {
+            return Err(LedgerError::UnknownBlock(BlockName::Number(requested)));
         }
-        let later = chain.history.last(depth);
+        let oldest = chain.history.oldest();
+        if requested < oldest {
+            return Err(LedgerError::StateNotKept { requested, oldest });
+        }
+        let state = chain.history.state(chain.head.state.clone(), requested);
         drop(chain);
-        let block = if depth == 0 {
+        let block = if requested == head.number() {
             head
         } else {
             self.block(requested)?.ok_or(LedgerError::UnknownBlock(BlockName::Number(requested)))?
         };
-        Ok((block.header().clone(), PastState::new(state, later, requested, block.hash())))
+        Ok((block.header().clone(), state.of(block.hash())))
     }
 }
 
-fn environment_of(header: &Header) -> BlockEnvironment {
-    header::environment(header)
-}
-
-fn call_error(error: ExecutionError) -> LedgerError {
-    match error {
-        ExecutionError::Invalid(reason) => LedgerError::InvalidCall(reason),
-        error => LedgerError::Execution(error),
+impl From<ExecutionError> for LedgerError {
+    fn from(error: ExecutionError) -> Self {
+        match error {
+            ExecutionError::Invalid(reason) => Self::InvalidCall(reason),
+            ExecutionError::State(error) => error.into(),
+            error @ ExecutionError::Machine(_) => Self::Execution(error),
+        }
     }
 }

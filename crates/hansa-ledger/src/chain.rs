@@ -32,11 +32,11 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    pub(crate) fn new(head: Arc<ExecutedBlock>, members: Arc<Vec<Member>>) -> Self {
+    pub(crate) fn new(head: Arc<ExecutedBlock>, members: Arc<Vec<Member>>, past_states: usize) -> Self {
         Self {
-            head,
             tree: B256Map::default(),
-            history: History::default(),
+            history: History::new(head.block.number(), past_states),
+            head,
             members,
             recent: LruCache::new(RECENT),
         }
@@ -65,7 +65,7 @@ impl Chain {
 
     /// Makes a child of the head the head, and drops every branch that does not descend from it.
     pub(crate) fn advance(&mut self, executed: Arc<ExecutedBlock>) {
-        self.history.push(Arc::clone(&executed.changes));
+        self.history.push(executed.block.number(), Arc::clone(&executed.changes));
         self.tree.remove(&executed.block.hash());
         self.head = executed;
         let mut blocks: Vec<_> = self.tree.drain().map(|(_, block)| block).collect();

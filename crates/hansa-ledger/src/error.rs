@@ -6,6 +6,8 @@ use hansa_evm::{ExecutionError, InvalidReason, StateError};
 use hansa_kv::KvError;
 use hansa_trie::TrieError;
 
+use crate::history::NotKept;
+
 /// Why the ledger did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -93,6 +95,9 @@ impl LedgerError {
 
 impl From<StateError> for LedgerError {
     fn from(error: StateError) -> Self {
+        if let Some(NotKept { requested, oldest }) = error.0.downcast_ref() {
+            return Self::StateNotKept { requested: *requested, oldest: *oldest };
+        }
         Self::Execution(ExecutionError::State(error))
     }
 }

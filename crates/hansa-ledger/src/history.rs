@@ -1,23 +1,28 @@
-//! The states of the last finalised blocks: what each block changed is kept in memory, so that calls and proofs can
-//! look back from the head. Older states, and those from before a restart, are not kept.
+//! The states of earlier finalised blocks, so that calls and proofs can look back from the head.
+//!
+//! Each block leaves behind what it changed, as it was before. A value at a block is then the first one left behind by
+//! a later block, or the head's. All of it is in memory: as many blocks as fit are kept, which is a day and more of an
+//! idle chain and a minute of a very busy one. States from before a restart are not kept.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
 use alloy_primitives::{Address, B256, Bytes, U256};
+use parking_lot::RwLock;
 
 use hansa_evm::{AccountState, StateChanges, StateError, StateView};
 use hansa_trie::{AccountUpdate, StateUpdate, TrieError};
 
 use crate::state::{account_state, recorded_hash, trie_account};
 
-/// Blocks below the head whose states can be read, as long as they changed no more than [`CHANGES_MAX`] slots.
-pub const STATES_KEPT: usize = 256;
+/// Memory for what blocks left behind, unless configured otherwise.
+pub const PAST_STATES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Changed accounts and slots that are kept in all, some 100 bytes each.
-const CHANGES_MAX: usize = 400_000;
+/// Memory that one changed account or slot takes, both in its block's list and in the index.
+const BYTES_PER_CHANGE: usize = 230;
 
 /// Names a finalised block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,99 +48,172 @@ impl From<B256> for BlockRef {
     }
 }
 
-/// What the last blocks changed, newest at the back.
-#[derive(Default)]
+/// What the last blocks left behind.
 pub(crate) struct History {
-    blocks: VecDeque<(Arc<StateChanges>, usize)>,
-    weight: usize,
+    changes_max: usize,
+    /// Newest at the back, each with its number of changes.
+    blocks: VecDeque<(u64, Arc<StateChanges>, usize)>,
+    changes: usize,
+    index: Arc<RwLock<Index>>,
+}
+
+/// What blocks left behind, by place and block.
+#[derive(Default)]
+struct Index {
+    /// The lowest block whose state can be read.
+    oldest: u64,
+    accounts: BTreeMap<(Address, u64), Option<AccountState>>,
+    slots: BTreeMap<(Address, U256, u64), U256>,
 }
 
 impl History {
-    pub(crate) fn push(&mut self, changes: Arc<StateChanges>) {
-        let weight =
-            changes.accounts.iter().map(|change| change.storage.len().saturating_add(1)).sum::<usize>();
-        self.weight = self.weight.saturating_add(weight);
-        self.blocks.push_back((changes, weight));
-        while self.blocks.len() > STATES_KEPT || self.weight > CHANGES_MAX {
-            let Some((_, weight)) = self.blocks.pop_front() else { break };
-            self.weight = self.weight.saturating_sub(weight);
+    /// Nothing is kept yet of the blocks up to `head`.
+    pub(crate) fn new(head: u64, bytes_max: usize) -> Self {
+        let index = Index { oldest: head, ..Index::default() };
+        Self {
+            changes_max: bytes_max.checked_div(BYTES_PER_CHANGE).unwrap_or_default(),
+            blocks: VecDeque::new(),
+            changes: 0,
+            index: Arc::new(RwLock::new(index)),
         }
     }
 
-    /// How many blocks below the head can be looked back.
-    pub(crate) fn depth(&self) -> u64 {
-        self.blocks.len() as u64
+    /// Adds the head's next block, and drops the oldest ones that no longer fit.
+    pub(crate) fn push(&mut self, number: u64, changes: Arc<StateChanges>) {
+        let count =
+            changes.accounts.iter().map(|change| change.storage.len().saturating_add(1)).sum::<usize>();
+        let mut index = self.index.write();
+        index.insert(number, &changes);
+        self.changes = self.changes.saturating_add(count);
+        self.blocks.push_back((number, changes, count));
+        while self.changes > self.changes_max {
+            let Some((number, changes, count)) = self.blocks.pop_front() else { break };
+            index.remove(number, &changes);
+            self.changes = self.changes.saturating_sub(count);
+        }
     }
 
-    /// What the last `depth` blocks changed, oldest first.
-    pub(crate) fn last(&self, depth: u64) -> Vec<Arc<StateChanges>> {
-        let skip = self.blocks.len().saturating_sub(usize::try_from(depth).unwrap_or(usize::MAX));
-        self.blocks.iter().skip(skip).map(|(changes, _)| Arc::clone(changes)).collect()
+    /// The lowest block whose state can be read.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.index.read().oldest
+    }
+
+    /// The state after block `number`, seen from a head at or above it.
+    pub(crate) fn state(&self, head: hansa_trie::StateView, number: u64) -> PastState {
+        PastState { head, index: Arc::clone(&self.index), number, hash: B256::ZERO }
     }
 }
 
-/// The state after a finalised block, read through what the later ones changed.
+impl Index {
+    fn insert(&mut self, number: u64, changes: &StateChanges) {
+        for change in &changes.accounts {
+            self.accounts.insert((change.address, number), change.before);
+            let slots = change.storage.iter();
+            self.slots.extend(slots.map(|slot| ((change.address, slot.slot, number), slot.before)));
+        }
+    }
+
+    fn remove(&mut self, number: u64, changes: &StateChanges) {
+        self.oldest = number;
+        for change in &changes.accounts {
+            self.accounts.remove(&(change.address, number));
+            for slot in &change.storage {
+                self.slots.remove(&(change.address, slot.slot, number));
+            }
+        }
+    }
+
+    /// What the first block after `number` that changed an account left behind of it.
+    fn account(&self, number: u64, address: Address) -> Option<Option<AccountState>> {
+        let later = (address, number.saturating_add(1))..=(address, u64::MAX);
+        self.accounts.range(later).next().map(|(_, before)| *before)
+    }
+
+    fn slot(&self, number: u64, address: Address, slot: U256) -> Option<U256> {
+        let later = (address, slot, number.saturating_add(1))..=(address, slot, u64::MAX);
+        self.slots.range(later).next().map(|(_, before)| *before)
+    }
+}
+
+/// The state was dropped while it was being read.
+#[derive(Debug, thiserror::Error)]
+#[error("the state of block {requested} is no longer kept; the oldest is that of block {oldest}")]
+pub(crate) struct NotKept {
+    pub(crate) requested: u64,
+    pub(crate) oldest: u64,
+}
+
+/// The state after a finalised block, read through what later ones left behind.
 pub(crate) struct PastState {
     head: hansa_trie::StateView,
-    later: Vec<Arc<StateChanges>>,
+    index: Arc<RwLock<Index>>,
     number: u64,
     hash: B256,
 }
 
 impl PastState {
-    pub(crate) fn new(
-        head: hansa_trie::StateView,
-        later: Vec<Arc<StateChanges>>,
-        number: u64,
-        hash: B256,
-    ) -> Self {
-        Self { head, later, number, hash }
+    /// The same, knowing its block's hash.
+    pub(crate) fn of(self, hash: B256) -> Self {
+        Self { hash, ..self }
+    }
+
+    /// Looks into the index. Blocks that became final after `head` do no harm: what they left behind is as at `head`.
+    fn look_up<T>(&self, find: impl FnOnce(&Index) -> Option<T>) -> Result<Option<T>, StateError> {
+        let index = self.index.read();
+        if self.number < index.oldest {
+            return Err(StateError::new(NotKept { requested: self.number, oldest: index.oldest }));
+        }
+        Ok(find(&index))
     }
 
     /// The same state as a view of the trie.
     pub(crate) fn rebuild(&self) -> Result<hansa_trie::StateView, TrieError> {
-        if self.later.is_empty() {
+        let accounts = self.reverted();
+        if accounts.is_empty() {
             return Ok(self.head.clone());
         }
+        self.head.apply(&StateUpdate { accounts, code: Vec::new() })
+    }
+
+    /// Every account that later blocks changed, as it was.
+    fn reverted(&self) -> Vec<AccountUpdate> {
+        let index = self.index.read();
         let mut accounts: BTreeMap<Address, (Option<AccountState>, BTreeMap<U256, U256>)> = BTreeMap::new();
-        for change in self.later.iter().rev().flat_map(|changes| &changes.accounts) {
-            let (account, slots) = accounts.entry(change.address).or_default();
-            *account = change.before;
-            slots.extend(change.storage.iter().map(|slot| (slot.slot, slot.before)));
+        // In ascending order of blocks: the first one after this state counts.
+        for ((address, _), before) in index.accounts.iter().filter(|((_, block), _)| *block > self.number) {
+            accounts.entry(*address).or_insert_with(|| (*before, BTreeMap::new()));
         }
-        let accounts = accounts
+        for ((address, slot, _), before) in
+            index.slots.iter().filter(|((_, _, block), _)| *block > self.number)
+        {
+            if let Some((Some(_), slots)) = accounts.get_mut(address) {
+                slots.entry(*slot).or_insert(*before);
+            }
+        }
+        accounts
             .into_iter()
             .map(|(address, (account, slots))| AccountUpdate {
                 address,
                 account: account.map(trie_account),
-                storage: if account.is_some() { slots.into_iter().collect() } else { Vec::new() },
+                storage: slots.into_iter().collect(),
             })
-            .collect();
-        self.head.apply(&StateUpdate { accounts, code: Vec::new() })
+            .collect()
     }
 }
 
 impl StateView for PastState {
     fn account(&self, address: Address) -> Result<Option<AccountState>, StateError> {
-        for changes in &self.later {
-            let found = changes.accounts.binary_search_by_key(&address, |change| change.address);
-            if let Some(change) = found.ok().and_then(|at| changes.accounts.get(at)) {
-                return Ok(change.before);
-            }
+        match self.look_up(|index| index.account(self.number, address))? {
+            Some(before) => Ok(before),
+            None => Ok(self.head.account(address).map_err(StateError::new)?.map(account_state)),
         }
-        Ok(self.head.account(address).map_err(StateError::new)?.map(account_state))
     }
 
     fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
-        for changes in &self.later {
-            let found = changes.accounts.binary_search_by_key(&address, |change| change.address);
-            let Some(change) = found.ok().and_then(|at| changes.accounts.get(at)) else { continue };
-            let found = change.storage.binary_search_by_key(&slot, |change| change.slot);
-            if let Some(slot) = found.ok().and_then(|at| change.storage.get(at)) {
-                return Ok(slot.before);
-            }
+        match self.look_up(|index| index.slot(self.number, address, slot))? {
+            Some(before) => Ok(before),
+            None => self.head.storage(address, slot).map_err(StateError::new),
         }
-        self.head.storage(address, slot).map_err(StateError::new)
     }
 
     fn code(&self, code_hash: B256) -> Result<Bytes, StateError> {
@@ -143,6 +221,11 @@ impl StateView for PastState {
     }
 
     fn block_hash(&self, number: u64) -> Result<B256, StateError> {
-        if number == self.number { Ok(self.hash) } else { recorded_hash(self, number) }
+        match number.cmp(&self.number) {
+            Ordering::Less => recorded_hash(self, number),
+            Ordering::Equal => Ok(self.hash),
+            // A call may suppose a later block than the state's.
+            Ordering::Greater => Ok(B256::ZERO),
+        }
     }
 }

@@ -11,13 +11,15 @@ use hansa_evm::Executor;
 use hansa_kv::{Batch, KvStore};
 use hansa_pool::Pool;
 use hansa_trie::{StateStore, StateStores, TrieConfig};
-use hansa_types::{Block, Genesis};
+use hansa_types::{Block, Genesis, Member};
 
 use crate::{
     FinalisedBlock, LedgerError, META, TransactionReceipt,
     accounts::HeadAccounts,
     chain::{Chain, ExecutedBlock, RECENT},
-    finalise, genesis, members, records,
+    finalise, genesis,
+    history::PAST_STATES_BYTES_MAX,
+    members, records,
 };
 
 /// Finalised blocks that a slow subscriber may fall behind.
@@ -27,10 +29,18 @@ pub(crate) const HEAD_KEY: &[u8] = b"head";
 const GENESIS_KEY: &[u8] = b"genesis";
 
 /// What a node may decide for itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LedgerConfig {
     /// Memory for the state, and how often its nodes are written.
     pub state: TrieConfig,
+    /// Memory for the states of earlier blocks: how far calls and proofs can look back.
+    pub past_states_bytes_max: usize,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { state: TrieConfig::default(), past_states_bytes_max: PAST_STATES_BYTES_MAX }
+    }
 }
 
 /// The chain of one consortium on one node. Cloning shares it. All methods block: call them off async executors.
@@ -80,10 +90,11 @@ impl Ledger {
         let built = genesis::build(&executor, genesis)?;
         let genesis_block = built.block.clone();
         check_chain(store.as_ref(), &genesis_block)?;
-        let chain = match stored_head(store.as_ref())? {
+        let (head, members) = match stored_head(store.as_ref())? {
             Some(head) => resume(store.as_ref(), &states, head)?,
             None => begin(store.as_ref(), &states, &executor, genesis, built)?,
         };
+        let chain = Chain::new(Arc::new(head), Arc::new(members), config.past_states_bytes_max);
         let shared = Arc::new(Shared {
             store,
             states,
@@ -160,7 +171,12 @@ fn stored_head(store: &dyn KvStore) -> Result<Option<u64>, LedgerError> {
     records::number(&bytes).map(Some).ok_or(LedgerError::Damaged { what: "head" })
 }
 
-fn resume(store: &dyn KvStore, states: &StateStore, head: u64) -> Result<Chain, LedgerError> {
+/// Reads the head and the members from the store.
+fn resume(
+    store: &dyn KvStore,
+    states: &StateStore,
+    head: u64,
+) -> Result<(ExecutedBlock, Vec<Member>), LedgerError> {
     let block = records::load_block(store, head)?.ok_or(LedgerError::Damaged { what: "head block" })?;
     let state = states.head();
     if state.root() != block.header().state_root {
@@ -168,7 +184,7 @@ fn resume(store: &dyn KvStore, states: &StateStore, head: u64) -> Result<Chain, 
     }
     let members = members::stored(store)?;
     let head = ExecutedBlock { block, state, changes: Arc::default(), receipts: Arc::default() };
-    Ok(Chain::new(Arc::new(head), Arc::new(members)))
+    Ok((head, members))
 }
 
 /// Writes the genesis block and state into an empty store.
@@ -178,7 +194,7 @@ fn begin(
     executor: &Executor,
     genesis: &Genesis,
     built: genesis::Built,
-) -> Result<Chain, LedgerError> {
+) -> Result<(ExecutedBlock, Vec<Member>), LedgerError> {
     let state = states.head().apply(&built.update)?;
     if state.root() != built.block.header().state_root {
         return Err(LedgerError::Damaged { what: "state, which is there without a head" });
@@ -192,5 +208,5 @@ fn begin(
     let staged = states.stage(&executed.state, &mut batch)?;
     store.write(batch)?;
     states.adopt(staged);
-    Ok(Chain::new(Arc::new(executed), Arc::new(members)))
+    Ok((executed, members))
 }

@@ -38,10 +38,13 @@ use hansa_kv::Space;
 
 pub use calls::{AccountProof, StorageProof};
 pub use error::{BlockFault, LedgerError};
-pub use hansa_evm::{AccountState, CALL_GAS_MAX, CallOutcome, CallRequest, Estimate};
-pub use history::{BlockRef, STATES_KEPT};
+pub use hansa_evm::{
+    Accessed, AccountOverride, AccountState, BlockEnvironment, BlockOverride, CALL_GAS_MAX, CallOutcome,
+    CallRequest, Estimate, ExecutionError, InvalidReason, Overrides, Simulation, StateView,
+};
+pub use history::{BlockRef, PAST_STATES_BYTES_MAX};
 pub use ledger::{Ledger, LedgerConfig};
-pub use logs::{LocatedLog, LogFilter};
+pub use logs::{LocatedLog, LogFilter, LogPage};
 pub use propose::Proposal;
 pub use query::{FinalisedBlock, LocatedTransaction, TransactionReceipt};
 pub use stores::open_stores;

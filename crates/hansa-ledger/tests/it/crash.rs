@@ -20,7 +20,7 @@ const BLOCKS_MAX: u64 = 400;
 /// Makes the trie write its nodes every few blocks, so that crashes hit that too.
 fn config() -> LedgerConfig {
     let state = hansa_trie::TrieConfig { unwritten_blocks_max: 5, ..Default::default() };
-    LedgerConfig { state }
+    LedgerConfig { state, ..LedgerConfig::default() }
 }
 
 fn open_folder(folder: &Path) -> Ledger {

@@ -9,10 +9,12 @@ use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount, proof::verify_proof};
 use proptest::prelude::*;
 
 use hansa_contracts::abi;
-use hansa_kv::MemoryStore;
+use hansa_kv::{KvStore, MemoryStore};
 use hansa_ledger::{
-    AccountProof, BlockRef, CallOutcome, CallRequest, Estimate, Ledger, LedgerError, LocatedLog, LogFilter,
+    AccountProof, BlockRef, CallOutcome, CallRequest, Estimate, Ledger, LedgerConfig, LedgerError,
+    LocatedLog, LogFilter,
 };
+use hansa_pool::{Pool, PoolConfig};
 
 use crate::support::*;
 
@@ -124,6 +126,32 @@ fn states_from_before_a_restart_are_not_kept_and_the_error_says_so() {
     let refused = ledger.account(0.into(), account(1));
     assert!(matches!(refused, Err(LedgerError::StateNotKept { requested: 0, oldest: 1 })));
     assert_eq!(ledger.account(1.into(), account(1)).unwrap().nonce, 1);
+}
+
+#[test]
+fn past_states_are_kept_as_far_as_memory_goes() {
+    let genesis = genesis();
+    let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
+    let config = LedgerConfig { past_states_bytes_max: 20_000, ..LedgerConfig::default() };
+    let store: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
+    let ledger = Ledger::open_with(store, &genesis, pool, config).unwrap();
+    grow(&ledger, vec![deploy(1, 0, STORE_INIT)]);
+    for block in 1..=400_u64 {
+        // Slot 0 changes in every tenth block alone.
+        let change = (block % 10 == 0).then(|| call(1, block / 10, contract(), words(&[0, block])));
+        grow(&ledger, change.into_iter().collect());
+    }
+    let head = ledger.head().number();
+    let refused = ledger.account(0.into(), account(1));
+    let Err(LedgerError::StateNotKept { requested: 0, oldest }) = refused else { panic!("{refused:?}") };
+    assert!(oldest > 300 && oldest < head - 20, "{oldest} of {head}");
+    assert!(ledger.account((oldest - 1).into(), account(1)).is_err());
+    for number in oldest..=head {
+        let value = ledger.storage(number.into(), contract(), B256::ZERO).unwrap();
+        assert_eq!(U256::from_be_bytes(value.0), U256::from((number - 1) / 10 * 10), "block {number}");
+        let proof = ledger.proof(number.into(), contract(), &[B256::ZERO]).unwrap();
+        check_proof(ledger.block(number).unwrap().unwrap().header().state_root, &proof);
+    }
 }
 
 fn check_proof(root: B256, proof: &AccountProof) {
