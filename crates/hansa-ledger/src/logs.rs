@@ -43,8 +43,17 @@ pub struct LogFilter {
     pub addresses: Vec<Address>,
     /// At each position any of these topics; anything, also nothing, when empty.
     pub topics: [Vec<B256>; 4],
-    /// The most logs to return.
+    /// The most logs to return, unless a single block has more.
     pub limit: usize,
+}
+
+/// Logs of whole blocks, from the beginning of a filter's range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPage {
+    /// In order.
+    pub logs: Vec<LocatedLog>,
+    /// The block to go on from; `None` when all logs are here.
+    pub next: Option<u64>,
 }
 
 impl LogFilter {
@@ -96,14 +105,32 @@ impl Ledger {
     /// The logs of finalised blocks that a filter wants, in order.
     ///
     /// # Errors
-    /// [`LedgerError::TooManyLogs`] when there are more than its limit; otherwise the store is at fault.
+    /// [`LedgerError::TooManyLogs`] when there are more than its limit in several blocks: those of a single block are
+    /// answered in any case, because no narrower range could be asked for. Otherwise the store is at fault.
     pub fn logs(&self, filter: &LogFilter) -> Result<Vec<LocatedLog>, LedgerError> {
-        let mut search = self.search(filter, Order::Ascending);
-        let mut found = Vec::new();
-        while let Some(number) = search.next()? {
-            self.collect_logs(filter, number, &mut found)?;
+        match self.log_page(filter)? {
+            LogPage { logs, next: None } => Ok(logs),
+            LogPage { next: Some(_), .. } => Err(LedgerError::TooManyLogs(filter.limit)),
         }
-        Ok(found)
+    }
+
+    /// The logs that a filter wants, in order, of as many whole blocks as stay within its limit; of one block with any
+    /// in any case.
+    ///
+    /// # Errors
+    /// When the store is at fault.
+    pub fn log_page(&self, filter: &LogFilter) -> Result<LogPage, LedgerError> {
+        let mut search = self.search(filter, Order::Ascending);
+        let mut logs = Vec::new();
+        while let Some(number) = search.next()? {
+            let before = logs.len();
+            self.collect_logs(filter, number, &mut logs)?;
+            if before > 0 && logs.len() > filter.limit {
+                logs.truncate(before);
+                return Ok(LogPage { logs, next: Some(number) });
+            }
+        }
+        Ok(LogPage { logs, next: None })
     }
 
     /// The logs that a filter wants of the last finalised block that has any, in order.
@@ -137,12 +164,7 @@ impl Ledger {
             if !receipt.receipt.logs().iter().any(|log| filter.matches(log)) {
                 continue;
             }
-            for log in receipt.located_logs().filter(|located| filter.matches(&located.log)) {
-                if found.len() >= filter.limit {
-                    return Err(LedgerError::TooManyLogs(filter.limit));
-                }
-                found.push(log);
-            }
+            found.extend(receipt.located_logs().filter(|located| filter.matches(&located.log)));
         }
         Ok(())
     }

@@ -9,7 +9,6 @@ use std::{
 
 use alloy_primitives::{B256, U64};
 use alloy_rpc_types_eth::{Filter, FilterBlockOption, FilterChanges, Log};
-use hansa_ledger::LedgerError;
 use hansa_pool::PooledTransaction;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
@@ -127,27 +126,46 @@ fn range(chain: &Chain, filter: &Filter) -> Result<Option<(u64, u64)>, RpcError>
     Ok((from <= head).then(|| (from, to.min(head))))
 }
 
-fn search(chain: &Chain, filter: &Filter, from: u64, to: u64) -> Result<Vec<Log>, RpcError> {
+/// Logs from the beginning of a range, and the height to go on from where not all of it was read.
+struct Found {
+    logs: Vec<Log>,
+    next: Option<u64>,
+}
+
+/// Reads whole blocks up to the limits of number and time, and one with any logs in any case.
+fn read(chain: &Chain, filter: &Filter, from: u64, to: u64) -> Result<Found, RpcError> {
     let (started, limit) = (Instant::now(), chain.limits.logs);
-    let mut found = Vec::new();
+    let mut logs = Vec::new();
     let mut next = from;
     while next <= to {
         let end = to.min(next.saturating_add(BLOCKS_PER_STEP - 1));
-        let query = convert::log_filter(filter, next, end, limit.saturating_sub(found.len()));
-        let logs = chain.ledger.logs(&query).map_err(|error| match error {
-            // The rest of the limit was asked for, the whole limit is what the caller can do something about.
-            LedgerError::TooManyLogs(_) => RpcError::from(LedgerError::TooManyLogs(limit)),
-            other => other.into(),
-        })?;
-        found.extend(logs.into_iter().map(convert::log));
-        if end < to && started.elapsed() > chain.limits.logs_time {
-            return Err(RpcError::limit(format!(
-                "query took too long: blocks {from} to {end} were searched; narrow the block range"
-            )));
+        let page = chain.ledger.log_page(&convert::log_filter(filter, next, end, limit))?;
+        let is_too_much = !logs.is_empty() && logs.len().saturating_add(page.logs.len()) > limit;
+        if is_too_much {
+            return Ok(Found { logs, next: Some(next) });
         }
-        next = end.saturating_add(1);
+        logs.extend(page.logs.into_iter().map(convert::log));
+        next = page.next.unwrap_or(end.saturating_add(1));
+        let is_late = next <= to && started.elapsed() > chain.limits.logs_time;
+        if page.next.is_some() || is_late {
+            return Ok(Found { logs, next: Some(next) });
+        }
     }
-    Ok(found)
+    Ok(Found { logs, next: None })
+}
+
+/// All logs of a range, or an error that says which part of it can be asked for.
+fn search(chain: &Chain, filter: &Filter, from: u64, to: u64) -> Result<Vec<Log>, RpcError> {
+    let found = read(chain, filter, from, to)?;
+    let Some(next) = found.next else { return Ok(found.logs) };
+    let problem = match found.logs.is_empty() {
+        true => "query took too long".to_owned(),
+        false => format!("query returned more than {} results", chain.limits.logs),
+    };
+    Err(RpcError::limit(format!(
+        "{problem}; narrow the addresses, the topics or the block range, for example to {from} to {}",
+        next.saturating_sub(1)
+    )))
 }
 
 pub(crate) fn logs(chain: &Chain, args: &mut Args<'_>) -> Result<Vec<Log>, RpcError> {
@@ -215,9 +233,14 @@ fn new_logs(chain: &Chain, filter: &Filter, next: &mut u64) -> Result<Vec<Log>, 
         from = from.max(from_block.and_then(|tag| tag.as_number()).unwrap_or_default());
         to = to.min(to_block.and_then(|tag| tag.as_number()).unwrap_or(u64::MAX));
     }
-    let found = if from <= to { search(chain, filter, from, to)? } else { Vec::new() };
-    *next = head.saturating_add(1);
-    Ok(found)
+    if from > to {
+        *next = head.saturating_add(1);
+        return Ok(Vec::new());
+    }
+    // What is too much for one answer is left to the next poll.
+    let found = read(chain, filter, from, to)?;
+    *next = found.next.unwrap_or(head.saturating_add(1));
+    Ok(found.logs)
 }
 
 fn new_blocks(chain: &Chain, next: &mut u64) -> Result<Vec<B256>, RpcError> {

@@ -78,8 +78,8 @@ async fn what_is_too_much_is_refused() {
     assert_eq!(f.exchange(json!([one, one, one, one])).await["error"]["code"], -32010);
     for (nonce, candidate) in [(0, 5), (1, 6)] {
         f.send(&crate::chain::ballot(1, nonce, candidate)).await;
+        f.block();
     }
-    f.block();
     let (code, message) = f.error("eth_getLogs", json!([{ "fromBlock": "0x0" }])).await;
     assert_eq!(code, -32005);
     assert!(message.contains("more than 1 results"), "{message}");
