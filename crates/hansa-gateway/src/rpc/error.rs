@@ -29,6 +29,16 @@ impl RpcError {
         Self { code, message: message.into(), data: None }
     }
 
+    /// An error with a method's own code.
+    pub(crate) fn code(code: i32, message: impl Into<String>) -> Self {
+        Self::new(code, message)
+    }
+
+    /// What it says, without its code.
+    pub(crate) fn into_message(self) -> String {
+        self.message
+    }
+
     pub(crate) fn params(message: impl Into<String>) -> Self {
         Self::new(INVALID_PARAMS_CODE, message)
     }
@@ -47,6 +57,10 @@ impl RpcError {
 
     pub(crate) fn busy() -> Self {
         Self::limit("the node is busy; try again in a moment")
+    }
+
+    pub(crate) fn batch_time() -> Self {
+        Self::limit("the batch took too long; send the remaining requests in another one")
     }
 
     pub(crate) fn block_not_found() -> Self {
@@ -91,9 +105,11 @@ impl From<ErrorObjectOwned> for RpcError {
 impl From<LedgerError> for RpcError {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::StateNotKept { .. } | LedgerError::EpochNotFinal(_) => {
-                Self::refused(error.to_string())
-            }
+            // geth's phrase, by which tools recognise that an older state is wanted than the node has.
+            LedgerError::StateNotKept { requested, oldest } => Self::refused(format!(
+                "missing trie node: the historical state of block {requested} is not available; the oldest is that of block {oldest}"
+            )),
+            LedgerError::EpochNotFinal(_) => Self::refused(error.to_string()),
             LedgerError::InvalidCall(reason) => Self::refused(reason.to_string()),
             LedgerError::UnknownBlock(_) => Self::block_not_found(),
             LedgerError::TooManyLogs(limit) => Self::limit(format!(
@@ -124,6 +140,18 @@ mod tests {
     use alloy_primitives::hex;
 
     use super::*;
+
+    #[test]
+    fn a_state_that_is_not_kept_is_said_in_geths_words() {
+        let error = RpcError::from(LedgerError::StateNotKept { requested: 3, oldest: 9 });
+        assert_eq!(error.code, -32000);
+        assert!(error.message.starts_with("missing trie node"), "{}", error.message);
+        assert!(
+            error.message.contains("block 3 ") && error.message.ends_with("block 9"),
+            "{}",
+            error.message
+        );
+    }
 
     #[test]
     fn reverts_carry_their_reason_and_data() {

@@ -6,7 +6,9 @@ use alloy_primitives::{B256, Bytes, U64, keccak256};
 use jsonrpsee::{RpcModule, types::Params};
 use serde::Serialize;
 
-use super::{Chain, args::Args, blocks, error::RpcError, fees, filters, state, submit, subscribe};
+use super::{
+    Chain, args::Args, blocks, calls, error::RpcError, fees, filters, simulate, state, submit, subscribe,
+};
 
 /// The whole interface.
 pub(crate) fn module(chain: Arc<Chain>) -> RpcModule<Arc<Chain>> {
@@ -57,8 +59,10 @@ fn ledger(table: &mut Table) {
     table.blocking("eth_getBlockReceipts", blocks::receipts);
     table.blocking("eth_getLogs", filters::logs);
     table.blocking("eth_feeHistory", fees::history);
-    table.blocking("eth_call", state::call);
-    table.blocking("eth_estimateGas", state::estimate);
+    table.blocking("eth_call", calls::call);
+    table.blocking("eth_estimateGas", calls::estimate);
+    table.blocking("eth_createAccessList", calls::access_list);
+    table.blocking("eth_simulateV1", simulate::simulate);
     table.blocking("eth_getBalance", state::balance);
     table.blocking("eth_getTransactionCount", state::nonce);
     table.blocking("eth_getCode", state::code);

@@ -1,12 +1,9 @@
-//! Accounts, calls and proofs on finalised state.
+//! Accounts and proofs on finalised state.
 
 use alloy_eips::{BlockId, BlockNumberOrTag};
-use alloy_primitives::{Address, B256, Bytes, TxKind, U64, U256};
-use alloy_rpc_types_eth::{
-    EIP1186AccountProofResponse, EIP1186StorageProof, SyncInfo, SyncStatus, TransactionRequest,
-};
-use hansa_ledger::{BlockRef, CallOutcome, CallRequest, Estimate};
-use serde_json::Value;
+use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use alloy_rpc_types_eth::{EIP1186AccountProofResponse, EIP1186StorageProof, SyncInfo, SyncStatus};
+use hansa_ledger::BlockRef;
 
 use super::{
     Chain,
@@ -99,58 +96,6 @@ pub(crate) fn proof(chain: &Chain, args: &mut Args<'_>) -> Result<EIP1186Account
         account_proof: proof.account_proof,
         storage_proof,
     })
-}
-
-fn request(chain: &Chain, args: &mut Args<'_>) -> Result<CallRequest, RpcError> {
-    let request: TransactionRequest = args.required()?;
-    if request.chain_id.is_some_and(|id| id != chain.ledger.chain_id()) {
-        return Err(RpcError::refused(format!(
-            "the call is for another chain; this is {}",
-            chain.ledger.chain_id()
-        )));
-    }
-    let data = request
-        .input
-        .try_into_unique_input()
-        .map_err(|_| RpcError::params("`input` and `data` are both given and differ"))?;
-    Ok(CallRequest {
-        from: request.from.unwrap_or_default(),
-        to: request.to.and_then(|kind| match kind {
-            TxKind::Call(to) => Some(to),
-            TxKind::Create => None,
-        }),
-        gas: request.gas,
-        value: request.value.unwrap_or_default(),
-        data: data.unwrap_or_default(),
-        access_list: request.access_list.unwrap_or_default(),
-    })
-}
-
-/// Overrides would execute on a state that never was; they are refused rather than silently left out.
-fn no_overrides(args: &mut Args<'_>) -> Result<(), RpcError> {
-    let given = |value: Option<Value>| value.is_some_and(|v| v.as_object().is_none_or(|o| !o.is_empty()));
-    match given(args.optional()?) || given(args.optional()?) {
-        true => Err(RpcError::params("state and block overrides are not supported")),
-        false => Ok(()),
-    }
-}
-
-pub(crate) fn call(chain: &Chain, args: &mut Args<'_>) -> Result<Bytes, RpcError> {
-    let (request, at) = (request(chain, args)?, block(chain, args)?);
-    no_overrides(args)?;
-    match chain.ledger.call(at, request)? {
-        CallOutcome::Success { output, .. } => Ok(output),
-        failed => Err(RpcError::execution(&failed)),
-    }
-}
-
-pub(crate) fn estimate(chain: &Chain, args: &mut Args<'_>) -> Result<U64, RpcError> {
-    let (request, at) = (request(chain, args)?, block(chain, args)?);
-    no_overrides(args)?;
-    match chain.ledger.estimate(at, request)? {
-        Estimate::Gas(gas) => Ok(U64::from(gas)),
-        Estimate::Failed(outcome) => Err(RpcError::execution(&outcome)),
-    }
 }
 
 #[cfg(test)]

@@ -76,6 +76,21 @@ pub(crate) fn call(of: u8, nonce: u64, to: Address, input: Bytes) -> SignedTrans
     )
 }
 
+/// Creates a contract by running code. Gas is given for many logs.
+pub(crate) fn create(of: u8, nonce: u64, code: Bytes) -> SignedTransaction {
+    sign(
+        of,
+        TxEip1559 {
+            chain_id: CHAIN_ID,
+            nonce,
+            gas_limit: 10_000_000,
+            to: TxKind::Create,
+            input: code,
+            ..Default::default()
+        },
+    )
+}
+
 /// Opens a ballot: a transaction that emits a log.
 pub(crate) fn ballot(of: u8, nonce: u64, candidate: u8) -> SignedTransaction {
     let card = hansa_contracts::card_from_types(&card(candidate));
@@ -101,7 +116,8 @@ impl Fixture {
     pub(crate) async fn with(limits: RpcLimits) -> Self {
         let ledger = ledger();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let server = RpcServer::start(listen, ledger.clone(), Arc::new(()), limits).await.unwrap();
+        let origins = vec!["https://app.example".to_owned()];
+        let server = RpcServer::start(listen, ledger.clone(), Arc::new(()), origins, limits).await.unwrap();
         Self { ledger, server, http: reqwest::Client::new() }
     }
 

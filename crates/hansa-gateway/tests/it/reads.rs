@@ -132,8 +132,6 @@ async fn calls_and_estimates_execute_on_final_state() {
         assert!(answer["error"]["data"].as_str().unwrap().len() >= 10, "{answer}");
     }
     assert_eq!(f.error("eth_call", json!([{ "to": REGISTRY }, "0x5"])).await.1, "header not found");
-    let overridden = json!([{ "to": REGISTRY }, "latest", { REGISTRY.to_string(): { "balance": "0x1" } }]);
-    assert_eq!(f.error("eth_call", overridden).await.0, -32602);
 }
 
 #[tokio::test]
