@@ -42,6 +42,14 @@ pub struct NodeConfig {
     /// disk; 1,024 MiB hold about six million slots, which is three million records.
     #[serde(default = "state_cache_default")]
     pub state_cache_mib: u32,
+    /// Memory for the states of earlier blocks, in MiB: how far back JSON-RPC calls can be made. 64 MiB hold a day of an idle
+    /// chain and a minute of a very busy one; states from before a restart are not kept.
+    #[serde(default = "past_states_default")]
+    pub past_states_mib: u32,
+    /// Web pages that may use JSON-RPC, such as `https://app.example`; `*` for all. Programs and browser extensions may
+    /// without being listed.
+    #[serde(default)]
+    pub rpc_origins: Vec<String>,
     /// Hours from one collection of blocks that no version needs to the next; 0 for none. `hansa block gc` collects at once.
     #[serde(default = "collect_default")]
     pub collect_garbage_hours: u32,
@@ -53,6 +61,10 @@ const fn idle_default() -> u64 {
 
 pub(crate) const fn state_cache_default() -> u32 {
     1_024
+}
+
+pub(crate) const fn past_states_default() -> u32 {
+    64
 }
 
 const fn collect_default() -> u32 {
@@ -151,6 +163,8 @@ impl Home {
                 "passphrase_file",
                 "idle_block_ms",
                 "state_cache_mib",
+                "past_states_mib",
+                "rpc_origins",
                 "collect_garbage_hours",
             ]))
             .extract()

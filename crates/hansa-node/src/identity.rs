@@ -74,6 +74,8 @@ pub fn create_home(home: &Home, new: &NewHome) -> Result<MemberCard, NodeError> 
         passphrase_file: new.passphrase_file.clone(),
         idle_block_ms: 1_000,
         state_cache_mib: state_cache_default(),
+        past_states_mib: past_states_default(),
+        rpc_origins: Vec::new(),
         collect_garbage_hours: 24,
     };
     let passphrase_file = home.path().join(&new.passphrase_file);

@@ -162,6 +162,7 @@ impl Node {
             config.rpc_listen,
             ledger.clone(),
             Arc::new(status.clone()) as Arc<dyn Network>,
+            config.rpc_origins.clone(),
             RpcLimits::default(),
         )
         .await
@@ -207,6 +208,8 @@ fn ledger_config(node: &NodeConfig, keys: &MemberKeys) -> LedgerConfig {
     config.state.unwritten_nodes_ahead = config.state.unwritten_nodes_max / 256 * usize::from(share);
     let cache = usize::try_from(node.state_cache_mib).unwrap_or(usize::MAX);
     config.state.cache_bytes_max = cache.saturating_mul(1024 * 1024);
+    let past_states = usize::try_from(node.past_states_mib).unwrap_or(usize::MAX);
+    config.past_states_bytes_max = past_states.saturating_mul(1024 * 1024);
     config
 }
 

@@ -9,14 +9,17 @@ mod drain;
 mod members;
 mod objects;
 mod problem;
+mod promise;
 mod routes;
 mod stream;
 mod tar;
+mod times;
 mod token;
 mod upload;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::http::Request;
 use hansa_ledger::Ledger;
 use tokio::{
     net::TcpListener,
@@ -24,7 +27,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::Service;
+use tower::ServiceExt as _;
+
+use crate::{
+    ConnectionLimits, Service,
+    serve::{self, Paced},
+};
 
 pub use self::{
     routes::{AUTHORISED, Endpoint, endpoints},
@@ -40,11 +48,18 @@ pub struct RestLimits {
     pub operations: usize,
     /// How long the server waits for running requests when it stops.
     pub grace: Duration,
+    /// What callers may hold with their connections.
+    pub connections: ConnectionLimits,
 }
 
 impl Default for RestLimits {
     fn default() -> Self {
-        Self { json_bytes: 1024 * 1024, operations: 64, grace: Duration::from_secs(10) }
+        Self {
+            json_bytes: 1024 * 1024,
+            operations: 64,
+            grace: Duration::from_secs(10),
+            connections: ConnectionLimits::default(),
+        }
     }
 }
 
@@ -74,7 +89,7 @@ impl Gate {
     }
 }
 
-/// The running server. Dropping it does not stop it.
+/// The running server. Dropping it stops it.
 #[derive(Debug)]
 pub struct RestServer {
     address: SocketAddr,
@@ -99,19 +114,11 @@ impl RestServer {
         let address = listener.local_addr()?;
         let operations = Arc::new(Semaphore::new(limits.operations));
         let gate = Gate(Arc::new(Inner { token, ledger, service, limits, operations }));
-        let (stop, mut stopping) = watch::channel(false);
-        let stopped = async move {
-            // Also ends when the sender is gone without a word, which stop() never lets happen.
-            if stopping.wait_for(|stop| *stop).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
+        let (stop, stopping) = watch::channel(false);
         let router = routes::router(gate);
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-                tracing::error!(%error, "the REST server ended");
-            }
-        });
+        let service =
+            move || router.clone().map_request(|request: Request<Paced>| request.map(axum::body::Body::new));
+        let task = tokio::spawn(serve::serve(listener, limits.connections, stopping, service));
         Ok(Self { address, stop, task, grace: limits.grace })
     }
 

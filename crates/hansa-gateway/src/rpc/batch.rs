@@ -1,6 +1,9 @@
 //! Answers a batch of requests: in order, except that transactions that follow one another go to the pool as one.
+//!
+//! A batch has a budget of time. Requests that come after its end are answered with an error of their own, so that a
+//! long batch of costly calls holds one of the threads for a bounded time and its caller learns which are missing.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use alloy_primitives::B256;
 use jsonrpsee::{
@@ -16,12 +19,11 @@ use super::{Chain, error::RpcError, submit};
 pub(crate) struct Batches<S> {
     inner: S,
     chain: Arc<Chain>,
-    response_bytes: usize,
 }
 
 impl<S> Batches<S> {
-    pub(crate) fn new(inner: S, chain: Arc<Chain>, response_bytes: usize) -> Self {
-        Self { inner, chain, response_bytes }
+    pub(crate) fn new(inner: S, chain: Arc<Chain>) -> Self {
+        Self { inner, chain }
     }
 }
 
@@ -93,13 +95,22 @@ where
     }
 
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let Self { inner, chain, response_bytes } = self.clone();
+        let Self { inner, chain } = self.clone();
         async move {
+            let (begun, response_bytes) = (Instant::now(), chain.limits.response_bytes as usize);
             let mut answers = BatchResponseBuilder::new_with_limit(response_bytes);
             let mut run = Run::default();
             let mut notified = false;
             for entry in batch {
                 match entry {
+                    Ok(BatchEntry::Call(request)) if begun.elapsed() > chain.limits.batch_time => {
+                        let error = ErrorObjectOwned::from(RpcError::batch_time());
+                        if let Err(too_long) =
+                            answers.append(MethodResponse::error(request.id.into_owned(), error))
+                        {
+                            return too_long;
+                        }
+                    }
                     Ok(BatchEntry::Call(request)) if request.method_name() == submit::METHOD => {
                         run.push(request);
                         continue;

@@ -7,26 +7,36 @@ mod args;
 mod batch;
 mod blocking;
 mod blocks;
+mod calls;
 mod convert;
 mod error;
 mod fees;
 mod filters;
 mod methods;
 mod origin;
+mod simulate;
 mod state;
 mod submit;
 mod subscribe;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::http::Request;
 use hansa_ledger::Ledger;
 use hansa_pool::Pool;
 use jsonrpsee::{
+    Methods,
     core::middleware::RpcServiceBuilder,
-    server::{BatchRequestConfig, PingConfig, Server, ServerConfig, ServerHandle},
+    server::{BatchRequestConfig, HttpBody, PingConfig, Server, ServerConfig, ServerHandle, stop_channel},
 };
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tower::ServiceExt as _;
 
 use self::{blocking::Blocking, filters::Filters, submit::Submitter};
+use crate::{
+    ConnectionLimits,
+    serve::{self, Paced},
+};
 
 /// Sizes beyond which a caller gets an error instead of more memory.
 #[derive(Clone, Debug)]
@@ -37,13 +47,17 @@ pub struct RpcLimits {
     pub response_bytes: u32,
     /// Requests in a batch.
     pub batch: u32,
+    /// How long one batch may take; its remaining requests are answered with an error.
+    pub batch_time: Duration,
     /// HTTP requests in progress plus WebSocket sessions.
     pub connections: u32,
+    /// What callers may hold with their connections.
+    pub sockets: ConnectionLimits,
     /// Subscriptions of one WebSocket session.
     pub subscriptions: u32,
     /// Messages that wait for one WebSocket session before the slow subscriber loses its subscription.
     pub session_messages: u32,
-    /// Logs in one answer.
+    /// Logs in one answer, unless a single block has more.
     pub logs: usize,
     /// How long one log query may search.
     pub logs_time: Duration,
@@ -63,7 +77,9 @@ impl Default for RpcLimits {
             request_bytes: 10 * 1024 * 1024,
             response_bytes: 32 * 1024 * 1024,
             batch: 5_000,
+            batch_time: Duration::from_secs(20),
             connections: 256,
+            sockets: ConnectionLimits::default(),
             subscriptions: 64,
             session_messages: 1_024,
             logs: 10_000,
@@ -106,15 +122,21 @@ pub(crate) struct Chain {
     limits: RpcLimits,
 }
 
-/// The running server. Dropping it does not stop it.
+/// How long the server waits for running requests when it stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The running server. Dropping it stops it.
 #[derive(Debug)]
 pub struct RpcServer {
     address: SocketAddr,
-    handle: ServerHandle,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    sessions: ServerHandle,
 }
 
 impl RpcServer {
     /// Serves JSON-RPC on `listen` (port 0: any free port) until [`RpcServer::stop`]. Must run in a tokio runtime.
+    /// Web pages of `origins`, such as `https://app.example`, may use it beside programs and wallets; `*` admits all.
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -122,6 +144,7 @@ impl RpcServer {
         listen: SocketAddr,
         ledger: Ledger,
         network: Arc<dyn Network>,
+        origins: Vec<String>,
         limits: RpcLimits,
     ) -> io::Result<Self> {
         let config = ServerConfig::builder()
@@ -134,20 +157,28 @@ impl RpcServer {
             .set_id_provider(subscribe::Ids::default())
             .enable_ws_ping(PingConfig::new())
             .build();
-        let response_bytes = limits.response_bytes as usize;
+        let sockets = limits.sockets;
         let chain = Arc::new(Chain::new(ledger, network, limits));
         let batches = chain.clone();
-        let middleware = RpcServiceBuilder::new()
-            .layer_fn(move |inner| batch::Batches::new(inner, batches.clone(), response_bytes));
-        let server = Server::builder()
+        let builder = Server::builder()
             .set_config(config)
-            .set_http_middleware(tower::ServiceBuilder::new().layer(origin::KeepPagesOut))
-            .set_rpc_middleware(middleware)
-            .build(listen)
-            .await?;
-        let address = server.local_addr()?;
-        let handle = server.start(methods::module(chain));
-        Ok(Self { address, handle })
+            .set_http_middleware(tower::ServiceBuilder::new().layer(origin::Gatekeeper::new(origins)))
+            .set_rpc_middleware(
+                RpcServiceBuilder::new()
+                    .layer_fn(move |inner| batch::Batches::new(inner, Arc::clone(&batches))),
+            )
+            .to_service_builder();
+        let methods = Methods::from(methods::module(chain));
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let (sessions_stop, sessions) = stop_channel();
+        let service = move || {
+            let service = builder.clone().build(methods.clone(), sessions_stop.clone());
+            service.map_request(|request: Request<Paced>| request.map(HttpBody::new))
+        };
+        let (stop, stopping) = watch::channel(false);
+        let task = tokio::spawn(serve::serve(listener, sockets, stopping, service));
+        Ok(Self { address, stop, task, sessions })
     }
 
     /// Where it listens.
@@ -157,9 +188,14 @@ impl RpcServer {
 
     /// Takes no more requests, ends the sessions, and waits until that is done.
     pub async fn stop(self) {
-        // An error says that it has stopped already.
-        let _ = self.handle.stop();
-        self.handle.stopped().await;
+        self.stop.send_replace(true);
+        // An error says that they have stopped already.
+        let _ = self.sessions.stop();
+        let abort = self.task.abort_handle();
+        if tokio::time::timeout(GRACE, self.task).await.is_err() {
+            abort.abort();
+        }
+        self.sessions.stopped().await;
     }
 }
 

@@ -24,9 +24,13 @@ pub(crate) struct Rest {
 
 impl Rest {
     pub(crate) async fn new() -> Self {
+        Self::with(RestLimits::default()).await
+    }
+
+    pub(crate) async fn with(limits: RestLimits) -> Self {
         let (token, vault) = (Token::random(), Arc::new(Vault::default()));
         let listen = "127.0.0.1:0".parse().unwrap();
-        let limits = RestLimits { json_bytes: 10_000, ..RestLimits::default() };
+        let limits = RestLimits { json_bytes: 10_000, ..limits };
         let server = RestServer::start(listen, token.clone(), ledger(), vault.clone(), limits).await.unwrap();
         let client = Client::new(&format!("http://{}", server.address()), token.reveal()).unwrap();
         Self { server, token, vault, client }
@@ -75,7 +79,10 @@ async fn every_endpoint_refuses_who_has_not_the_token() {
                 break;
             }
             assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
-            assert_eq!(problem(response).await.code, Code::Unauthenticated);
+            // The answer to HEAD has no body.
+            if endpoint.method != "HEAD" {
+                assert_eq!(problem(response).await.code, Code::Unauthenticated);
+            }
             refused += 1;
         }
     }
