@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream::BoxStream};
 use hansa_types::{
     ObjectId, Visibility,
-    api::{ObjectKind, Progress, PutMeta, PutReceipt, header},
+    api::{ObjectKind, Progress, PutMeta, PutReceipt, Stage, header},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Body, Method, header::CONTENT_TYPE};
@@ -274,13 +274,15 @@ impl Client {
         name: Option<String>,
         source: Source,
         options: &PutOptions,
-        progress: impl FnMut(Progress),
+        mut progress: impl FnMut(Progress),
     ) -> Result<PutReceipt, ClientError> {
+        let stated = source.size;
         let meta = PutMeta {
             name,
             kind: source.kind,
             executable: source.executable,
-            size: source.size,
+            // The node takes a size for a promise. What a file states is a guess, good enough for the progress.
+            size: stated.filter(|_| source.kind == ObjectKind::Directory),
             visibility: options.visibility,
             valid_until: options.valid_until,
             replicas: options.replicas,
@@ -297,7 +299,11 @@ impl Client {
             .header(header::META, utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string())
             .header(CONTENT_TYPE, media)
             .body(Body::wrap_stream(pieces));
-        let outcome = self.wire.long(request, progress).await;
+        let told = |report: Progress| match report.total {
+            None if report.stage == Stage::Encrypt => progress(Progress { total: stated, ..report }),
+            _ => progress(report),
+        };
+        let outcome = self.wire.long(request, told).await;
         // When the source failed, that is the cause, whatever the node made of the broken upload.
         match (outcome, failure.take()) {
             (Err(_), Some(error)) => Err(error),

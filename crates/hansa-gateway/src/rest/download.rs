@@ -7,7 +7,10 @@ use std::{collections::VecDeque, io};
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, header::CONTENT_DISPOSITION, header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+    },
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -15,7 +18,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use hansa_types::api::{Code, ObjectKind, Problem, header};
+use hansa_types::api::{Code, ObjectKind, ObjectSummary, Problem, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -35,17 +38,14 @@ pub(crate) fn respond(download: Download, place: OwnedSemaphorePermit) -> Respon
         ObjectKind::Directory => ("directory", "application/x-tar", archive_length(&download.entries)),
     };
     let runs = download.entries.iter().any(|entry| entry.executable) && download.kind == ObjectKind::File;
-    let name = utf8_percent_encode(&download.name, NON_ALPHANUMERIC).to_string();
     let mut headers = HeaderMap::new();
-    let mut set = |key: HeaderName, value: String| {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(key, value);
-        }
-    };
+    let mut set = |key: HeaderName, value: String| insert(&mut headers, key, &value);
     set(CONTENT_TYPE, media.to_owned());
     set(CONTENT_LENGTH, length.to_string());
     set(HeaderName::from_static(header::VERSION), download.version.to_string());
-    set(HeaderName::from_static(header::NAME), name);
+    set(HeaderName::from_static(header::NAME), encoded(&download.name));
+    let suffix = if download.kind == ObjectKind::Directory { ".tar" } else { "" };
+    set(CONTENT_DISPOSITION, disposition(&format!("{}{suffix}", download.name)));
     set(HeaderName::from_static(header::KIND), kind.to_owned());
     set(HeaderName::from_static(header::SIZE), size.to_string());
     set(HeaderName::from_static(header::FILES), count.to_string());
@@ -64,6 +64,47 @@ pub(crate) fn respond(download: Download, place: OwnedSemaphorePermit) -> Respon
         })
     });
     (headers, Body::from_stream(body)).into_response()
+}
+
+/// The answer to a question about an object: what its openings' headers say, as far as it is known without one.
+pub(crate) fn describe(summary: &ObjectSummary) -> Response {
+    let mut headers = HeaderMap::new();
+    let mut set =
+        |key: &'static str, value: String| insert(&mut headers, HeaderName::from_static(key), &value);
+    set(header::VERSION, summary.version.to_string());
+    if let Some(name) = &summary.name {
+        set(header::NAME, encoded(name));
+    }
+    if let Some(size) = summary.size {
+        set(header::SIZE, size.to_string());
+    }
+    let kind = summary.kind.map(|kind| match kind {
+        ObjectKind::File => ("file", "application/octet-stream"),
+        ObjectKind::Directory => ("directory", "application/x-tar"),
+    });
+    if let Some((kind, media)) = kind {
+        set(header::KIND, kind.to_owned());
+        set("content-type", media.to_owned());
+    }
+    headers.into_response()
+}
+
+fn insert(headers: &mut HeaderMap, key: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(key, value);
+    }
+}
+
+fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+/// The name for browsers and `curl -OJ` (RFC 6266): whole in `filename*` (RFC 8187), and in ASCII for those that do not
+/// read that.
+fn disposition(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '/' | '%');
+    let plain: String = name.chars().map(|c| if is_plain(c) || c == ' ' { c } else { '_' }).collect();
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", encoded(name))
 }
 
 fn archive_length(entries: &[Entry]) -> u64 {

@@ -10,7 +10,7 @@ use axum::{
 use hansa_types::{
     DcId, ObjectId, Version,
     api::{
-        Code, Fetching, GrantRequest, LogEntry, ObjectList, ObjectSummary, Recorded, StoredBlock,
+        Code, Fetching, GrantRequest, LogEntry, ObjectList, ObjectSummary, Problem, Recorded, StoredBlock,
         VerifyRequest, VisibilityRequest, header,
     },
 };
@@ -20,8 +20,9 @@ use super::{
     Gate, download,
     drain::Drained,
     problem::{Body, Path, Query, Refusal},
-    stream::{self, OnLeave},
-    upload,
+    promise::Promise,
+    stream::{self, Begin, OnLeave},
+    times, upload,
 };
 
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -56,13 +57,15 @@ pub(crate) async fn put(
     body: RawBody,
 ) -> Result<Response, Refusal> {
     let body = Drained::new(body);
-    let meta = upload::named(upload::meta(&headers)?)?;
+    let (meta, promise) = (upload::named(upload::meta(&headers)?)?, Promise::read(&headers)?);
     let place = stream::place(&gate)?;
-    let (content, breakage) = upload::content(&meta, body);
+    let begin = if promise.has_digests() { Begin::AfterContent } else { Begin::WithReports };
+    let (content, breakage) = upload::content(&meta, promise, body);
     let service = gate.service().clone();
-    Ok(stream::respond(place, OnLeave::Finish, |progress| async move {
+    stream::respond(place, OnLeave::Finish, begin, |progress| async move {
         service.put(meta, content, progress).await.map_err(|problem| breakage.explain(problem))
-    }))
+    })
+    .await
 }
 
 pub(crate) async fn update(
@@ -73,13 +76,15 @@ pub(crate) async fn update(
 ) -> Result<Response, Refusal> {
     let body = Drained::new(body);
     let object = object(path)?;
-    let meta = upload::meta(&headers)?;
+    let (meta, promise) = (upload::meta(&headers)?, Promise::read(&headers)?);
     let place = stream::place(&gate)?;
-    let (content, breakage) = upload::content(&meta, body);
+    let begin = if promise.has_digests() { Begin::AfterContent } else { Begin::WithReports };
+    let (content, breakage) = upload::content(&meta, promise, body);
     let service = gate.service().clone();
-    Ok(stream::respond(place, OnLeave::Finish, move |progress| async move {
+    stream::respond(place, OnLeave::Finish, begin, move |progress| async move {
         service.update(object, meta, content, progress).await.map_err(|problem| breakage.explain(problem))
-    }))
+    })
+    .await
 }
 
 /// How to open.
@@ -109,6 +114,14 @@ pub(crate) async fn open(
     Ok(download::respond(download, place))
 }
 
+/// What is known of an object without an opening: asking is not reading, and must not use an opening up.
+pub(crate) async fn describe(
+    State(gate): State<Gate>,
+    Path(path): Path<(DcId, u64)>,
+) -> Result<Response, Refusal> {
+    Ok(download::describe(&gate.service().summary(object(path)?).await?))
+}
+
 pub(crate) async fn fetching(State(gate): State<Gate>) -> Answer<Vec<Fetching>> {
     Ok(Json(gate.service().fetching().await?))
 }
@@ -132,6 +145,14 @@ pub(crate) async fn share(
     if grants.to.is_empty() {
         return Err(Refusal::new(Code::Malformed, "`to` names nobody"));
     }
+    if grants.max_openings == Some(0) {
+        let problem = Problem::new(Code::Malformed, "`maxOpenings` is 0, which would allow nothing");
+        return Err(problem.with_hint("Give 1 or more, or leave it out for any number of openings.").into());
+    }
+    if let Some(expiry) = grants.expires_at {
+        times::check("expiresAt", expiry)?;
+        times::check_ahead("expiresAt", expiry, gate.ledger().head().header().timestamp)?;
+    }
     Ok(Json(gate.service().share(object(path)?, grants).await?))
 }
 
@@ -150,12 +171,17 @@ pub(crate) async fn set_visibility(
     Ok(Json(gate.service().set_visibility(object(path)?, request.visibility).await?))
 }
 
-fn verification(gate: &Gate, object: Option<ObjectId>, request: VerifyRequest) -> Result<Response, Refusal> {
+async fn verification(
+    gate: &Gate,
+    object: Option<ObjectId>,
+    request: VerifyRequest,
+) -> Result<Response, Refusal> {
     let place = stream::place(gate)?;
     let service = gate.service().clone();
-    Ok(stream::respond(place, OnLeave::Abandon, move |progress| async move {
+    stream::respond(place, OnLeave::Abandon, Begin::WithReports, move |progress| async move {
         service.verify(object, request, progress).await
-    }))
+    })
+    .await
 }
 
 pub(crate) async fn verify(
@@ -163,37 +189,41 @@ pub(crate) async fn verify(
     Path(path): Path<(DcId, u64)>,
     Body(request): Body<VerifyRequest>,
 ) -> Result<Response, Refusal> {
-    verification(&gate, Some(object(path)?), request)
+    verification(&gate, Some(object(path)?), request).await
 }
 
 pub(crate) async fn verify_all(
     State(gate): State<Gate>,
     Body(request): Body<VerifyRequest>,
 ) -> Result<Response, Refusal> {
-    verification(&gate, None, request)
+    verification(&gate, None, request).await
 }
 
-fn repairing(gate: &Gate, object: Option<ObjectId>) -> Result<Response, Refusal> {
+async fn repairing(gate: &Gate, object: Option<ObjectId>) -> Result<Response, Refusal> {
     let place = stream::place(gate)?;
     let service = gate.service().clone();
-    Ok(stream::respond(place, OnLeave::Finish, move |progress| async move {
+    stream::respond(place, OnLeave::Finish, Begin::WithReports, move |progress| async move {
         service.repair(object, progress).await
-    }))
+    })
+    .await
 }
 
 pub(crate) async fn repair(
     State(gate): State<Gate>,
     Path(path): Path<(DcId, u64)>,
 ) -> Result<Response, Refusal> {
-    repairing(&gate, Some(object(path)?))
+    repairing(&gate, Some(object(path)?)).await
 }
 
 pub(crate) async fn repair_all(State(gate): State<Gate>) -> Result<Response, Refusal> {
-    repairing(&gate, None)
+    repairing(&gate, None).await
 }
 
 pub(crate) async fn collect_garbage(State(gate): State<Gate>) -> Result<Response, Refusal> {
     let place = stream::place(&gate)?;
     let service = gate.service().clone();
-    Ok(stream::respond(place, OnLeave::Finish, move |_| async move { service.collect_garbage().await }))
+    stream::respond(place, OnLeave::Finish, Begin::WithReports, move |_| async move {
+        service.collect_garbage().await
+    })
+    .await
 }

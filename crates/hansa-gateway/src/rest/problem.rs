@@ -49,6 +49,7 @@ pub(crate) const fn status(code: Code) -> StatusCode {
         }
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::ContentMismatch => StatusCode::UNPROCESSABLE_ENTITY,
         Code::Busy => StatusCode::TOO_MANY_REQUESTS,
         Code::ContentDamaged | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::OwnerUnreachable | Code::ContentUnavailable | Code::NotReady | Code::ChainBusy => {

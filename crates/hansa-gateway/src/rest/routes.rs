@@ -37,7 +37,16 @@ struct Route {
     method: Method,
     path: &'static str,
     access: Access,
+    /// The query parameters it takes.
+    parameters: &'static [&'static str],
     handler: MethodRouter<Gate>,
+}
+
+impl Route {
+    /// The same, taking query parameters.
+    fn with(self, parameters: &'static [&'static str]) -> Self {
+        Self { parameters, ..self }
+    }
 }
 
 fn route<H, T>(method: Method, path: &'static str, access: Access, handler: H) -> Option<Route>
@@ -46,7 +55,7 @@ where
     T: 'static,
 {
     let filter = MethodFilter::try_from(method.clone()).ok()?;
-    Some(Route { method, path, access, handler: on(filter, handler) })
+    Some(Route { method, path, access, parameters: &[], handler: on(filter, handler) })
 }
 
 /// Every endpoint there is: the router is made from this and from nothing else.
@@ -66,7 +75,8 @@ fn table() -> impl Iterator<Item = Route> {
         route(post.clone(), "/v1/objects", Token, objects::put),
         route(get.clone(), "/v1/fetches", Token, objects::fetching),
         route(put, OBJECT, Token, objects::update),
-        route(get.clone(), OBJECT, Token, objects::open),
+        route(get.clone(), OBJECT, Token, objects::open).map(|open| open.with(&["version", "ask"])),
+        route(Method::HEAD, OBJECT, Token, objects::describe),
         route(get.clone(), "/v1/objects/{owner}/{number}/summary", Token, objects::summary),
         route(get.clone(), "/v1/objects/{owner}/{number}/log", Token, objects::log),
         route(get.clone(), "/v1/objects/{owner}/{number}/blocks", Token, objects::stored_blocks),
@@ -78,7 +88,7 @@ fn table() -> impl Iterator<Item = Route> {
         route(post.clone(), "/v1/verify", Token, objects::verify_all),
         route(post.clone(), "/v1/repair", Token, objects::repair_all),
         route(post, "/v1/collect-garbage", Token, objects::collect_garbage),
-        route(get.clone(), "/v1/blocks", Token, blocks::list),
+        route(get.clone(), "/v1/blocks", Token, blocks::list).map(|list| list.with(&["from", "limit"])),
         route(get, "/v1/blocks/{number}", Token, blocks::one),
     ]
     .into_iter()
@@ -86,7 +96,7 @@ fn table() -> impl Iterator<Item = Route> {
 }
 
 /// The number of endpoints that ask for the token.
-pub const AUTHORISED: usize = 24;
+pub const AUTHORISED: usize = 25;
 
 /// The table, for documentation and tests.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -95,6 +105,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             Method::GET => "GET",
             Method::POST => "POST",
             Method::PUT => "PUT",
+            Method::HEAD => "HEAD",
             _ => "DELETE",
         },
         path: route.path,
@@ -105,10 +116,12 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 pub(crate) fn router(gate: Gate) -> Router {
     let (mut open, mut closed) = (Router::new(), Router::new());
-    for route in table() {
-        match route.access {
-            Access::Open => open = open.route(route.path, route.handler),
-            Access::Token => closed = closed.route(route.path, route.handler),
+    for Route { path, access, parameters, handler, .. } in table() {
+        let handler = handler
+            .layer(middleware::from_fn(move |request, next| check_parameters(parameters, request, next)));
+        match access {
+            Access::Open => open = open.route(path, handler),
+            Access::Token => closed = closed.route(path, handler),
         }
     }
     let closed = closed.layer(middleware::from_fn_with_state(gate.clone(), authorise));
@@ -127,6 +140,23 @@ async fn authorise(State(gate): State<Gate>, request: Request, next: Next) -> Re
     }
     drop(Drained::new(request.into_body()));
     Refusal::new(Code::Unauthenticated, "this endpoint asks for the node's token").into_response()
+}
+
+/// Refuses a query parameter that the endpoint does not take: an answer that ignored it would look like what was asked
+/// for.
+async fn check_parameters(known: &'static [&'static str], request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let keys =
+        query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next().unwrap_or(pair));
+    let Some(unknown) = keys.into_iter().find(|key| !known.contains(key)).map(str::to_owned) else {
+        return next.run(request).await;
+    };
+    drop(Drained::new(request.into_body()));
+    let taken = match known {
+        [] => "this endpoint takes none".to_owned(),
+        known => format!("this endpoint takes {}", known.join(" and ")),
+    };
+    Refusal::new(Code::Malformed, format!("there is no query parameter {unknown:?}; {taken}")).into_response()
 }
 
 /// Answers are for the caller alone, not for a cache or for a guess at what they contain.

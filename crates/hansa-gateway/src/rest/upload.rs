@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use axum::http::{HeaderMap, header::CONTENT_TYPE};
+use axum::http::{
+    HeaderMap,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
 use futures::TryStreamExt;
 use hansa_types::{
     api::{Code, ObjectKind, Problem, PutMeta, header},
@@ -16,7 +19,9 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use super::{
     drain::Drained,
     problem::Refusal,
+    promise::{BrokenPromise, Count, Promise},
     tar::{Archive, ArchiveError},
+    times,
 };
 use crate::{Content, Entry};
 
@@ -42,6 +47,9 @@ pub(crate) fn meta(headers: &HeaderMap) -> Result<PutMeta, Refusal> {
     if let Some((name, problem)) = meta.name.as_ref().and_then(|name| Some((name, name_problem(name)?))) {
         return Err(malformed(format!("the name {name:?} {problem}")));
     }
+    if let Some(end) = meta.valid_until {
+        times::check("validUntil", end)?;
+    }
     let (expected, kind) = match meta.kind {
         ObjectKind::File => ("application/octet-stream", "a file"),
         ObjectKind::Directory => ("application/x-tar", "a directory"),
@@ -52,6 +60,12 @@ pub(crate) fn meta(headers: &HeaderMap) -> Result<PutMeta, Refusal> {
             Code::UnsupportedMedia,
             format!("{kind} is sent as {expected}, not as {given:?}"),
         ));
+    }
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if let (ObjectKind::File, Some(announced), Some(came)) = (meta.kind, meta.size, length)
+        && announced != came
+    {
+        return Err(Refusal::new(Code::ContentMismatch, BrokenPromise::Size { announced, came }.to_string()));
     }
     Ok(meta)
 }
@@ -73,11 +87,15 @@ pub(crate) struct Breakage(Arc<OnceLock<Problem>>);
 
 impl Breakage {
     fn note(&self, error: &io::Error) {
-        let archive = error.get_ref().and_then(|inner| inner.downcast_ref::<ArchiveError>());
+        let inner = error.get_ref();
+        let archive = inner.and_then(|inner| inner.downcast_ref::<ArchiveError>());
         let problem = match archive {
             Some(error @ ArchiveError::Path { .. }) => Problem::new(Code::UnsafePath, error.to_string()),
             Some(error @ ArchiveError::Malformed(_)) => Problem::new(Code::Malformed, error.to_string()),
             Some(error @ ArchiveError::TooMany) => Problem::new(Code::TooLarge, error.to_string()),
+            None if inner.is_some_and(|inner| inner.is::<BrokenPromise>()) => {
+                Problem::new(Code::ContentMismatch, error.to_string())
+            }
             None => Problem::new(Code::UploadInterrupted, format!("the content broke off: {error}")),
         };
         // The first cause counts.
@@ -90,19 +108,22 @@ impl Breakage {
     }
 }
 
-/// The body as content. Must be called in a tokio runtime.
-pub(crate) fn content(meta: &PutMeta, body: Drained) -> (Box<dyn Content>, Breakage) {
+/// The body as content, which must be as promised. Must be called in a tokio runtime.
+pub(crate) fn content(meta: &PutMeta, promise: Promise, body: Drained) -> (Box<dyn Content>, Breakage) {
     let stream = body.map_err(io::Error::other);
-    let reader = SyncIoBridge::new(StreamReader::new(stream));
+    let reader = promise.keep(SyncIoBridge::new(StreamReader::new(stream)));
+    let count = Count::new(meta.size);
     let breakage = Breakage::default();
     let noted = breakage.clone();
     let content: Box<dyn Content> = match meta.kind {
         ObjectKind::File => {
             let path = meta.name.clone().unwrap_or_else(|| UNNAMED.to_owned());
             let entry = Entry { path, directory: false, executable: meta.executable, size: meta.size };
-            Box::new(Noted { inner: Single { entry: Some(entry), reader }, breakage: noted })
+            Box::new(Noted { inner: Single { entry: Some(entry), count, reader }, breakage: noted })
         }
-        ObjectKind::Directory => Box::new(Noted { inner: Tree(Archive::new(reader)), breakage: noted }),
+        ObjectKind::Directory => {
+            Box::new(Noted { inner: Tree { archive: Archive::new(reader), count }, breakage: noted })
+        }
     };
     (content, breakage)
 }
@@ -110,6 +131,7 @@ pub(crate) fn content(meta: &PutMeta, body: Drained) -> (Box<dyn Content>, Break
 /// One file: its bytes are the body's.
 struct Single<R> {
     entry: Option<Entry>,
+    count: Count,
     reader: R,
 }
 
@@ -117,26 +139,40 @@ impl<R: Read + Send> Content for Single<R> {
     fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         let entry = self.entry.take();
         if entry.is_none() {
-            io::copy(&mut self.reader, &mut io::sink())?;
+            let mut buffer = [0; 8 * 1024];
+            while self.read(&mut buffer)? > 0 {}
         }
         Ok(entry)
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer)
+        let read = self.reader.read(buffer)?;
+        self.count.add(read as u64)?;
+        if read == 0 && !buffer.is_empty() {
+            self.count.end()?;
+        }
+        Ok(read)
     }
 }
 
-/// A directory: the body is a tar archive.
-struct Tree<R>(Archive<R>);
+/// A directory: the body is a tar archive, and the size that of its files.
+struct Tree<R> {
+    archive: Archive<R>,
+    count: Count,
+}
 
 impl<R: Read + Send> Content for Tree<R> {
     fn next_entry(&mut self) -> io::Result<Option<Entry>> {
-        self.0.next_entry()
+        let entry = self.archive.next_entry()?;
+        match &entry {
+            Some(entry) => self.count.add(entry.size.unwrap_or_default())?,
+            None => self.count.end()?,
+        }
+        Ok(entry)
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+        self.archive.read(buffer)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use alloy_primitives::B256;
@@ -30,6 +33,8 @@ type Files = Vec<(Entry, Vec<u8>)>;
 pub(crate) struct Vault {
     objects: Mutex<BTreeMap<u64, Vec<(PutMeta, Files)>>>,
     pub(crate) calls: Mutex<Vec<String>>,
+    /// How often something was opened.
+    pub(crate) openings: AtomicU32,
     /// How often it was asked what is being fetched.
     asked: watch::Sender<u32>,
 }
@@ -199,6 +204,7 @@ impl Service for Vault {
         version: Option<Version>,
         ask_owner: bool,
     ) -> Result<Download, Problem> {
+        self.openings.fetch_add(1, Ordering::Relaxed);
         if object.number == AWAITED {
             let mut asked = self.asked.subscribe();
             let before = *asked.borrow();

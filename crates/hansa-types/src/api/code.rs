@@ -63,6 +63,8 @@ codes! {
     /// A path in an uploaded archive is absolute, climbs up, repeats or is no file or directory.
     UnsafePath = 1008, "The archive holds a path that is not allowed",
         "Use relative paths of plain files and directories, each once.";
+    /// An upload's size or digest is not the one stated beforehand.
+    ContentMismatch = 1009, "The content is not what was announced", "Send it again; nothing was recorded.";
 
     /// No record of this object.
     UnknownObject = 2001, "The object does not exist", "List the objects with `hansa ls`.";
@@ -147,7 +149,7 @@ pub struct Problem {
     pub kind: String,
     /// [`Code::title`].
     pub title: String,
-    /// The HTTP status; 0 in an error that ends a stream.
+    /// The HTTP status; in an error that ends a stream, the one it would have had.
     #[serde(default)]
     pub status: u16,
     /// What happened, to what.

@@ -28,7 +28,7 @@ pub struct PutMeta {
     /// Whether a single file can be run as a program. A directory's archive says so for each file.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub executable: bool,
-    /// Bytes to come, where the sender knows; for progress only.
+    /// Bytes of all files to come, where the sender is sure of it: content of another size is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Who may open it. Ignored by an update, which keeps the object's visibility.
