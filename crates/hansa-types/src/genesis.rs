@@ -42,6 +42,9 @@ pub struct Genesis {
     pub group: Bytes,
 }
 
+/// The greatest chain id that wallets take: above it, `2 * id + 36` (EIP-155's `v`) is no exact number in JavaScript.
+pub const CHAIN_ID_MAX: u64 = 4_503_599_627_370_476;
+
 /// Why a genesis file cannot start a consortium.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
@@ -51,6 +54,9 @@ pub enum GenesisError {
     /// Byzantine agreement with one fault needs four validators.
     #[error("a consortium needs at least four founders, this file names {0}")]
     TooFewFounders(usize),
+    /// Wallets refuse such a chain id.
+    #[error("the chain id {0} cannot be used: wallets take 1 to {CHAIN_ID_MAX}")]
+    ChainId(u64),
     /// Two founders share a key.
     #[error("founders {0} and {1} have the same {2}; each member must make its own keys")]
     SharedKey(usize, usize, &'static str),
@@ -74,11 +80,14 @@ impl Genesis {
         text
     }
 
-    /// Checks what must hold of any consortium's founders.
+    /// Checks what must hold of any consortium's chain id and founders.
     ///
     /// # Errors
-    /// When there are fewer than four, or two share a key.
+    /// When the chain id is out of range, there are fewer than four founders, or two share a key.
     pub fn check(&self) -> Result<(), GenesisError> {
+        if !(1..=CHAIN_ID_MAX).contains(&self.chain_id) {
+            return Err(GenesisError::ChainId(self.chain_id));
+        }
         if self.founders.len() < 4 {
             return Err(GenesisError::TooFewFounders(self.founders.len()));
         }
@@ -102,5 +111,30 @@ impl Genesis {
     /// Digest of everything in the file; the genesis header's `extraData`, so that the genesis hash commits to it.
     pub fn digest(&self) -> B256 {
         keccak256(serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chain_ids_are_those_that_wallets_take() {
+        let check = |chain_id| {
+            Genesis {
+                chain_id,
+                timestamp: 1,
+                limits: Limits::default(),
+                founders: Vec::new(),
+                group: Bytes::new(),
+            }
+            .check()
+        };
+        for good in [1, CHAIN_ID_MAX] {
+            assert_eq!(check(good), Err(GenesisError::TooFewFounders(0)));
+        }
+        for bad in [0, CHAIN_ID_MAX + 1, u64::MAX] {
+            assert_eq!(check(bad), Err(GenesisError::ChainId(bad)));
+        }
     }
 }

@@ -26,7 +26,7 @@ mod transaction;
 
 pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES};
 pub use endpoint::{CardError, Host};
-pub use genesis::{Genesis, GenesisError, Limits};
+pub use genesis::{CHAIN_ID_MAX, Genesis, GenesisError, Limits};
 pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};
 pub use member::{Member, MemberCard, MemberStatus, NetworkKey, Role};
 pub use path::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_COMPONENTS_MAX, name_problem, path_problem};
