@@ -227,12 +227,20 @@ fn network_key(keys: &Keypair) -> Result<NetworkKey, SwarmError> {
     Ok(NetworkKey(public.to_bytes().into()))
 }
 
+/// An error with its causes: the transport's own error says nothing by itself.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    let mut words: Vec<String> = causes.filter(|text| !text.is_empty()).collect();
+    words.dedup();
+    words.join(": ")
+}
+
 /// Listens on all addresses, and waits until it does.
 async fn listen(libp2p: &mut libp2p::Swarm<Node>, addresses: &[String]) -> Result<(), SwarmError> {
     for text in addresses {
         let failed = |reason: String| SwarmError::Listen { address: text.clone(), reason };
         let address: Multiaddr = text.parse().map_err(|_| failed("not a multiaddr".into()))?;
-        let id = libp2p.listen_on(address).map_err(|error| failed(error.to_string()))?;
+        let id = libp2p.listen_on(address).map_err(|error| failed(with_causes(&error)))?;
         loop {
             match libp2p.select_next_some().await {
                 SwarmEvent::NewListenAddr { listener_id, address } if listener_id == id => {
@@ -240,10 +248,10 @@ async fn listen(libp2p: &mut libp2p::Swarm<Node>, addresses: &[String]) -> Resul
                     break;
                 }
                 SwarmEvent::ListenerClosed { listener_id, reason, .. } if listener_id == id => {
-                    return Err(failed(reason.err().map_or("closed".into(), |error| error.to_string())));
+                    return Err(failed(reason.err().map_or("closed".into(), |error| with_causes(&error))));
                 }
                 SwarmEvent::ListenerError { listener_id, error } if listener_id == id => {
-                    return Err(failed(error.to_string()));
+                    return Err(failed(with_causes(&error)));
                 }
                 _ => {}
             }

@@ -438,3 +438,26 @@ async fn a_fetch_that_is_slow_on_the_whole_ends() {
     let fetched = reader.swarm.fetch_dag(root, silent()).await;
     assert!(matches!(fetched, Err(SwarmError::TooSlow(cid)) if cid == root), "{fetched:?}");
 }
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_its_cause() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("/ip4/127.0.0.1/tcp/{}", taken.local_addr().unwrap().port());
+    let dir = tempfile::tempdir().unwrap();
+    let started = Swarm::start(Config {
+        secret: [1; 32],
+        swarm_key: SwarmKey::generate(),
+        listen: vec![address.clone()],
+        members: Vec::new(),
+        store: BlockStore::open(Arc::new(MemoryStore::new()), dir.path()).unwrap(),
+        responder: Arc::new(Echo),
+        limits: Limits::default(),
+    });
+    match started.await {
+        Err(SwarmError::Listen { address: named, reason }) => {
+            assert_eq!(named, address);
+            assert!(reason.contains("in use"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
