@@ -66,7 +66,9 @@ pub enum SharingError {
         why: String,
     },
     /// This node does not have the key of an own object.
-    #[error("this node holds no key of epoch {epoch} for {object}; restore its data folder from the backup")]
+    #[error(
+        "this node holds no key of epoch {epoch} for {object}, which this member owns; restore its data folder from the backup"
+    )]
     KeyMissing {
         /// The object.
         object: ObjectId,
@@ -197,7 +199,13 @@ impl SharingError {
             }
             source = cause.source();
         }
-        Problem::new(self.code(), message)
+        let problem = Problem::new(self.code(), message);
+        match self {
+            Self::KeyMissing { .. } => problem.with_hint(
+                "The keys of own objects exist in the node's data folder alone: stop the node and restore data/objects from the newest backup.",
+            ),
+            _ => problem,
+        }
     }
 }
 

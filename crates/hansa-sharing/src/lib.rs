@@ -25,6 +25,7 @@ mod fetches;
 mod grants;
 mod history;
 mod ingest;
+mod key_check;
 mod keyring;
 mod ledger_chain;
 mod message;

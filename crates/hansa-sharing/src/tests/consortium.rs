@@ -223,6 +223,19 @@ impl Node {
         self.sharing.verify(Some(object), VerifyRequest::default(), quiet()).await.unwrap()
     }
 
+    /// This member's service over an empty key store, as after the loss of its data folder.
+    pub(super) fn emptied(&self) -> Sharing {
+        let inner = &self.sharing.0;
+        Sharing::new(Parts {
+            chain: Arc::clone(&inner.contracts.chain),
+            swarm: Arc::clone(&inner.swarm),
+            keys: self.keys.clone(),
+            kv: Arc::new(MemoryStore::new()),
+            store: self.store.clone(),
+        })
+        .unwrap()
+    }
+
     /// Flips one bit of a large block; `false` when the block is small, or not here.
     pub(super) fn flip(&self, cid: &str) -> bool {
         let cid = cid.parse().unwrap();

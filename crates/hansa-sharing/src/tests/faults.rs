@@ -14,7 +14,7 @@ use super::{
     doubles::{Fault, Faulty, Waiting},
 };
 use crate::{
-    Sharing, allocate,
+    OpenMode, Sharing, allocate,
     history::events_of,
     message::{Answer, Request, decode, encode},
 };
@@ -389,4 +389,20 @@ async fn a_manifest_of_an_impersonator_is_not_opened() {
     let error = a.get(object, None).await.unwrap_err();
     assert_eq!(error.code(), Code::ContentDamaged, "{error}");
     assert!(error.to_string().contains("manifest"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_its_data_folder_knows_which_keys_are_gone() {
+    let net = Consortium::start(4).await;
+    let owner = net.node(1);
+    let object = owner.put("a", b"content").await.id;
+    assert_eq!(owner.sharing.missing_keys().await.unwrap(), []);
+    let emptied = owner.emptied();
+    assert_eq!(emptied.missing_keys().await.unwrap(), [object]);
+    let Err(error) = emptied.open(object, None, OpenMode::Ordinary).await else {
+        panic!("opened without key")
+    };
+    let problem = error.problem();
+    assert_eq!(problem.code, Code::KeyMissing);
+    assert!(problem.hint.contains("backup"), "{}", problem.hint);
 }
