@@ -64,12 +64,12 @@ impl Client {
         Ok(Self { wire: Wire::new(base, token)? })
     }
 
-    /// Whether the node answers at all.
+    /// Whether the node can do its work; also where it answers that it cannot.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it does not answer.
     pub async fn health(&self) -> Result<Health, ClientError> {
-        self.wire.fetch(Method::GET, "health").await
+        self.wire.fetch_any(Method::GET, "health").await
     }
 
     /// How the node stands.

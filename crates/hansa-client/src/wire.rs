@@ -66,6 +66,16 @@ impl Wire {
         json(self.answer(self.request(method, path)).await?).await
     }
 
+    /// Sends a request without a body, and reads JSON whatever the answer's status.
+    pub(crate) async fn fetch_any<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        let response = self.request(method, path).send().await.map_err(|source| self.failed(source))?;
+        json(response).await
+    }
+
     /// Posts JSON, and reads JSON.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,

@@ -10,7 +10,7 @@ mod rpc;
 mod serve;
 mod service;
 
-pub use rest::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
+pub use rest::{AUTHORISED, Endpoint, Requests, RestLimits, RestServer, Token, endpoints};
 pub use rpc::{Network, RpcLimits, RpcServer};
 pub use serve::ConnectionLimits;
 pub use service::{Content, Download, Entry, ProgressSink, Service};

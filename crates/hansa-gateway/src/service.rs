@@ -8,11 +8,13 @@ use futures::stream::BoxStream;
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, Collected, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus, ObjectKind, ObjectList,
-        ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock,
-        VerifyReport, VerifyRequest,
+        Ballot, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, NodeStatus, ObjectKind,
+        ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport,
+        StoredBlock, VerifyReport, VerifyRequest,
     },
 };
+
+use crate::Requests;
 
 /// Takes progress reports. Calling it costs little and never blocks; reports that nobody reads in time are dropped.
 pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
@@ -70,6 +72,10 @@ pub struct Download {
 pub trait Service: Send + Sync + 'static {
     /// How the node stands.
     async fn status(&self) -> Result<NodeStatus, Problem>;
+    /// Whether the node can do its work. Costs little and waits for nothing.
+    fn health(&self) -> Health;
+    /// The node's figures in the OpenMetrics text format, with the interface's own requests among them. Holds no secret.
+    fn metrics(&self, requests: &Requests) -> String;
 
     /// What an admitted member's node needs to start.
     async fn invitation(&self, member: DcId) -> Result<Invitation, Problem>;

@@ -1,9 +1,14 @@
 //! The node, the members, the ballots.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
 use hansa_types::{
     DcId, Member,
-    api::{Ballot, Health, Invitation, JoinBallotRequest, NodeStatus, VoteRequest},
+    api::{Ballot, Health, Invitation, JoinBallotRequest, NodeStatus, Standing, VoteRequest},
 };
 
 use super::{
@@ -13,8 +18,20 @@ use super::{
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
-pub(crate) async fn health() -> Json<Health> {
-    Json(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+/// 503 where the node cannot do its work, so that monitors and load balancers need not read the answer.
+pub(crate) async fn health(State(gate): State<Gate>) -> (StatusCode, Json<Health>) {
+    let health = gate.service().health();
+    let status = match health.status {
+        Standing::Ok | Standing::Warning => StatusCode::OK,
+        Standing::Failed => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(health))
+}
+
+/// Needs no token, as monitoring systems hold none: figures only, no names of objects, no secrets.
+pub(crate) async fn metrics(State(gate): State<Gate>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], gate.service().metrics(&gate.0.requests))
 }
 
 pub(crate) async fn status(State(gate): State<Gate>) -> Answer<NodeStatus> {

@@ -10,6 +10,7 @@ mod members;
 mod objects;
 mod problem;
 mod promise;
+mod requests;
 mod routes;
 mod stream;
 mod tar;
@@ -35,6 +36,7 @@ use crate::{
 };
 
 pub use self::{
+    requests::Requests,
     routes::{AUTHORISED, Endpoint, endpoints},
     token::Token,
 };
@@ -73,6 +75,7 @@ struct Inner {
     service: Arc<dyn Service>,
     limits: RestLimits,
     operations: Arc<Semaphore>,
+    requests: Requests,
 }
 
 impl Gate {
@@ -113,7 +116,14 @@ impl RestServer {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let operations = Arc::new(Semaphore::new(limits.operations));
-        let gate = Gate(Arc::new(Inner { token, ledger, service, limits, operations }));
+        let gate = Gate(Arc::new(Inner {
+            token,
+            ledger,
+            service,
+            limits,
+            operations,
+            requests: Requests::default(),
+        }));
         let (stop, stopping) = watch::channel(false);
         let router = routes::router(gate);
         let service =

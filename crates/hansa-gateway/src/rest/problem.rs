@@ -56,6 +56,7 @@ pub(crate) const fn status(code: Code) -> StatusCode {
             StatusCode::SERVICE_UNAVAILABLE
         }
         Code::NotFinal => StatusCode::GATEWAY_TIMEOUT,
+        Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
     }
 }
 

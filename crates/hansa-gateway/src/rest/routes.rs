@@ -11,7 +11,7 @@ use axum::{
 };
 use hansa_types::api::Code;
 
-use super::{Gate, blocks, drain::Drained, members, objects, problem::Refusal};
+use super::{Gate, blocks, drain::Drained, members, objects, problem::Refusal, requests};
 
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,7 @@ fn table() -> impl Iterator<Item = Route> {
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
     [
         route(get.clone(), "/v1/health", Open, members::health),
+        route(get.clone(), "/metrics", Open, members::metrics),
         route(get.clone(), "/v1/status", Token, members::status),
         route(get.clone(), "/v1/members", Token, members::list),
         route(get.clone(), "/v1/members/{dc}/invitation", Token, members::invitation),
@@ -130,6 +131,7 @@ pub(crate) fn router(gate: Gate) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(gate.limits().json_bytes))
         .layer(middleware::from_fn(private))
+        .layer(middleware::from_fn_with_state(gate.clone(), requests::count))
         .with_state(gate)
 }
 

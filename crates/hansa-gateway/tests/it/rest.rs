@@ -6,7 +6,7 @@ use hansa_client::{Client, ClientError, OpenOptions};
 use hansa_gateway::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
 use hansa_types::{
     ObjectId, Version, Visibility,
-    api::{Code, Collected, GrantRequest, Problem, VerifyRequest},
+    api::{Code, Collected, GrantRequest, Problem, Standing, VerifyRequest},
 };
 use reqwest::{Method, StatusCode, header};
 
@@ -86,8 +86,8 @@ async fn every_endpoint_refuses_who_has_not_the_token() {
             refused += 1;
         }
     }
-    // The one endpoint for anyone says nothing but that the node lives; every other one is in the test above.
-    uncovered.retain(|line| line != "GET /v1/health");
+    // The endpoints for anyone say how the node stands and hold no secret; every other one is in the test above.
+    uncovered.retain(|line| !["GET /v1/health", "GET /metrics"].contains(&line.as_str()));
     let golden = include_str!("../uncovered-authz-endpoints.txt");
     assert_eq!(uncovered.join("\n"), golden.trim(), "endpoints without an authorisation test");
     assert_eq!(refused, 3 * AUTHORISED);
@@ -154,11 +154,30 @@ async fn unreadable_requests_are_problems() {
 }
 
 #[tokio::test]
+async fn requests_are_counted_by_endpoint_and_labels_are_not_the_callers() {
+    let rest = Rest::new().await;
+    for path in ["/v1/health", "/v1/health", "/v1/objects/1/1", "/v1/objects/1/2", "/any", "/thing"] {
+        reqwest::get(rest.url(path)).await.unwrap();
+    }
+    let answer = reqwest::get(rest.url("/metrics")).await.unwrap();
+    assert!(
+        answer.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text")
+    );
+    let expected = r#"[("/v1/health", 200, 2), ("/v1/objects/{owner}/{number}", 401, 2), ("other", 404, 2)]"#;
+    assert_eq!(answer.text().await.unwrap(), expected);
+}
+
+#[tokio::test]
 async fn the_client_speaks_for_its_member() {
     let rest = Rest::new().await;
     let client = &rest.client;
     let object = "1/1".parse().unwrap();
-    assert_eq!(client.health().await.unwrap().status, "ok");
+    assert_eq!(client.health().await.unwrap().status, Standing::Ok);
+    rest.vault.fail_health();
+    let answer = reqwest::get(rest.url("/v1/health")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let health = client.health().await.unwrap();
+    assert_eq!((health.status, health.complaints()[0].reason), (Standing::Failed, "the chain stands still"));
     assert_eq!(client.status().await.unwrap_err().code(), Some(Code::NotReady));
     let members = client.members().await.unwrap();
     assert_eq!(members.iter().map(|m| m.dc_id.value()).collect::<Vec<_>>(), [1, 2, 3, 4]);

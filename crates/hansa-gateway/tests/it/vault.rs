@@ -12,13 +12,14 @@ use alloy_primitives::B256;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use hansa_gateway::{Content, Download, Entry, ProgressSink, Service};
+use hansa_gateway::{Content, Download, Entry, ProgressSink, Requests, Service};
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotState, Code, Collected, Fault, FaultLayer, Fetching, GrantRequest, Invitation,
-        LogEntry, LogKind, NodeStatus, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt,
-        Recorded, RepairReport, Stage, StoredBlock, Tally, VerifyReport, VerifyRequest,
+        Ballot, BallotState, Check, Checks, Code, Collected, Fault, FaultLayer, Fetching, GrantRequest,
+        Health, Invitation, LogEntry, LogKind, NodeStatus, ObjectList, ObjectSummary, Problem, Progress,
+        PutMeta, PutReceipt, Recorded, RepairReport, Stage, Standing, StoredBlock, Tally, VerifyReport,
+        VerifyRequest,
     },
 };
 use tokio::sync::watch;
@@ -37,6 +38,7 @@ pub(crate) struct Vault {
     pub(crate) openings: AtomicU32,
     /// How often it was asked what is being fetched.
     asked: watch::Sender<u32>,
+    checks: Mutex<Checks>,
 }
 
 /// An object whose opening goes on until the vault has been asked twice how far it is.
@@ -49,6 +51,13 @@ impl Vault {
 
     fn note(&self, call: impl Into<String>) {
         self.calls.lock().unwrap().push(call.into());
+    }
+
+    /// From here on the node cannot do its work.
+    pub(crate) fn fail_health(&self) {
+        let figures = Default::default();
+        self.checks.lock().unwrap().consensus =
+            Check::not_ok(Standing::Failed, "the chain stands still", "start the others", figures);
     }
 
     /// What was put as a version of an object.
@@ -125,6 +134,14 @@ fn ballot(id: u64, candidate: &str) -> Ballot {
 impl Service for Vault {
     async fn status(&self) -> Result<NodeStatus, Problem> {
         Err(Problem::new(Code::NotReady, "the ledger is being opened"))
+    }
+
+    fn health(&self) -> Health {
+        Health::of("1", self.checks.lock().unwrap().clone())
+    }
+
+    fn metrics(&self, requests: &Requests) -> String {
+        format!("{:?}", requests.counted())
     }
 
     async fn invitation(&self, member: DcId) -> Result<Invitation, Problem> {

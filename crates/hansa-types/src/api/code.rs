@@ -120,6 +120,9 @@ codes! {
     Internal = 5000, "The node failed", "The node's log says more.";
     /// Starting or stopping.
     NotReady = 5001, "The node is not ready", "Try again when `hansa status` answers.";
+    /// No room on the node's disk.
+    DiskFull = 5002, "The node's disk is full",
+        "Free space in the file system of the node's data folder; `hansa status` shows how much there is.";
 }
 
 impl fmt::Display for Code {

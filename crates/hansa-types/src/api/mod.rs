@@ -6,16 +6,21 @@
 
 mod code;
 mod governance;
+mod health;
 mod object;
 mod status;
 mod stream;
 
 pub use code::{Code, Problem};
 pub use governance::{Ballot, BallotState, Invitation, JoinBallotRequest, Tally, VoteRequest};
+pub use health::{
+    Check, Checks, ClockFigures, Complaint, ConsensusFigures, DiskFigures, Health, KeysFigures,
+    MembershipFigures, Standing, SwarmFigures, SyncFigures,
+};
 pub use object::{
     BlockFile, Collected, Fault, FaultLayer, Fetching, GrantRequest, LogEntry, LogKind, ObjectKind,
     ObjectList, ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, VerifyReport,
     VerifyRequest, VerifyScope, VisibilityRequest,
 };
-pub use status::{BlockSummary, ConsensusStatus, Head, Health, NodeStatus, PoolStatus, SwarmStatus};
+pub use status::{BlockSummary, ConsensusStatus, Head, NodeStatus, PoolStatus, SwarmStatus};
 pub use stream::{Line, Progress, Stage, header};

@@ -5,16 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DcId, Role};
 
-/// The answer of the one endpoint that needs no token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Health {
-    /// `ok` or `starting`.
-    pub status: String,
-    /// The program's version.
-    pub version: String,
-}
-
 /// The last finalised block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
