@@ -81,6 +81,25 @@ impl Home {
         Self(path.into())
     }
 
+    /// Makes the folder, readable by this account alone, where it does not exist yet.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(&self) -> Result<(), NodeError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let failed = |source| NodeError::Write { path: self.0.clone(), source };
+        match self.0.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => {
+                std::fs::create_dir_all(parent).map_err(failed)?;
+            }
+            _ => {}
+        }
+        match std::fs::DirBuilder::new().mode(0o700).create(&self.0) {
+            Err(source) if source.kind() != ErrorKind::AlreadyExists => Err(failed(source)),
+            _ => Ok(()),
+        }
+    }
+
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0
@@ -114,11 +133,6 @@ impl Home {
     /// The bearer token of the REST interface.
     pub fn token_file(&self) -> PathBuf {
         self.0.join("rest.token")
-    }
-
-    /// What the running node writes about itself: process id and bound addresses.
-    pub fn running_file(&self) -> PathBuf {
-        self.0.join("running.json")
     }
 
     /// The databases and blocks.
@@ -219,27 +233,33 @@ pub enum Secrecy {
     Private,
 }
 
-/// Writes a whole file by way of a temporary one, so that a crash leaves the old or the new text.
+/// Writes a whole file by way of a temporary one beside it, so that a crash leaves the old or the new text. The file has
+/// the mode asked for, and a link at `path` is replaced rather than followed.
 ///
 /// # Errors
 /// When the folder cannot be made or the file cannot be written.
 pub fn write_file(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<(), NodeError> {
     use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let failed = |source| NodeError::Write { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let temporary = path.with_extension("new");
+    fs::create_dir_all(folder_of(path)).map_err(failed)?;
+    let temporary = path.with_file_name(format!(".{}.new", path.file_name().unwrap_or_default().display()));
     let mode = if secrecy == Secrecy::Private { 0o600 } else { 0o644 };
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&temporary)
-        .map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&temporary, path).map_err(failed)
+    // What a crash left there, or somebody put there: a file with another mode, or a link to another place.
+    match fs::remove_file(&temporary) {
+        Err(source) if source.kind() != ErrorKind::NotFound => return Err(failed(source)),
+        _ => {}
+    }
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).map_err(failed)?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| fs::File::open(folder_of(path))?.sync_all())
+        .map_err(failed)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Reads a small text file.
@@ -253,6 +273,26 @@ pub fn read_text(path: &Path) -> Result<String, NodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn written_files_have_their_mode_and_follow_no_links() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("a/home"));
+        home.create().unwrap();
+        let mode = |path: &Path| path.symlink_metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(home.path()), 0o700);
+        let (elsewhere, file) = (dir.path().join("elsewhere"), home.path().join("secret"));
+        std::fs::write(&elsewhere, "kept").unwrap();
+        symlink(&elsewhere, &file).unwrap();
+        symlink(&elsewhere, home.path().join(".secret.new")).unwrap();
+        for text in ["one", "two"] {
+            write_file(&file, text.as_bytes(), Secrecy::Private).unwrap();
+            assert_eq!((read_text(&file).unwrap().as_str(), mode(&file)), (text, 0o600));
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+        }
+        assert_eq!(read_text(&elsewhere).unwrap(), "kept");
+    }
 
     #[test]
     fn data_of_another_layout_are_left_alone() {

@@ -1,6 +1,9 @@
 //! Why a node cannot be prepared, started or kept running.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use hansa_types::GenesisError;
 
@@ -56,12 +59,45 @@ pub enum NodeError {
         source: io::Error,
     },
     /// No free port, or the address belongs to somebody else.
-    #[error("{address} cannot be listened on")]
+    #[error("{address} cannot be listened on; stop what uses it, or change {setting} in hansa.toml")]
     Listen {
+        /// The setting that names it.
+        setting: &'static str,
         /// The address.
         address: String,
         /// The system's reason.
         source: io::Error,
+    },
+    /// Another process works in the folder.
+    #[error("{} is in use by process {pid}; stop that one, or choose another folder", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The holder's process id.
+        pid: String,
+    },
+    /// A write failed for lack of room.
+    #[error(
+        "the disk is full: {} has {free_mib} MiB left; free space in its file system, then start the node again", path.display()
+    )]
+    DiskFull {
+        /// The data folder.
+        path: PathBuf,
+        /// What is left, in MiB.
+        free_mib: u64,
+        /// What could not be written.
+        source: Box<NodeError>,
+    },
+    /// A card that nobody could use.
+    #[error("this card cannot be used: {0}")]
+    BadCard(String),
+    /// The home belongs to another chain.
+    #[error(
+        "{} is another chain's genesis file; take the invitation into a home of its own", path.display()
+    )]
+    OtherGenesis {
+        /// The home's genesis file.
+        path: PathBuf,
     },
     /// The genesis file.
     #[error(transparent)]
@@ -102,4 +138,49 @@ pub enum NodeError {
         /// The home folder.
         home: PathBuf,
     },
+}
+
+impl NodeError {
+    /// Names a full disk as the cause where an error came from one: the parts that fail then say only that a write failed.
+    #[must_use]
+    pub fn explained(self, data: &Path, free_bytes: Option<u64>) -> Self {
+        let free = free_bytes.unwrap_or(u64::MAX);
+        if is_storage_full(&self) || free < ROOM_BYTES_MIN {
+            let free_mib = free_bytes.unwrap_or_default() >> 20;
+            return Self::DiskFull { path: data.to_owned(), free_mib, source: Box::new(self) };
+        }
+        self
+    }
+}
+
+/// With less room than this a node cannot write.
+const ROOM_BYTES_MIN: u64 = 4 << 20;
+
+fn is_storage_full(error: &NodeError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_whatever_failed() {
+        let data = Path::new("/srv/hansa/data");
+        let stopped = || NodeError::Consensus(hansa_consensus::ConsensusError::Stopped("WriteFailed".into()));
+        let words = |error: NodeError| error.to_string();
+        let full = "the disk is full: /srv/hansa/data has 0 MiB left; free space in its file system, then start the node again";
+        assert_eq!(words(stopped().explained(data, Some(0))), full);
+        let write = NodeError::Write { path: data.into(), source: io::ErrorKind::StorageFull.into() };
+        assert_eq!(words(write.explained(data, None)), full);
+        assert_eq!(words(stopped().explained(data, Some(1 << 30))), words(stopped()));
+    }
 }

@@ -62,6 +62,13 @@ pub fn create_home(home: &Home, new: &NewHome) -> Result<MemberCard, NodeError> 
     if home.config_file().exists() || home.keys_file().exists() {
         return Err(NodeError::HomeExists { path: home.path().to_owned() });
     }
+    check_name(&new.name)?;
+    if new.host.is_unspecified() || new.host.is_multicast() {
+        let problem =
+            format!("other members cannot reach {}; name the address that they dial with --host", new.host);
+        return Err(NodeError::BadCard(problem));
+    }
+    home.create()?;
     let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
     let [consensus, swarm, rest, rpc] =
         free_ports([new.consensus_port, new.swarm_port, new.rest_port, new.rpc_port])?;
@@ -141,7 +148,7 @@ fn free_port() -> Result<u16, NodeError> {
         }
     }
     let source = last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into());
-    Err(NodeError::Listen { address: "a free port of 127.0.0.1".into(), source })
+    Err(NodeError::Listen { setting: "the ports", address: "a free port of 127.0.0.1".into(), source })
 }
 
 /// Opens the home's key store.
@@ -166,12 +173,50 @@ pub fn export_account(home: &Home, file: &Path) -> Result<(), NodeError> {
 /// Reads a member's card.
 ///
 /// # Errors
-/// When the file is missing or no card.
+/// When the file is missing or no card, or names no organisation or no address.
 pub fn read_card(file: &Path) -> Result<MemberCard, NodeError> {
-    serde_json::from_str(&read_text(file)?).map_err(|e| NodeError::Config {
+    let card: MemberCard = serde_json::from_str(&read_text(file)?).map_err(|e| NodeError::Config {
         path: file.to_owned(),
         problem: format!("not a member's card as `hansa keys new` writes it: {e}"),
-    })
+    })?;
+    check_card(&card)?;
+    Ok(card)
+}
+
+/// Longest name of an organisation, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+fn check_name(name: &str) -> Result<(), NodeError> {
+    let problem = if name.trim().is_empty() {
+        "the organisation's name is empty"
+    } else if name.len() > NAME_BYTES_MAX {
+        "the organisation's name is longer than 64 bytes"
+    } else if name.chars().any(char::is_control) {
+        "the organisation's name holds control characters"
+    } else {
+        return Ok(());
+    };
+    Err(NodeError::BadCard(problem.to_owned()))
+}
+
+/// Refuses a card that would be registered for good although nobody could dial its node.
+fn check_card(card: &MemberCard) -> Result<(), NodeError> {
+    check_name(&card.name)?;
+    let nowhere = |endpoint: &str| {
+        let problem =
+            format!("nobody can dial {endpoint}; name an address and a port that the other members reach");
+        Err(NodeError::BadCard(problem))
+    };
+    if let Ok(address) = card.consensus_endpoint.parse::<SocketAddr>()
+        && (address.ip().is_unspecified() || address.port() == 0)
+    {
+        return nowhere(&card.consensus_endpoint);
+    }
+    let parts: Vec<&str> = card.swarm_endpoint.split('/').collect();
+    if parts.windows(2).any(|pair| matches!(pair, ["ip4", "0.0.0.0"] | ["ip6", "::"] | ["tcp", "0"])) {
+        return nowhere(&card.swarm_endpoint);
+    }
+    Ok(())
 }
 
 /// Reads the home's genesis file.
@@ -222,9 +267,12 @@ pub fn invite(genesis: &Genesis, swarm_key: &SwarmKey, member: &Member) -> Resul
 /// Takes over what an invitation brings into the home folder.
 ///
 /// # Errors
-/// When it is for another member, or a file cannot be written.
+/// When it is for another member or another chain than the home's, or a file cannot be written.
 pub fn accept_invitation(home: &Home, invitation: &Invitation) -> Result<(), NodeError> {
     invitation.genesis.check()?;
+    if home.genesis_file().exists() && read_genesis(home)? != invitation.genesis {
+        return Err(NodeError::OtherGenesis { path: home.genesis_file() });
+    }
     let keys = open_keys(home, &home.config()?)?;
     let swarm_key =
         unwrap_swarm_key(&keys, &invitation.sealed_swarm_key, invitation.genesis.chain_id, invitation.member)
@@ -251,5 +299,63 @@ mod tests {
         let keys = open_keys(&home, &home.config().unwrap()).unwrap();
         assert_eq!(keys.account(), card.account);
         assert!(matches!(create_home(&home, &NewHome::local("acme")), Err(NodeError::HomeExists { .. })));
+    }
+
+    #[test]
+    fn names_and_addresses_that_lead_nowhere_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |new: &NewHome| {
+            let home = Home::new(folder.path().join("refused"));
+            assert!(matches!(create_home(&home, new), Err(NodeError::BadCard(_))), "{new:?}");
+            assert!(!home.path().exists());
+        };
+        for name in ["", " ", "a\nb", &"x".repeat(200)] {
+            refused(&NewHome::local(name));
+        }
+        for host in ["0.0.0.0", "::", "224.0.0.1"] {
+            refused(&NewHome { host: host.parse().unwrap(), ..NewHome::local("acme") });
+        }
+        let home = Home::new(folder.path().join("acme"));
+        let card = create_home(&home, &NewHome::local("acme")).unwrap();
+        for (consensus, swarm) in [
+            ("0.0.0.0:7000", card.swarm_endpoint.as_str()),
+            ("127.0.0.1:0", card.swarm_endpoint.as_str()),
+            (card.consensus_endpoint.as_str(), "/ip4/0.0.0.0/tcp/4001"),
+            (card.consensus_endpoint.as_str(), "/ip6/::/tcp/4001"),
+        ] {
+            let (consensus_endpoint, swarm_endpoint) = (consensus.to_owned(), swarm.to_owned());
+            let bad = MemberCard { consensus_endpoint, swarm_endpoint, ..card.clone() };
+            assert!(matches!(check_card(&bad), Err(NodeError::BadCard(_))), "{consensus} {swarm}");
+        }
+    }
+
+    #[test]
+    fn an_invitation_does_not_replace_another_chains_genesis() {
+        let folder = tempfile::tempdir().unwrap();
+        let homes: Vec<Home> = (0..4).map(|i| Home::new(folder.path().join(i.to_string()))).collect();
+        let cards = homes.iter().map(|home| create_home(home, &NewHome::local("m")).unwrap());
+        let genesis = Genesis {
+            chain_id: 7,
+            timestamp: 1,
+            limits: hansa_types::Limits::default(),
+            founders: cards.collect(),
+            group: Bytes::new(),
+        };
+        let member = Member {
+            dc_id: hansa_types::DcId::new(1).unwrap(),
+            card: genesis.founders[0].clone(),
+            role: hansa_types::Role::Validator,
+            status: MemberStatus::Active,
+            data_store: Default::default(),
+            access_control: Default::default(),
+        };
+        let swarm_key = SwarmKey::generate().unwrap();
+        let accept =
+            |genesis: &Genesis| accept_invitation(&homes[0], &invite(genesis, &swarm_key, &member).unwrap());
+        accept(&genesis).unwrap();
+        accept(&genesis).unwrap();
+        let other = Genesis { timestamp: 2, ..genesis.clone() };
+        assert!(matches!(accept(&other), Err(NodeError::OtherGenesis { .. })));
+        assert_eq!(read_genesis(&homes[0]).unwrap(), genesis);
     }
 }

@@ -6,10 +6,16 @@
 mod config;
 mod error;
 mod founding;
+mod health;
 mod identity;
+mod lock;
+mod logging;
+mod metrics;
 mod node;
+mod pulse;
 mod service;
 mod status;
+mod watchdog;
 
 pub use config::{Home, NodeConfig, Secrecy, read_text, write_file};
 pub use error::NodeError;
@@ -17,4 +23,5 @@ pub use identity::{
     NewHome, accept_invitation, create_home, export_account, invite, new_swarm_key, open_keys, read_card,
     read_genesis, read_swarm_key, unix_seconds,
 };
+pub use lock::{FolderLock, Holder};
 pub use node::run;

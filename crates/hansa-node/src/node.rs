@@ -1,7 +1,7 @@
 //! One node from start to stop.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,7 +15,8 @@ use hansa_ledger::{Ledger, LedgerConfig};
 use hansa_pool::{Pool, PoolConfig};
 use hansa_sharing::{LedgerChain, Parts, Responder, Sharing};
 use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmKey, SwarmMember};
-use hansa_types::{Genesis, Member, MemberStatus};
+use hansa_types::{Genesis, Member, MemberStatus, NetworkKey};
+use parking_lot::Mutex;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::broadcast::error::RecvError,
@@ -24,10 +25,13 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use crate::{
-    Home, NodeConfig, NodeError, founding,
+    FolderLock, Home, NodeConfig, NodeError, founding,
     identity::{open_keys, read_genesis, read_swarm_key},
+    logging,
+    pulse::Pulse,
     service::NodeService,
-    status::StatusReader,
+    status::{HealthReader, StatusReader, free_bytes},
+    watchdog,
 };
 
 /// Threads for the agreement engine's own tasks.
@@ -38,18 +42,28 @@ const CONSENSUS_THREADS: usize = 2;
 /// # Errors
 /// Why it could not start, or what failed.
 pub async fn run(home: Home) -> Result<(), NodeError> {
-    start_logging();
+    logging::start();
+    let data = home.data();
+    run_until_stopped(home).await.map_err(|error| error.explained(&data, free_bytes(&data)))
+}
+
+async fn run_until_stopped(home: Home) -> Result<(), NodeError> {
     let config = home.config()?;
     let keys = open_keys(&home, &config)?;
     let draft = read_genesis(&home)?;
     let storage_key = Zeroizing::new(*keys.storage_key()?.derive("consensus")?.expose());
+    // Before anything is touched that another node in this folder would be using.
+    let lock = FolderLock::take(&home.data())?;
     home.claim_data()?;
+    check_ports(&config)?;
     let mut stop = Stop::install()?;
     let genesis = tokio::select! {
-        genesis = founding::complete(&home, &config, &keys, &storage_key, draft) => genesis?,
+        genesis = founding::complete(&home, &config, &keys, &storage_key, draft, &lock) => genesis?,
         () = stop.requested() => return Ok(()),
     };
+    lock.say("opening its databases").map_err(|source| NodeError::Write { path: home.data(), source })?;
     let node = Node::start(&home, &config, keys, storage_key, genesis).await?;
+    lock.say("running").map_err(|source| NodeError::Write { path: home.data(), source })?;
     tokio::select! {
         () = stop.requested() => tracing::info!("stopping"),
         () = node.engine.ended() => tracing::error!("consensus ended"),
@@ -57,14 +71,17 @@ pub async fn run(home: Home) -> Result<(), NodeError> {
     node.stop().await
 }
 
-/// Logs to standard error; `HANSA_LOG` filters as `RUST_LOG` would.
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HANSA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,commonware=warn,libp2p=warn"));
-    let format =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    // A second call in one process, in tests, keeps the first one's settings.
-    let _ = format.try_init();
+/// Makes sure that the ports can be had, before parts start that fail over them one by one and say less.
+fn check_ports(config: &NodeConfig) -> Result<(), NodeError> {
+    let ports = [
+        ("consensus_listen", config.consensus_listen),
+        ("rest_listen", config.rest_listen),
+        ("rpc_listen", config.rpc_listen),
+    ];
+    for (setting, address) in ports {
+        TcpListener::bind(address).map(drop).map_err(listen_failed(setting, address))?;
+    }
+    Ok(())
 }
 
 /// The signals that ask a node to stop.
@@ -130,7 +147,7 @@ impl Node {
             secret: *keys.network_secret(),
             swarm_key: SwarmKey::from_bytes(*swarm_key.expose()),
             listen: vec![config.swarm_listen.clone()],
-            members: swarm_members(&ledger.members()),
+            members: swarm_members(&ledger.members(), keys.network_key()),
             store: blocks.clone(),
             responder,
             limits: Default::default(),
@@ -143,8 +160,11 @@ impl Node {
             kv,
             store: blocks,
         })?;
-        let mut tasks =
-            vec![sharing.start_replication(), tokio::spawn(follow_registry(ledger.clone(), swarm.clone()))];
+        let own = keys.network_key();
+        let mut tasks = vec![
+            sharing.start_replication(),
+            tokio::spawn(follow_registry(ledger.clone(), swarm.clone(), own)),
+        ];
         if config.collect_garbage_hours > 0 {
             let every = Duration::from_hours(u64::from(config.collect_garbage_hours));
             tasks.push(sharing.start_collecting(every));
@@ -158,6 +178,16 @@ impl Node {
             consensus: engine.status(),
             swarm: swarm.clone(),
         };
+        let health = HealthReader {
+            status: status.clone(),
+            handshakes: engine.handshakes().clone(),
+            pulse: Arc::new(Mutex::new(Pulse::new(started))),
+            heartbeat: timing(config).heartbeat,
+            data: home.data(),
+            keyless: Arc::default(),
+        };
+        tasks.push(tokio::spawn(watchdog::look_for_keys(health.clone(), sharing.clone())));
+        tasks.push(tokio::spawn(watchdog::watch(health.clone(), ledger.subscribe())));
         let rpc = RpcServer::start(
             config.rpc_listen,
             ledger.clone(),
@@ -166,16 +196,17 @@ impl Node {
             RpcLimits::default(),
         )
         .await
-        .map_err(listen_failed(config.rpc_listen))?;
+        .map_err(listen_failed("rpc_listen", config.rpc_listen))?;
         let token = Token::parse(&home.token()?).ok_or_else(|| NodeError::Config {
             path: home.token_file(),
             problem: "not a token of 64 hexadecimal digits; delete it and make a new one".into(),
         })?;
-        let service = NodeService { sharing, chain, status, swarm_key };
+        let engine_metrics = Box::new(engine.metrics());
+        let service = NodeService { sharing, chain, status, health, engine_metrics, swarm_key };
         let rest =
             RestServer::start(config.rest_listen, token, ledger, Arc::new(service), RestLimits::default())
                 .await
-                .map_err(listen_failed(config.rest_listen))?;
+                .map_err(listen_failed("rest_listen", config.rest_listen))?;
         tracing::info!(rest = %rest.address(), rpc = %rpc.address(), "the node is up");
         Ok(Self { engine, swarm, tasks, rpc, rest })
     }
@@ -196,8 +227,8 @@ impl Node {
     }
 }
 
-fn listen_failed(address: SocketAddr) -> impl FnOnce(std::io::Error) -> NodeError {
-    move |source| NodeError::Listen { address: address.to_string(), source }
+fn listen_failed(setting: &'static str, address: SocketAddr) -> impl FnOnce(std::io::Error) -> NodeError {
+    move |source| NodeError::Listen { setting, address: address.to_string(), source }
 }
 
 /// Every member makes the same nodes of the trie in the same blocks; each begins to count them elsewhere, so that not all of
@@ -218,8 +249,13 @@ fn timing(config: &NodeConfig) -> Timing {
     Timing { heartbeat, ..Timing::default() }
 }
 
-/// Who may be in the swarm: every member that is not removed.
-fn swarm_members(members: &[Member]) -> Vec<SwarmMember> {
+/// Who may be in the swarm: every member that is not removed. A node that was removed itself dials nobody.
+fn swarm_members(members: &[Member], own: NetworkKey) -> Vec<SwarmMember> {
+    let is_removed =
+        |member: &Member| member.card.network_key == own && member.status == MemberStatus::Removed;
+    if members.iter().any(is_removed) {
+        return Vec::new();
+    }
     members
         .iter()
         .filter(|member| member.status != MemberStatus::Removed)
@@ -231,7 +267,7 @@ fn swarm_members(members: &[Member]) -> Vec<SwarmMember> {
 }
 
 /// Lets the swarm's doors follow the registry: admitted at once, cut off at once (A5).
-async fn follow_registry(ledger: Ledger, swarm: Swarm) {
+async fn follow_registry(ledger: Ledger, swarm: Swarm, own: NetworkKey) {
     let mut blocks = ledger.subscribe();
     loop {
         let changed = match blocks.recv().await {
@@ -239,8 +275,27 @@ async fn follow_registry(ledger: Ledger, swarm: Swarm) {
             Err(RecvError::Lagged(_)) => true,
             Err(RecvError::Closed) => return,
         };
-        if changed && let Err(problem) = swarm.set_members(swarm_members(&ledger.members())).await {
+        if changed && let Err(problem) = swarm.set_members(swarm_members(&ledger.members(), own)).await {
             tracing::warn!(%problem, "the swarm did not take over the registry's members");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NewHome, create_home};
+
+    #[test]
+    fn a_port_that_is_taken_is_named_with_its_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().join("acme"));
+        create_home(&home, &NewHome::local("acme")).unwrap();
+        let config = home.config().unwrap();
+        check_ports(&config).unwrap();
+        let _taken = TcpListener::bind(config.rest_listen).unwrap();
+        let problem = check_ports(&config).unwrap_err().to_string();
+        assert!(problem.contains(&config.rest_listen.to_string()), "{problem}");
+        assert!(problem.contains("rest_listen"), "{problem}");
     }
 }

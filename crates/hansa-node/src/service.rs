@@ -8,29 +8,39 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use hansa_contracts::{GOVERNANCE, abi, card_from_abi, card_from_types};
 use hansa_envelope::{EntryKind, Kind, SwarmKey};
-use hansa_gateway::{Content, Download, Entry, ProgressSink, Service};
+use hansa_gateway::{Content, Download, Entry, ProgressSink, Requests, Service};
 use hansa_sharing::{
     Chain as _, ChainError, LedgerChain, OpenMode, OpenedObject, Sharing, SharingError, Source, SourceEntry,
 };
 use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotState, Code, Collected, Fetching, GrantRequest, Invitation, LogEntry, NodeStatus,
-        ObjectKind, ObjectList, ObjectSummary, Problem, PutMeta, PutReceipt, Recorded, RepairReport,
-        StoredBlock, Tally, VerifyReport, VerifyRequest,
+        Ballot, BallotState, Code, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry,
+        NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, PutMeta, PutReceipt, Recorded,
+        RepairReport, StoredBlock, Tally, VerifyReport, VerifyRequest,
     },
 };
 
-use crate::{identity::invite, status::StatusReader};
+use crate::{
+    identity::invite,
+    metrics::Figures,
+    status::{HealthReader, StatusReader},
+};
 
 /// Ballots that one answer lists.
 const BALLOTS_MAX: u64 = 1_000;
+
+/// Reads the agreement engine's metrics in the Prometheus text format.
+pub(crate) type EngineMetrics = Box<dyn Fn() -> String + Send + Sync>;
 
 /// The node's operations for its own member.
 pub(crate) struct NodeService {
     pub(crate) sharing: Sharing,
     pub(crate) chain: Arc<LedgerChain>,
     pub(crate) status: StatusReader,
+    pub(crate) health: HealthReader,
+    /// Reads the agreement engine's own metrics.
+    pub(crate) engine_metrics: EngineMetrics,
     pub(crate) swarm_key: SwarmKey,
 }
 
@@ -144,6 +154,23 @@ fn download(opened: OpenedObject) -> Download {
 impl Service for NodeService {
     async fn status(&self) -> Result<NodeStatus, Problem> {
         Ok(self.status.read())
+    }
+
+    fn health(&self) -> Health {
+        self.health.read()
+    }
+
+    fn metrics(&self, requests: &Requests) -> String {
+        let (status, health, engine) = (self.status.read(), self.health.read(), (self.engine_metrics)());
+        let figures = Figures {
+            status: &status,
+            health: &health,
+            final_height: self.status.final_height(),
+            fetches: self.sharing.fetching().len(),
+            requests,
+            engine: &engine,
+        };
+        figures.text()
     }
 
     async fn invitation(&self, member: DcId) -> Result<Invitation, Problem> {

@@ -1,17 +1,35 @@
-//! Gathers how the node stands from its parts.
+//! Gathers from its parts how the node stands, and the figures that its health is judged by.
 
-use std::time::Instant;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use alloy_primitives::Address;
-use hansa_consensus::{Seat, Status};
+use hansa_consensus::{Handshakes, Seat, Status};
 use hansa_gateway::Network;
 use hansa_ledger::Ledger;
 use hansa_swarm::Swarm;
 use hansa_types::{
-    NetworkKey,
-    api::{ConsensusStatus, Head, NodeStatus, PoolStatus, SwarmStatus},
+    Block, Member, MemberStatus, NetworkKey, Role,
+    api::{ConsensusStatus, Head, Health, NodeStatus, PoolStatus, SwarmStatus},
 };
+use parking_lot::Mutex;
 use tokio::sync::watch;
+
+use crate::{
+    health::{Facts, Peer},
+    identity::unix_seconds,
+    pulse::Pulse,
+};
+
+/// Free bytes of the data folder's file system below which an operator is warned.
+pub(crate) const WATERMARK_BYTES: u64 = 1 << 30;
 
 /// Reads the parts' own accounts.
 #[derive(Clone)]
@@ -32,7 +50,7 @@ impl StatusReader {
         let head = self.ledger.head();
         let header = head.header();
         let pool = self.ledger.pool().status();
-        let validators = members.iter().filter(|m| m.role == hansa_types::Role::Validator).count();
+        let validators = members.iter().filter(|m| is_validator(m)).count();
         NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: own.map_or_else(|| self.name.clone(), |member| member.card.name.clone()),
@@ -55,6 +73,11 @@ impl StatusReader {
         }
     }
 
+    /// The greatest height known to be final.
+    pub(crate) fn final_height(&self) -> u64 {
+        self.consensus.borrow().final_height
+    }
+
     fn swarm_status(&self) -> SwarmStatus {
         SwarmStatus {
             peer_id: self.swarm.peer_id(),
@@ -72,6 +95,96 @@ fn consensus(status: &Status, validators: u32) -> ConsensusStatus {
         validators,
         peers: count(status.connected.len()),
         finality_ms: status.finality.map(|time| time.as_secs_f64() * 1e3),
+    }
+}
+
+/// Whether a member has a seat, or gets one with the next committee.
+fn is_validator(member: &Member) -> bool {
+    member.role == Role::Validator && member.status != MemberStatus::Removed
+}
+
+/// Bytes that this account may still write in the file system of `folder`.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let figures = rustix::fs::statvfs(folder).ok()?;
+    Some(figures.f_bavail.saturating_mul(figures.f_frsize))
+}
+
+/// Reads the node's health. Clones share what they have seen of the chain.
+#[derive(Clone)]
+pub(crate) struct HealthReader {
+    pub(crate) status: StatusReader,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) pulse: Arc<Mutex<Pulse>>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) data: PathBuf,
+    /// Own objects whose key is not here.
+    pub(crate) keyless: Arc<AtomicU64>,
+}
+
+impl HealthReader {
+    pub(crate) fn read(&self) -> Health {
+        self.facts().health()
+    }
+
+    /// Takes note of a final block; `None` where some were missed.
+    pub(crate) fn beat(&self, block: Option<&Block>) {
+        let mut pulse = self.pulse.lock();
+        pulse.beat(Instant::now());
+        // The time on an old block says nothing, and neither does this node's own.
+        let others = block.filter(|block| {
+            let live = block.number() >= self.status.consensus.borrow().final_height;
+            live && block.header().beneficiary != self.status.account
+        });
+        if let Some(block) = others {
+            pulse.compare(unix_seconds(), block.header().timestamp);
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let members = self.status.ledger.members();
+        let consensus = self.status.consensus.borrow().clone();
+        let own = members.iter().find(|member| member.card.network_key == self.status.network_key);
+        let pulse = self.pulse.lock().clone();
+        Facts {
+            final_ago: pulse.age(Instant::now()),
+            heartbeat: self.heartbeat,
+            height: consensus.height,
+            final_height: consensus.final_height,
+            peers: self.peers(&members, &consensus),
+            validator: own.is_some_and(is_validator),
+            without_share: consensus.seat == Seat::ValidatorWithoutShare,
+            member: own.map(|member| member.status),
+            genesis: self.status.ledger.genesis_block().hash().to_string(),
+            data: self.data.display().to_string(),
+            free_bytes: free_bytes(&self.data),
+            watermark_bytes: WATERMARK_BYTES,
+            replication_paused: None,
+            keyless: self.keyless.load(Ordering::Relaxed),
+            blocks_ahead: pulse.seconds_ahead(),
+        }
+    }
+
+    /// The other members that may connect.
+    fn peers(&self, members: &[Member], consensus: &Status) -> Vec<Peer> {
+        let connected: BTreeSet<_> = consensus.connected.iter().collect();
+        let swarm: BTreeSet<_> = self.status.swarm.peers().into_iter().collect();
+        self.handshakes.settle(&consensus.connected);
+        let troubles = self.handshakes.subscribe().borrow().clone();
+        let others = members.iter().filter(|member| {
+            member.card.network_key != self.status.network_key && member.status != MemberStatus::Removed
+        });
+        others
+            .map(|member| {
+                let key = member.card.network_key;
+                Peer {
+                    name: member.card.name.clone(),
+                    validator: is_validator(member),
+                    connected: connected.contains(&key),
+                    in_swarm: swarm.contains(&key),
+                    trouble: troubles.get(&key).copied(),
+                }
+            })
+            .collect()
     }
 }
 

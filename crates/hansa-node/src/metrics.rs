@@ -1,0 +1,204 @@
+//! The node's figures for Prometheus, in the OpenMetrics text format.
+//!
+//! Everything is read when it is asked for: the figures are those of `hansa status` and of the health checks, and the
+//! agreement engine's own follow them. Labels come from fixed lists, never from members or callers.
+
+use std::sync::atomic::AtomicU64;
+
+use hansa_gateway::Requests;
+use hansa_types::{
+    MemberStatus,
+    api::{Health, NodeStatus},
+};
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+const END: &str = "# EOF\n";
+
+/// What is written.
+pub(crate) struct Figures<'a> {
+    pub(crate) status: &'a NodeStatus,
+    pub(crate) health: &'a Health,
+    /// The greatest height known to be final.
+    pub(crate) final_height: u64,
+    /// Versions whose blocks are on their way here.
+    pub(crate) fetches: usize,
+    pub(crate) requests: &'a Requests,
+    /// The agreement engine's own text.
+    pub(crate) engine: &'a str,
+}
+
+/// A registry with a shorter way to fill it.
+struct Page(Registry);
+
+impl Page {
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(value);
+        self.0.register(name, help, gauge);
+    }
+
+    fn labelled<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl IntoIterator<Item = (&'a str, f64)>,
+    ) {
+        let family = Family::<[(&'static str, String); 1], Gauge<f64, AtomicU64>>::default();
+        for (of, value) in values {
+            family.get_or_create(&[(label, of.to_owned())]).set(value);
+        }
+        self.0.register(name, help, family);
+    }
+}
+
+impl Figures<'_> {
+    /// The page as Prometheus reads it.
+    pub(crate) fn text(&self) -> String {
+        let mut page = Page(Registry::with_prefix("hansa"));
+        self.node(&mut page);
+        self.chain(&mut page);
+        self.data(&mut page);
+        self.requests(&mut page);
+        let mut text = String::new();
+        if let Err(problem) = prometheus_client::encoding::text::encode(&mut text, &page.0) {
+            tracing::warn!(%problem, "the metrics cannot be written");
+        }
+        let own = text.strip_suffix(END).unwrap_or(&text);
+        let engine = self.engine.strip_suffix(END).unwrap_or(self.engine);
+        format!("{own}{engine}{END}")
+    }
+
+    fn node(&self, page: &mut Page) {
+        let NodeStatus { version, uptime_seconds, members, .. } = self.status;
+        page.labelled("build", "The program's version, as a label.", "version", [(version.as_str(), 1.0)]);
+        page.gauge("uptime_seconds", "Seconds since the node started.", as_f64(*uptime_seconds));
+        page.gauge("members", "Members of the consortium.", f64::from(*members));
+        let checks = self.health.checks.all().map(|check| (check.check, f64::from(check.status as u8)));
+        page.labelled("health", "Outcome of each check: 0 ok, 1 warning, 2 failed.", "check", checks);
+        let member = self.health.checks.membership.figures.member;
+        let member = match member {
+            None => 0.0,
+            Some(MemberStatus::Active) => 1.0,
+            Some(MemberStatus::Suspended) => 2.0,
+            Some(MemberStatus::Removed) => 3.0,
+        };
+        page.gauge("member", "0 no member, 1 active, 2 suspended, 3 removed.", member);
+        if let Some(seconds) = self.health.checks.clock.figures.seconds_ahead {
+            let help = "Seconds that the clock is ahead of the other members' clocks.";
+            page.gauge("clock_ahead_seconds", help, f64::from(i32::try_from(seconds).unwrap_or(i32::MAX)));
+        }
+    }
+
+    fn chain(&self, page: &mut Page) {
+        let (head, consensus) = (&self.status.head, &self.status.consensus);
+        let checked = &self.health.checks.consensus.figures;
+        page.gauge("chain_height", "Height of the last block executed here.", as_f64(head.number));
+        page.gauge("chain_final_height", "Greatest height known to be final.", as_f64(self.final_height));
+        page.gauge(
+            "chain_time_seconds",
+            "Unix time of the last block executed here.",
+            as_f64(head.timestamp),
+        );
+        let help = "Seconds since the last block became final here.";
+        page.gauge("chain_final_age_seconds", help, as_f64(checked.final_seconds_ago));
+        if let Some(ms) = consensus.finality_ms {
+            let help = "Seconds from a block's proposal to its finality, as status shows it.";
+            page.gauge("chain_finality_seconds", help, ms / 1e3);
+        }
+        page.gauge("consensus_epoch", "Epoch.", as_f64(consensus.epoch));
+        page.gauge("consensus_view", "View within the epoch.", as_f64(consensus.view));
+        page.gauge(
+            "consensus_validating",
+            "1 where this node votes.",
+            f64::from(u8::from(consensus.validating)),
+        );
+        page.gauge("consensus_validators", "Validators.", f64::from(consensus.validators));
+        page.gauge("consensus_peers", "Members' nodes connected.", f64::from(consensus.peers));
+        let help = "Validators that are not connected.";
+        page.gauge("consensus_missing_validators", help, as_f64(checked.missing.len() as u64));
+        page.gauge("pool_pending", "Transactions that wait for a block.", as_f64(self.status.pool.pending));
+    }
+
+    fn data(&self, page: &mut Page) {
+        let (swarm, checks) = (&self.status.swarm, &self.health.checks);
+        page.gauge("swarm_peers", "Members' nodes connected in the swarm.", f64::from(swarm.peers));
+        let help = "Other members that may connect in the swarm.";
+        page.gauge("swarm_registered", help, f64::from(checks.swarm.figures.registered));
+        page.gauge("swarm_refused", "Connections turned away since the start.", as_f64(swarm.refused));
+        let paused = f64::from(u8::from(checks.swarm.figures.replication_paused));
+        page.gauge("replication_paused", "1 where this node takes no new replicas.", paused);
+        page.gauge("fetches", "Versions whose blocks are on their way here.", as_f64(self.fetches as u64));
+        page.gauge(
+            "disk_free_bytes",
+            "Free bytes for the data folder.",
+            as_f64(checks.disk.figures.free_bytes),
+        );
+        let help = "Free bytes below which the disk check warns.";
+        page.gauge("disk_watermark_bytes", help, as_f64(checks.disk.figures.watermark_bytes));
+    }
+
+    fn requests(&self, page: &mut Page) {
+        let family = Family::<[(&'static str, String); 2], Counter>::default();
+        for (path, status, count) in self.requests.counted() {
+            family.get_or_create(&[("endpoint", path), ("status", status.to_string())]).inc_by(count);
+        }
+        page.0.register("rest_requests", "REST requests answered since the start.", family);
+    }
+}
+
+/// Exact up to 2^53, which no figure here reaches.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows floating-point numbers only")]
+fn as_f64(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::tests::healthy;
+
+    #[test]
+    fn the_page_ends_once_and_holds_the_figures() {
+        let status: NodeStatus = serde_json::from_value(serde_json::json!({
+            "version": "0.1.0", "name": "acme", "account": alloy_primitives::Address::ZERO, "chainId": 7,
+            "genesis": alloy_primitives::B256::ZERO,
+            "head": { "number": 12, "hash": alloy_primitives::B256::ZERO,
+                      "stateRoot": alloy_primitives::B256::ZERO, "timestamp": 1_700_000_000 },
+            "members": 4,
+            "consensus": { "epoch": 1, "view": 2, "validating": true, "validators": 4, "peers": 3, "finalityMs": 250.0 },
+            "swarm": { "peerId": "p", "peers": 3 }, "pool": { "pending": 5, "queued": 0 }, "uptimeSeconds": 9
+        }))
+        .unwrap();
+        let health = healthy().health();
+        let requests = Requests::default();
+        let engine = "# TYPE engine_x counter\nengine_x_total 1\n# EOF\n";
+        let figures = Figures {
+            status: &status,
+            health: &health,
+            final_height: 13,
+            fetches: 2,
+            requests: &requests,
+            engine,
+        };
+        let text = figures.text();
+        for line in [
+            "hansa_build{version=\"0.1.0\"} 1.0",
+            "hansa_chain_height 12.0",
+            "hansa_chain_final_height 13.0",
+            "hansa_chain_finality_seconds 0.25",
+            "hansa_consensus_peers 3.0",
+            "hansa_health{check=\"clock\"} 0.0",
+            "hansa_disk_free_bytes 2147483648.0",
+            "engine_x_total 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(text.matches(END).count(), 1);
+        assert!(text.ends_with(END));
+        assert!(!text.contains("acme"), "names are no labels");
+    }
+}
