@@ -69,7 +69,7 @@ pub(crate) enum Command {
         /// The object, OWNER/NUMBER
         object: ObjectId,
     },
-    /// Show the node's height, finality and peers
+    /// Show the node's height, finality, peers and health
     Status(Status),
     /// Look at the encrypted blocks that this node stores
     #[command(subcommand)]
@@ -94,6 +94,10 @@ pub(crate) struct Up {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
     /// Run the node of this home until Ctrl-C
+    ///
+    /// Logs to standard error. HANSA_LOG filters what is logged (RUST_LOG where it is not set), for example
+    /// HANSA_LOG=debug,libp2p=warn. Settings are in hansa.toml; HANSA_REST_LISTEN, HANSA_RPC_LISTEN,
+    /// HANSA_CONSENSUS_LISTEN, HANSA_SWARM_LISTEN and the other names in capitals override them.
     Run,
     /// Take over the genesis file and swarm key from a member's invitation
     Join {
@@ -109,8 +113,8 @@ pub(crate) struct Found {
     /// The founders' cards in the order of their future dcIds
     #[arg(required = true, num_args = 4..)]
     pub(crate) cards: Vec<PathBuf>,
-    /// EIP-155 chain id
-    #[arg(long)]
+    /// EIP-155 chain id, for good; wallets take 1 to 4503599627370476
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=hansa_types::CHAIN_ID_MAX))]
     pub(crate) chain_id: u64,
     /// Where to write the genesis draft
     #[arg(short, long, default_value = "genesis.json")]
@@ -139,7 +143,7 @@ pub(crate) struct NewKeys {
     /// The cluster it belongs to
     #[arg(long, default_value_t = 1)]
     pub(crate) cluster: u32,
-    /// IP address that others reach this node at
+    /// IP address that others reach this node at; goes into the card
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) host: std::net::IpAddr,
     /// Port of the consensus network; 0 picks a free one
@@ -149,10 +153,10 @@ pub(crate) struct NewKeys {
     #[arg(long, default_value_t = 0)]
     pub(crate) swarm_port: u16,
     /// Port of the REST interface on loopback; 0 picks a free one
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 7180)]
     pub(crate) rest_port: u16,
     /// Port of the JSON-RPC interface on loopback; 0 picks a free one
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 8545)]
     pub(crate) rpc_port: u16,
     /// File with the passphrase for the key store; made with a random one if it does not exist
     #[arg(long, env = "HANSA_PASSPHRASE_FILE", default_value = "passphrase")]

@@ -3,6 +3,7 @@
 //! The commands know nothing of chain or swarm: they call the member's own node over its REST interface, with the
 //! token from the home folder.
 
+mod attend;
 mod cli;
 mod keys;
 mod member;
@@ -10,6 +11,7 @@ mod object;
 mod output;
 mod problem;
 mod status;
+mod time;
 mod up;
 
 use std::{process::ExitCode, time::Duration};
@@ -60,7 +62,7 @@ fn finish(cli: &Cli, output: Output) -> Result<(), CliError> {
             (ending(SignalKind::interrupt())?, ending(SignalKind::terminate())?);
         tokio::select! {
             biased;
-            outcome = run(cli, output) => outcome,
+            outcome = run_attended(cli, output) => outcome,
             _ = interrupt.recv() => Err(CliError::Interrupted { name: "Ctrl-C", number: 2 }),
             _ = terminate.recv() => Err(CliError::Interrupted { name: "SIGTERM", number: 15 }),
         }
@@ -105,6 +107,24 @@ fn usage_problem(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let what = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ");
     what.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Runs the command. While one of those that ask the node waits, it says what keeps the node from its work.
+async fn run_attended(cli: &Cli, output: Output) -> Result<(), CliError> {
+    let home = Home::new(&cli.home);
+    let alone = matches!(
+        cli.command,
+        Command::Up(_)
+            | Command::Node(_)
+            | Command::Keys(_)
+            | Command::Completions { .. }
+            | Command::Status(_)
+    );
+    let outcome = match connect(&home) {
+        Ok(client) if !alone => attend::attended(&client, output, run(cli, output)).await,
+        _ => run(cli, output).await,
+    };
+    outcome.map_err(|problem| problem.of(&home))
 }
 
 async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {

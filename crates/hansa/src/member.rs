@@ -2,13 +2,17 @@
 
 use hansa_client::Client;
 use hansa_node::{Secrecy, write_file};
-use hansa_types::{api::Ballot, printable};
+use hansa_types::{
+    api::{Ballot, BallotState, Tally},
+    printable,
+};
 use serde_json::json;
 
 use crate::{
     cli::Member,
     output::{Output, table},
     problem::CliError,
+    time::utc,
 };
 
 pub(crate) async fn run(client: &Client, command: &Member, output: Output) -> Result<(), CliError> {
@@ -68,17 +72,61 @@ async fn list(client: &Client, output: Output) -> Result<(), CliError> {
     Ok(())
 }
 
+/// How a ballot stands, and why it ended as it did.
 fn line(ballot: &Ballot) -> String {
-    let tally = &ballot.tally;
-    format!(
-        "{} {}: {:?}, {} in favour, {} against, {} of {} needed, until {}",
-        ballot.subject,
-        printable(&ballot.candidate),
-        ballot.state,
-        tally.in_favour,
-        tally.against,
-        tally.electorate / 2 + 1,
-        tally.electorate,
-        ballot.closes_at
-    )
+    let Tally { in_favour, against, electorate } = ballot.tally;
+    let needed = electorate / 2 + 1;
+    let deadline = utc(ballot.closes_at);
+    let standing = match ballot.state {
+        BallotState::Open => format!(
+            "open until {deadline}, {in_favour} in favour, {against} against, {needed} of {electorate} needed"
+        ),
+        BallotState::Executed => {
+            let admitted = ballot.admitted.map(|dc| format!(", member {dc}")).unwrap_or_default();
+            format!("executed{admitted}: {in_favour} of {electorate} in favour, {needed} were needed")
+        }
+        BallotState::Rejected => format!(
+            "rejected: {against} of {electorate} against, so that the {needed} needed in favour can no longer be reached"
+        ),
+        BallotState::Expired => {
+            format!("expired at {deadline}: {in_favour} of the {needed} needed in favour, {against} against")
+        }
+    };
+    format!("{} {}: {standing}", ballot.subject, printable(&ballot.candidate))
+}
+
+#[cfg(test)]
+mod tests {
+    use hansa_types::DcId;
+
+    use super::*;
+
+    #[test]
+    fn a_ballot_says_when_it_ends_and_why_it_ended() {
+        let line = |state, in_favour, against| {
+            line(&Ballot {
+                id: 1,
+                subject: "join".into(),
+                candidate: "acme".into(),
+                card: None,
+                opened_by: DcId::new(1).unwrap(),
+                closes_at: 1_700_000_000,
+                state,
+                tally: Tally { in_favour, against, electorate: 4 },
+                admitted: (state == BallotState::Executed).then(|| DcId::new(5).unwrap()),
+            })
+        };
+        let open = line(BallotState::Open, 1, 1);
+        assert!(open.contains("open until 2023-11-14") && open.contains("3 of 4 needed"), "{open}");
+        assert_eq!(
+            line(BallotState::Executed, 3, 0),
+            "join acme: executed, member 5: 3 of 4 in favour, 3 were needed"
+        );
+        let rejected = line(BallotState::Rejected, 1, 2);
+        assert!(
+            rejected.contains("2 of 4 against") && rejected.contains("no longer be reached"),
+            "{rejected}"
+        );
+        assert!(line(BallotState::Expired, 1, 0).contains("expired at 2023-11-14"));
+    }
 }

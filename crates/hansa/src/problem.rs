@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitStatus};
 
 use hansa_client::ClientError;
-use hansa_node::NodeError;
+use hansa_node::{FolderLock, Home, NodeError};
 use hansa_types::api::Code;
 use serde_json::{Value, json};
 
@@ -34,6 +34,22 @@ pub(crate) enum CliError {
     /// The home folder or the node itself.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The node's process is there and does not answer yet.
+    #[error("the node (process {pid}) runs and does not answer yet: {doing}")]
+    NotYet {
+        /// The node's process id.
+        pid: String,
+        /// What it says that it is doing.
+        doing: String,
+    },
+    /// Another `hansa up` works in the folder.
+    #[error("a network runs in {} already (process {pid}); `hansa --home {}/members/NAME status` speaks to it", dir.display(), dir.display())]
+    Running {
+        /// The folder.
+        dir: PathBuf,
+        /// The process id.
+        pid: String,
+    },
     /// A file or folder.
     #[error("{what}: {source}")]
     Folder {
@@ -97,6 +113,17 @@ impl CliError {
         move |source| Self::Folder { what, source }
     }
 
+    /// Names the node's own reason where its process is there and does not answer.
+    pub(crate) fn of(self, home: &Home) -> Self {
+        match FolderLock::holder(&home.data()) {
+            Some(holder) if matches!(self, Self::Client(ClientError::Unreachable { .. })) => {
+                let doing = if holder.doing.is_empty() { "it starts".to_owned() } else { holder.doing };
+                Self::NotYet { pid: holder.pid, doing }
+            }
+            _ => self,
+        }
+    }
+
     /// What to do next, where the node said it.
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
@@ -157,6 +184,7 @@ impl CliError {
             Self::Usage(_) => exit::MISUSED,
             Self::Interrupted { number, .. } => exit::SIGNAL.saturating_add(*number),
             Self::Client(error) => client_code(error),
+            Self::NotYet { .. } => exit::UNREACHABLE,
             _ => exit::FAILED,
         }
     }

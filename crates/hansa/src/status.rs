@@ -1,31 +1,36 @@
 //! `hansa status`: how the node stands.
 
 use hansa_client::Client;
-use hansa_types::api::{BlockSummary, NodeStatus};
+use hansa_types::api::{BlockSummary, Complaint, Health, NodeStatus, Standing};
 use serde::Serialize;
 
-use crate::{cli::Status, output::Output, problem::CliError};
+use crate::{cli::Status, output::Output, problem::CliError, time::utc};
 
-/// The standing, and a block where one was asked for.
+/// The standing, the health, and a block where one was asked for.
 #[derive(Serialize)]
-struct Standing {
+struct Answer {
     #[serde(flatten)]
     node: NodeStatus,
+    health: Health,
     #[serde(skip_serializing_if = "Option::is_none")]
     block: Option<BlockSummary>,
 }
 
 pub(crate) async fn run(client: &Client, options: &Status, output: Output) -> Result<(), CliError> {
-    let node = client.status().await?;
+    let (node, health) = (client.status().await?, client.health().await?);
     let block = match options.block {
         Some(number) => Some(client.block(number).await?),
         None => None,
     };
-    output.result(&Standing { node, block }, |standing| text(&standing.node, standing.block.as_ref()));
+    output.result(&Answer { node, health, block }, |standing| {
+        let mut lines = text(&standing.node, standing.block.as_ref());
+        lines.extend(complaints(&standing.health));
+        lines.join("\n")
+    });
     Ok(())
 }
 
-fn text(node: &NodeStatus, block: Option<&BlockSummary>) -> String {
+fn text(node: &NodeStatus, block: Option<&BlockSummary>) -> Vec<String> {
     let who = match (node.dc_id, node.role) {
         (Some(dc), Some(role)) => {
             format!("{} – member {dc}, {}", node.name, format!("{role:?}").to_lowercase())
@@ -36,7 +41,13 @@ fn text(node: &NodeStatus, block: Option<&BlockSummary>) -> String {
     let mut lines = vec![
         who,
         format!("chain      {} (genesis {})", node.chain_id, node.genesis),
-        format!("head       {} {} state root {}", node.head.number, node.head.hash, node.head.state_root),
+        format!(
+            "head       {} {} state root {}, {}",
+            node.head.number,
+            node.head.hash,
+            node.head.state_root,
+            utc(node.head.timestamp)
+        ),
         format!(
             "consensus  epoch {}, view {}, {} validators, {} peers, block to final {finality}",
             node.consensus.epoch, node.consensus.view, node.consensus.validators, node.consensus.peers
@@ -54,5 +65,48 @@ fn text(node: &NodeStatus, block: Option<&BlockSummary>) -> String {
             block.number, block.hash, block.state_root, block.transactions, block.gas_used
         ));
     }
-    lines.join("\n")
+    lines
+}
+
+/// What is wrong with the node and what to do about it, the worst first.
+fn complaints(health: &Health) -> Vec<String> {
+    let all = health.complaints();
+    if all.is_empty() {
+        return vec!["health     ok".to_owned()];
+    }
+    let line = |complaint: &Complaint<'_>| {
+        let word = if complaint.status == Standing::Failed { "FAILED" } else { "warning" };
+        let next = if complaint.next.is_empty() {
+            String::new()
+        } else {
+            format!("\n           → {}", complaint.next)
+        };
+        format!("health     {word}, {}: {}{next}", complaint.check, complaint.reason)
+    };
+    all.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hansa_types::api::{Check, Checks, ConsensusFigures, SwarmFigures};
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_shown_with_what_to_do() {
+        assert_eq!(complaints(&Health::default()), ["health     ok"]);
+        let stalled = "the chain stands still for 12 s; missing: riga";
+        let checks = Checks {
+            swarm: Check::not_ok(Standing::Warning, "few peers", "", SwarmFigures::default()),
+            consensus: Check::not_ok(Standing::Failed, stalled, "start riga", ConsensusFigures::default()),
+            ..Checks::default()
+        };
+        assert_eq!(
+            complaints(&Health::of("1", checks)),
+            [
+                format!("health     FAILED, consensus: {stalled}\n           → start riga"),
+                "health     warning, swarm: few peers".to_owned(),
+            ]
+        );
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use hansa_client::Client;
-use hansa_node::{Home, NewHome, Secrecy, write_file};
+use hansa_node::{FolderLock, Home, NewHome, NodeError, Secrecy, write_file};
 use hansa_types::{Genesis, Limits, MemberCard};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -79,6 +79,10 @@ pub(crate) async fn run(options: &Up, output: &Output) -> Result<(), CliError> {
             (folder.path().to_owned(), Some(folder))
         }
     };
+    let _lock = FolderLock::take(&dir).map_err(|error| match error {
+        NodeError::InUse { path, pid } => CliError::Running { dir: path, pid },
+        other => other.into(),
+    })?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Signal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Signal)?;
     let mut nodes = start_all(&dir, usize::from(options.members), output)?;

@@ -352,7 +352,7 @@ fn refused(ended: &Call, to: &Path) -> Outcome {
 }
 
 fn new_home(network: &Network, home: &Path, name: &str) -> Outcome {
-    network.expect(home, &["keys", "new", "--name", name]).map(|_| ())
+    network.expect(home, &["keys", "new", "--name", name, "--rest-port", "0", "--rpc-port", "0"]).map(|_| ())
 }
 
 fn awake(network: &Network, member: &Member) -> Outcome {
