@@ -4,14 +4,10 @@ use std::collections::BTreeMap;
 
 use hansa_consensus::{Ceremony, CeremonyConfig, CeremonyProgress, Trouble};
 use hansa_envelope::MemberKeys;
-use hansa_types::{Genesis, NetworkKey};
+use hansa_types::{Genesis, NetworkKey, printable};
 use zeroize::Zeroizing;
 
-use crate::{
-    FolderLock, Home, NodeConfig, NodeError, Secrecy,
-    health::{printable, words},
-    write_file,
-};
+use crate::{FolderLock, Home, NodeConfig, NodeError, Secrecy, health::words, write_file};
 
 /// The complete genesis: the home's own if it is complete, or else what the ceremony makes of the draft. A founder that
 /// is stopped in between starts the ceremony again.

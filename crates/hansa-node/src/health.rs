@@ -12,6 +12,7 @@ use hansa_types::{
         Check, Checks, ClockFigures, ConsensusFigures, DiskFigures, Health, KeysFigures, MembershipFigures,
         Standing, SwarmFigures, SyncFigures,
     },
+    printable,
 };
 
 /// The chain stands still when no block has become final for this long. An idle chain makes one each heartbeat; a view
@@ -319,11 +320,6 @@ pub(crate) fn words(trouble: Trouble) -> String {
 fn apart(seconds: i64) -> String {
     let side = if seconds < 0 { "behind" } else { "ahead of" };
     format!("{} s {side}", seconds.unsigned_abs())
-}
-
-/// Names come from other members: what could steer a terminal is replaced.
-pub(crate) fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn list(names: impl ExactSizeIterator<Item = String>) -> String {

@@ -11,7 +11,6 @@ mod object;
 mod output;
 mod problem;
 mod status;
-mod time;
 mod up;
 
 use std::{process::ExitCode, time::Duration};

@@ -4,7 +4,7 @@ use hansa_client::Client;
 use hansa_node::{Secrecy, write_file};
 use hansa_types::{
     api::{Ballot, BallotState, Tally},
-    printable,
+    printable, utc,
 };
 use serde_json::json;
 
@@ -12,7 +12,6 @@ use crate::{
     cli::Member,
     output::{Output, table},
     problem::CliError,
-    time::utc,
 };
 
 pub(crate) async fn run(client: &Client, command: &Member, output: Output) -> Result<(), CliError> {
@@ -59,7 +58,7 @@ async fn list(client: &Client, output: Output) -> Result<(), CliError> {
             .map(|m| {
                 [
                     m.dc_id.to_string(),
-                    m.card.name.clone(),
+                    printable(&m.card.name),
                     format!("{:?}", m.role).to_lowercase(),
                     format!("{:?}", m.status).to_lowercase(),
                     m.card.account.to_string(),

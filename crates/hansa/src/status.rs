@@ -1,10 +1,13 @@
 //! `hansa status`: how the node stands.
 
 use hansa_client::Client;
-use hansa_types::api::{BlockSummary, Complaint, Health, NodeStatus, Standing};
+use hansa_types::{
+    api::{BlockSummary, Complaint, Health, NodeStatus, Standing},
+    printable, utc,
+};
 use serde::Serialize;
 
-use crate::{cli::Status, output::Output, problem::CliError, time::utc};
+use crate::{cli::Status, output::Output, problem::CliError};
 
 /// The standing, the health, and a block where one was asked for.
 #[derive(Serialize)]
@@ -33,9 +36,9 @@ pub(crate) async fn run(client: &Client, options: &Status, output: Output) -> Re
 fn text(node: &NodeStatus, block: Option<&BlockSummary>) -> Vec<String> {
     let who = match (node.dc_id, node.role) {
         (Some(dc), Some(role)) => {
-            format!("{} – member {dc}, {}", node.name, format!("{role:?}").to_lowercase())
+            format!("{} – member {dc}, {}", printable(&node.name), format!("{role:?}").to_lowercase())
         }
-        _ => format!("{} – not a member yet", node.name),
+        _ => format!("{} – not a member yet", printable(&node.name)),
     };
     let finality = node.consensus.finality_ms.map_or("–".to_owned(), |ms| format!("{ms:.1} ms"));
     let mut lines = vec![
