@@ -16,7 +16,7 @@ use libp2p::request_response::{self, OutboundFailure, OutboundRequestId, Respons
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ListenError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, ping};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::address::Endpoint;
 use crate::behaviour::{Node, NodeEvent, record_key};
@@ -25,10 +25,9 @@ use crate::dial::Dialer;
 use crate::peer::peer_id;
 use crate::providers::Providers;
 use crate::serve::{answer, verify};
+use crate::slots::Slots;
 use crate::{Heard, KeyResponder, Limits, SwarmError, SwarmMember};
 
-/// Key requests answered at the same time.
-const KEY_REQUESTS_MAX: usize = 64;
 /// Addresses kept of a member's announcement.
 const ADDRESSES_MAX: usize = 8;
 const TICK: Duration = Duration::from_millis(250);
@@ -93,7 +92,7 @@ pub(crate) struct Actor {
     published: Published,
     dialer: Dialer,
     asked: HashMap<OutboundRequestId, Asked>,
-    key_slots: Arc<Semaphore>,
+    key_slots: Slots,
     responder: Arc<dyn KeyResponder>,
     store: BlockStore,
     limits: Limits,
@@ -124,7 +123,7 @@ impl Actor {
             published,
             dialer,
             asked: HashMap::new(),
-            key_slots: Arc::new(Semaphore::new(KEY_REQUESTS_MAX)),
+            key_slots: Slots::default(),
             responder,
             store,
             limits,
@@ -459,10 +458,10 @@ impl Actor {
         }
     }
 
-    /// Lets the responder answer a member; others, and requests beyond what can be handled, go without.
-    fn respond(&self, peer: PeerId, request: Bytes, channel: ResponseChannel<Bytes>) {
+    /// Lets the responder answer a member; others, and a member's requests beyond its own places, go without.
+    fn respond(&mut self, peer: PeerId, request: Bytes, channel: ResponseChannel<Bytes>) {
         let Some(key) = self.members.get(&peer).copied() else { return };
-        let Ok(slot) = Arc::clone(&self.key_slots).try_acquire_owned() else { return };
+        let Some(slot) = self.key_slots.take(peer) else { return };
         let (back, responder, limit) =
             (self.back.clone(), Arc::clone(&self.responder), self.limits.key_timeout);
         tokio::spawn(async move {

@@ -14,7 +14,7 @@ pub const MAX_KEY_MESSAGE_BYTES: usize = 64 * 1024;
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/hansa/key/1");
 /// Requests that one connection may have open in both directions together.
-const STREAMS_PER_CONNECTION: usize = 32;
+pub(crate) const STREAMS_PER_CONNECTION: usize = 32;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyCodec;

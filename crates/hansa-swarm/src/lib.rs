@@ -30,6 +30,7 @@ mod providers;
 mod psk;
 mod salsa;
 mod serve;
+mod slots;
 mod swarm_key;
 #[cfg(test)]
 mod tests;
