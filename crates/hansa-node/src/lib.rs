@@ -15,6 +15,7 @@ mod node;
 mod pulse;
 mod service;
 mod status;
+mod tip;
 mod watchdog;
 
 pub use config::{Home, NodeConfig, Secrecy, read_text, write_file};

@@ -31,6 +31,7 @@ use crate::{
     pulse::Pulse,
     service::NodeService,
     status::{HealthReader, StatusReader, free_bytes},
+    tip::ConsensusTip,
     watchdog,
 };
 
@@ -141,7 +142,9 @@ impl Node {
         let kv = Arc::new(FjallStore::open(home.data().join("objects"), &spaces, FjallOptions::default())?);
         let blocks = BlockStore::open(kv.clone(), &home.data().join("blocks"))?;
         let chain = Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
-        let responder = Responder::new(chain.clone(), keys.clone(), kv.clone(), blocks.clone())?;
+        let tip = ConsensusTip::watch(engine.status(), ledger.subscribe());
+        let responder = Responder::new(chain.clone(), tip, keys.clone(), kv.clone(), blocks.clone())?;
+        let recording = responder.start_recording();
         let swarm_key = read_swarm_key(home)?;
         let swarm = Swarm::start(SwarmConfig {
             secret: *keys.network_secret(),
@@ -164,6 +167,7 @@ impl Node {
         let mut tasks = vec![
             sharing.start_replication(),
             tokio::spawn(follow_registry(ledger.clone(), swarm.clone(), own)),
+            recording,
         ];
         if config.collect_garbage_hours > 0 {
             let every = Duration::from_hours(u64::from(config.collect_garbage_hours));

@@ -1,8 +1,9 @@
 //! Who may read: grants, revocations, visibility (D1, D2, D3, D5).
 //!
-//! Taking access back works from the next opening and the next version on. What has been readable stays readable to
-//! whoever read it: no contract takes knowledge back. Everything that a change depends on (the newest version, its key
-//! epoch, its visibility, the recipient's key) is read under the object's writer lock.
+//! Taking access back works from the next opening and the next version on. A version that a member has opened stays
+//! readable to it: its node keeps that version's key, and no contract takes knowledge back. Everything that a change
+//! depends on (the newest version, its key epoch, its visibility, the recipient's key) is read under the object's writer
+//! lock.
 
 use hansa_contracts::{ContractEvent, SHARING, abi};
 use hansa_envelope::{AudienceKey, KekContext, wrap_kek};

@@ -126,7 +126,7 @@ fn entry(event: &Event) -> Option<LogEntry> {
             LogKind::Revoked,
             None,
             e.grantee,
-            "what was opened before stays readable; the next version gets a new key".to_owned(),
+            "versions that were opened before stay readable; the next version gets a new key".to_owned(),
         ),
         ContractEvent::VisibilityChanged(e) => {
             (LogKind::Visibility, Some(e.upToVersion), e.owner, visibility(e.visibility).to_owned())

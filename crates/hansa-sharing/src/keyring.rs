@@ -1,13 +1,17 @@
 //! The owner's audience keys and what this node knows of objects, encrypted on its own disk.
 //!
-//! Keys are random and exist nowhere else: destroying an entry destroys the key. Values are sealed under the member's
-//! storage key, each bound to its place. A grantee's node keeps no keys here: every reading is an opening on the chain.
+//! Audience keys are random and exist nowhere else: destroying an entry destroys the key. Values are sealed under the
+//! member's storage key, each bound to its place. A grantee's node keeps no audience keys here, only the keys of single
+//! versions that it has opened.
+
+mod kept;
 
 use std::sync::Arc;
 
 use hansa_envelope::{AudienceKey, EnvelopeError, Kind, MemberKeys, StorageKey};
 use hansa_kv::{Batch, KvStore, Space};
 use hansa_types::{ObjectId, Version};
+pub(crate) use kept::Pending;
 use serde::{Deserialize, Serialize};
 
 use crate::SharingError;
@@ -60,7 +64,6 @@ fn place(kind: u8, object: ObjectId, epoch: u32) -> Vec<u8> {
 const KEY: u8 = b'k';
 const EPOCHS: u8 = b'e';
 const KNOWN: u8 = b'n';
-const OPENING: u8 = b'o';
 
 impl Keyring {
     pub(crate) fn new(kv: Arc<dyn KvStore>, keys: &MemberKeys) -> Result<Self, SharingError> {
@@ -139,26 +142,6 @@ impl Keyring {
         let mut batch = Batch::new();
         self.put(&mut batch, place(KNOWN, object, 0), known)?;
         Ok(self.kv.write_buffered(batch)?)
-    }
-
-    /// An opening that was permitted and whose key has not arrived: asking again must not use up another.
-    pub(crate) fn opening(&self, object: ObjectId, version: Version) -> Result<Option<u64>, SharingError> {
-        self.load(&place(OPENING, object, version.0))
-    }
-
-    pub(crate) fn remember_opening(
-        &self,
-        object: ObjectId,
-        version: Version,
-        opening: u64,
-    ) -> Result<(), SharingError> {
-        self.store(place(OPENING, object, version.0), &opening)
-    }
-
-    pub(crate) fn forget_opening(&self, object: ObjectId, version: Version) -> Result<(), SharingError> {
-        let mut batch = Batch::new();
-        batch.remove(SPACE, place(OPENING, object, version.0));
-        Ok(self.kv.write(batch)?)
     }
 }
 

@@ -22,6 +22,7 @@ mod contracts;
 mod effect;
 mod error;
 mod fetches;
+mod flights;
 mod grants;
 mod history;
 mod ingest;
@@ -31,7 +32,10 @@ mod ledger_chain;
 mod message;
 mod numbers;
 mod open;
+mod openings;
 mod protect;
+mod refusals;
+mod releases;
 mod replicate;
 mod responder;
 mod sharing;
@@ -39,6 +43,8 @@ mod swarm;
 mod swarm_node;
 #[cfg(test)]
 mod tests;
+mod tip;
+mod turns;
 mod verify;
 
 pub use allocation::{REPLICAS_OTHER, allocate};
@@ -51,6 +57,7 @@ pub use open::{OpenMode, OpenedObject};
 pub use responder::Responder;
 pub use sharing::{Parts, ProgressSink, Sharing};
 pub use swarm::{FetchSink, Swarm, SwarmFault};
+pub use tip::Tip;
 
 /// Decoders that are not public, for the fuzz targets alone.
 #[cfg(fuzzing)]

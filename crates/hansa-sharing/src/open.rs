@@ -2,24 +2,26 @@
 
 use std::{sync::Arc, time::Duration};
 
-use alloy_primitives::B256;
 use bytes::Bytes;
 use cid::Cid;
-use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use hansa_content::Hold;
 use hansa_contracts::{ContractEvent, RefusalReason, abi};
 use hansa_envelope::{
-    AudienceKey, DekContext, KekContext, Manifest, ObjectRoot, VersionKeys, root_cid, unwrap_kek,
+    AudienceKey, DataKey, DekContext, KekContext, Manifest, ObjectRoot, VersionKeys, root_cid, unwrap_dek,
+    unwrap_kek,
 };
 use hansa_types::{DcId, ObjectId, Version, Visibility};
 use tokio::time::timeout;
 
 use crate::{
     ChainError, ChainReceipt, Sharing, SharingError, SwarmFault,
-    content::{read_manifest, stream},
+    content::{measure, read_manifest, stream},
     contracts::reason,
-    keyring::Known,
+    flights::Boarded,
+    keyring::{Known, Pending},
     message::{Answer, Request, decode, encode},
+    openings::OpeningAt,
     sharing::Inner,
 };
 
@@ -48,13 +50,31 @@ pub struct OpenedObject {
     root: ObjectRoot,
     keys: VersionKeys,
     hold: Arc<Hold>,
+    /// The opening that reading uses up.
+    pending: Option<Pending>,
 }
 
 impl OpenedObject {
     /// All files' bytes back to back, in the manifest's order, each piece authenticated before it is given out. An error
-    /// ends the stream; what came before it is good.
+    /// ends the stream; what came before it is good. The opening is used up with the last byte: a reading that breaks off
+    /// leaves it for the next one.
     pub fn content(self) -> BoxStream<'static, Result<Bytes, SharingError>> {
-        stream(self.sharing.0.store.clone(), self.root, self.keys, self.manifest, self.hold)
+        let Self { object, version, manifest, sharing, root, keys, hold, pending } = self;
+        let (keyring, mut left) = (sharing.0.keyring.clone(), manifest.size);
+        let mut count = move |bytes: u64| {
+            left = left.saturating_sub(bytes);
+            if left == 0
+                && let Some(Pending { since, .. }) = pending
+                && let Err(error) = keyring.spend(object, version, since)
+            {
+                tracing::error!(%object, %version, %error, "an opening could not be marked as used up");
+            }
+        };
+        if left == 0 {
+            count(0);
+        }
+        let pieces = stream(sharing.0.store.clone(), root, keys, manifest, hold);
+        pieces.inspect_ok(move |piece| count(piece.len() as u64)).boxed()
     }
 }
 
@@ -64,8 +84,28 @@ impl std::fmt::Debug for OpenedObject {
     }
 }
 
+/// How this member comes by a version's key.
+enum Way {
+    /// It has the audience key, or anybody has.
+    Audience(AudienceKey),
+    /// It has opened the version before, and kept its key.
+    Kept(DataKey),
+    /// By an opening on the chain.
+    Opening,
+}
+
+/// A version whose blocks are here.
+pub(crate) struct Fetched {
+    root: ObjectRoot,
+    hold: Arc<Hold>,
+    /// Bytes of the sealed manifest.
+    manifest_bytes: u64,
+}
+
 impl Sharing {
-    /// Opens a version, the newest where `version` is `None`.
+    /// Opens a version, the newest where `version` is `None`. The content is fetched and its sizes are compared before an
+    /// opening is spent. Readers of one version at the same time share one opening. A version that this node has opened
+    /// before is opened again without the chain after its owner took the access back.
     ///
     /// # Errors
     /// [`SharingError::RefusedByChain`] and [`SharingError::RefusedByOwner`] when access is denied,
@@ -77,13 +117,26 @@ impl Sharing {
         version: Option<Version>,
         mode: OpenMode,
     ) -> Result<OpenedObject, SharingError> {
-        let me = self.0.contracts.me().await?.dc_id;
-        let record = self.0.contracts.record(object, version).await?;
-        let kek = self.0.audience_key(me, object, &record, mode).await?;
-        let opened = self.unlock(object, &record, &kek).await?;
+        let inner = &self.0;
+        let me = inner.contracts.me().await?.dc_id;
+        let record = inner.contracts.record(object, version).await?;
+        let boarded = inner.flights.board(object, Version(record.version));
+        let way = inner.way(me, object, &record, mode, &boarded).await?;
+        let fetched = inner.fetch_measured(object, &record).await?;
+        let (key, pending) = match way {
+            Way::Audience(kek) => (inner.data_key(object, &record, &fetched.root, &kek)?, None),
+            Way::Kept(key) => (key, None),
+            Way::Opening => {
+                let obtain = inner.open_on_chain(me, object, &record, &fetched.root);
+                let key = boarded.share(obtain).await?;
+                (key, inner.keyring.pending(object, Version(record.version))?)
+            }
+        };
+        let opened = self.read(object, &record, fetched, &key).await?;
+        let opened = OpenedObject { pending, ..opened };
         let Manifest { name, kind, size, .. } = &opened.manifest;
         let known = Known { version: opened.version, name: name.clone(), kind: *kind, size: *size };
-        self.0.keyring.remember(object, &known)?;
+        inner.keyring.remember(object, &known)?;
         Ok(opened)
     }
 
@@ -94,12 +147,25 @@ impl Sharing {
         record: &abi::RecordedVersion,
         kek: &AudienceKey,
     ) -> Result<OpenedObject, SharingError> {
+        let fetched = self.0.fetch_measured(object, record).await?;
+        let key = self.0.data_key(object, record, &fetched.root, kek)?;
+        self.read(object, record, fetched, &key).await
+    }
+
+    /// Reads the manifest and compares it with the chain.
+    async fn read(
+        &self,
+        object: ObjectId,
+        record: &abi::RecordedVersion,
+        Fetched { root, hold, manifest_bytes }: Fetched,
+        key: &DataKey,
+    ) -> Result<OpenedObject, SharingError> {
         let (chain_id, version) = (self.0.contracts.chain.chain_id(), Version(record.version));
-        let (root, hold) = self.0.fetch(object, version, root_cid(record.root)).await?;
-        let context =
-            DekContext { chain_id, object, version, epoch: root.key_epoch, key_commitment: B256::ZERO };
-        let keys = root.unlock(kek, context).map_err(|e| SharingError::opening(object, e))?;
+        let keys = VersionKeys::open(key, root.salt, root.key_commitment)
+            .map_err(|e| SharingError::opening(object, e))?;
         let (store, of, with) = (self.0.store.clone(), root.clone(), keys.clone());
+        let mib = u32::try_from(manifest_bytes >> 20).unwrap_or(u32::MAX).max(1);
+        let room = self.0.manifests.acquire_many(mib).await.map_err(|_| SharingError::Worker)?;
         let signed =
             Inner::blocking(move || read_manifest(&store, &of, &with, chain_id, object, version)).await?;
         if signed.author().0 != self.0.contracts.network_key(object.owner).await? {
@@ -108,12 +174,14 @@ impl Sharing {
                 "its manifest is signed with a key that is not the owner's",
             ));
         }
-        let manifest = signed.manifest().clone();
+        let manifest = signed.into_manifest();
+        drop(room);
         let commitment = self.0.contracts.commitment(object, record).await?;
         if commitment != Some(keys.plaintext_commitment(&manifest.digest(), manifest.size)?) {
             return Err(SharingError::damaged(object, "the commitment on the chain is to other content"));
         }
-        Ok(OpenedObject { object, version, manifest, sharing: self.clone(), root, keys, hold })
+        let sharing = self.clone();
+        Ok(OpenedObject { object, version, manifest, sharing, root, keys, hold, pending: None })
     }
 }
 
@@ -141,62 +209,172 @@ impl Inner {
         Ok((root, hold))
     }
 
-    /// The audience key by whatever way is open to this member.
-    async fn audience_key(
+    /// Like [`Inner::fetch`], and refuses sizes that cannot be.
+    async fn fetch_measured(
+        &self,
+        object: ObjectId,
+        record: &abi::RecordedVersion,
+    ) -> Result<Fetched, SharingError> {
+        let (root, hold) = self.fetch(object, Version(record.version), root_cid(record.root)).await?;
+        let (store, of) = (self.store.clone(), root.clone());
+        let manifest_bytes = Self::blocking(move || measure(&store, &of, object)).await?;
+        Ok(Fetched { root, hold, manifest_bytes })
+    }
+
+    /// How this member comes by a version's key. Where the chain will refuse, it is asked to, so that the refusal is on
+    /// record; nothing is fetched then.
+    async fn way(
         &self,
         me: DcId,
         object: ObjectId,
         record: &abi::RecordedVersion,
         mode: OpenMode,
-    ) -> Result<AudienceKey, SharingError> {
+        boarded: &Boarded<'_>,
+    ) -> Result<Way, SharingError> {
         let (version, epoch) = (Version(record.version), record.keyEpoch);
         if me == object.owner {
-            return self.keyring.key(object, epoch)?.ok_or(SharingError::KeyMissing { object, epoch });
+            let key = self.keyring.key(object, epoch)?;
+            return key.map(Way::Audience).ok_or(SharingError::KeyMissing { object, epoch });
         }
         if mode == OpenMode::AskOwnerOnly {
             let height = self.contracts.chain.head().await?.number;
-            return self.ask_owner(me, object, version, None, height).await;
+            return Ok(Way::Audience(self.ask_owner(me, object, version, None, height).await?));
         }
         if self.contracts.visibility(object, version).await? == Visibility::Public
             && let Some(key) = self.contracts.published_key(object, epoch).await?
         {
+            return Ok(Way::Audience(key));
+        }
+        let Some(refusal) = self.contracts.refusal(object, version, me).await? else {
+            return Ok(Way::Opening);
+        };
+        // The opening of a reader that came at the same time may have been the last one permitted.
+        if let Some(key) = boarded.landed().await {
+            return Ok(Way::Kept(key));
+        }
+        match refusal {
+            RefusalReason::Exhausted if self.pending_opening(me, object, version).await?.is_some() => {
+                return Ok(Way::Opening);
+            }
+            RefusalReason::Revoked | RefusalReason::NotGranted => {
+                if let Some(key) = self.keyring.version_key(object, version)? {
+                    return Ok(Way::Kept(key));
+                }
+            }
+            _ => {}
+        }
+        let OpeningAt { block, .. } = self.new_opening(me, object, version).await?;
+        // Permitted meanwhile.
+        self.keyring.begin_opening(object, version, block)?;
+        Ok(Way::Opening)
+    }
+
+    /// A version's data key, unwrapped with its audience's.
+    fn data_key(
+        &self,
+        object: ObjectId,
+        record: &abi::RecordedVersion,
+        root: &ObjectRoot,
+        kek: &AudienceKey,
+    ) -> Result<DataKey, SharingError> {
+        let context = DekContext {
+            chain_id: self.contracts.chain.chain_id(),
+            object,
+            version: Version(record.version),
+            epoch: root.key_epoch,
+            key_commitment: root.key_commitment,
+        };
+        unwrap_dek(kek, &root.wrapped_key, &context).map_err(|e| SharingError::opening(object, e))
+    }
+
+    /// A version's data key by an opening on the chain, and from the deposit or the owner. Kept when it returns.
+    ///
+    /// That an opening is under way is noted before it is sent. Whatever happens then, the next reader finds it on the
+    /// chain, and asks for its key again until that is kept.
+    async fn open_on_chain(
+        &self,
+        me: DcId,
+        object: ObjectId,
+        record: &abi::RecordedVersion,
+        root: &ObjectRoot,
+    ) -> Result<DataKey, SharingError> {
+        let (version, epoch) = (Version(record.version), record.keyEpoch);
+        let (opening, pending) = match self.pending_opening(me, object, version).await? {
+            Some(left) => left,
+            None => self.noted_opening(me, object, version).await?,
+        };
+        if pending.arrived
+            && let Some(key) = self.keyring.version_key(object, version)?
+        {
             return Ok(key);
         }
-        let (opening, height) = self.permitted_opening(me, object, version).await?;
         let cell = self.contracts.cell(object, me).await?;
         let context = KekContext { chain_id: self.contracts.chain.chain_id(), object, epoch, recipient: me };
         let deposited = (cell.keyEpoch == epoch && !cell.wrappedKey.is_empty())
             .then(|| unwrap_kek(&self.contracts.keys, &cell.wrappedKey, &context).ok())
             .flatten();
-        let key = match deposited {
+        let kek = match deposited {
             Some(key) => key,
-            None => self.ask_owner(me, object, version, Some(opening), height).await?,
+            None => self.ask_owner(me, object, version, Some(opening.id), opening.block).await?,
         };
-        self.keyring.forget_opening(object, version)?;
+        let key = self.data_key(object, record, root, &kek)?;
+        self.keyring.keep(object, version, pending.since, &key)?;
         Ok(key)
     }
 
-    /// An opening on the chain whose key has not been had yet: one left over from an attempt that did not reach the
-    /// owner, or a new one. Returns its id and the height at which it is final.
-    async fn permitted_opening(
+    /// The opening on the chain that has not been used up, if there is one that what stands at present covers.
+    async fn pending_opening(
         &self,
         me: DcId,
         object: ObjectId,
         version: Version,
-    ) -> Result<(u64, u64), SharingError> {
-        if let Some(left) = self.keyring.opening(object, version)?
-            && self.contracts.opening(left).await?.is_some_and(|o| !o.released && o.dcId == me.value())
-            && matches!(
-                self.contracts.refusal(object, version, me).await?,
-                None | Some(RefusalReason::Exhausted)
-            )
-        {
-            return Ok((left, self.contracts.chain.head().await?.number));
+    ) -> Result<Option<(OpeningAt, Pending)>, SharingError> {
+        let Some(pending) = self.keyring.pending(object, version)? else { return Ok(None) };
+        let left = self.contracts.opened_since(object, version, me, pending.since).await?;
+        let Some(left) = left else { return Ok(None) };
+        let Some(opening) = self.contracts.opening(left.id).await? else { return Ok(None) };
+        Ok(self.contracts.covered(left.id, &opening).await?.then_some((left, pending)))
+    }
+
+    /// A new opening, noted before it is sent. One that was noted earlier may still be on its way: then the chain refuses
+    /// this one, and that one is found.
+    async fn noted_opening(
+        &self,
+        me: DcId,
+        object: ObjectId,
+        version: Version,
+    ) -> Result<(OpeningAt, Pending), SharingError> {
+        let since = match self.keyring.pending(object, version)? {
+            Some(Pending { since, arrived: false }) => since,
+            _ => {
+                let since = self.contracts.chain.head().await?.number;
+                let keyring = self.keyring.clone();
+                Self::blocking(move || keyring.begin_opening(object, version, since)).await?;
+                since
+            }
+        };
+        match self.new_opening(me, object, version).await {
+            Err(refused @ SharingError::RefusedByChain { .. }) => {
+                if let Some(earlier) = self.pending_opening(me, object, version).await? {
+                    return Ok(earlier);
+                }
+                self.keyring.spend(object, version, since)?;
+                Err(refused)
+            }
+            other => Ok((other?, Pending { since, arrived: false })),
         }
+    }
+
+    /// Asks the chain. Openings of one object follow one another: their nonces do.
+    async fn new_opening(
+        &self,
+        me: DcId,
+        object: ObjectId,
+        version: Version,
+    ) -> Result<OpeningAt, SharingError> {
+        let _turn = self.writing(object).await;
         let receipt = self.contracts.open(object, version, me).await?;
-        let opening = outcome(object, &receipt)?;
-        self.keyring.remember_opening(object, version, opening)?;
-        Ok((opening, receipt.block))
+        Ok(OpeningAt { id: outcome(object, &receipt)?, block: receipt.block })
     }
 
     async fn ask_owner(
@@ -210,8 +388,11 @@ impl Inner {
         let unreachable = |why: String| SharingError::OwnerUnreachable { object, owner: object.owner, why };
         let owner = self.contracts.member(object.owner).await?.card.network_key;
         let request = encode(&Request::Key { object, version, opening, height });
-        let answer = match timeout(Duration::from_secs(KEY_SECONDS_MAX), self.swarm.ask(owner, request)).await
-        {
+        let asked = async {
+            let _place = self.asking.take(object.owner).await;
+            self.swarm.ask(owner, request).await
+        };
+        let answer = match timeout(Duration::from_secs(KEY_SECONDS_MAX), asked).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(fault)) => return Err(unreachable(fault.to_string())),
             Err(_) => return Err(unreachable(format!("no answer within {KEY_SECONDS_MAX} s"))),

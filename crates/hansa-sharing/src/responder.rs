@@ -1,7 +1,10 @@
 //! The node's answers to other members' nodes: keys for those whom the chain permits, and the state of replicas.
 //!
 //! A key is released only for an opening that is final on this node's own chain, made by the member whose registered node
-//! asks, and not taken back since. Release and refusal are on the chain before the answer leaves.
+//! asks, under the grant that stands, and not taken back since; and only while this node has executed all that is known to
+//! be final. A refusal is on the chain before its answer leaves, the first of its kind in ten minutes; a release is noted
+//! durably before its answer leaves and recorded on the chain right after. Asking again for an opening's key is answered
+//! as the first time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,19 +15,24 @@ use hansa_contracts::RefusalReason;
 use hansa_envelope::{KekContext, MemberKeys, wrap_kek};
 use hansa_kv::KvStore;
 use hansa_types::{DcId, Member, NetworkKey, ObjectId, Version};
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
-    Chain, SharingError,
+    Chain, SharingError, Tip,
     contracts::Contracts,
     keyring::Keyring,
     message::{Answer, REPORTED_CIDS_MAX, Request, decode, encode},
+    refusals::Refusals,
+    releases::Releases,
     replicate,
     sharing::Inner,
+    turns::Turns,
 };
 
 /// How long this node waits for its own chain to reach the height at which the asking node saw its opening.
 const CATCH_UP_SECONDS_MAX: u64 = 10;
+/// How far above what is known to be final the asking node may be. More blocks do not come while it waits.
+const BLOCKS_AHEAD_MAX: u64 = 1024;
 
 /// Answers members' nodes.
 pub struct Responder {
@@ -32,10 +40,24 @@ pub struct Responder {
     keyring: Keyring,
     kv: Arc<dyn KvStore>,
     store: BlockStore,
-    /// Refusals are recorded one after the other: a member that keeps asking fills the chain no faster than that.
-    refusing: tokio::sync::Mutex<()>,
-    /// Checks read the whole disk: one at a time.
+    tip: Arc<dyn Tip>,
+    refusals: Refusals,
+    releases: Releases,
+    /// Checks read the whole disk: one at a time for each peer, so that no peer's line is another's,
+    lines: Turns<NetworkKey>,
+    /// and one at a time of all.
     checking: tokio::sync::Mutex<()>,
+}
+
+/// An opening whose key may be released.
+struct Released {
+    opening: u64,
+    /// The chain says that it was.
+    recorded: bool,
+}
+
+fn inactive() -> Answer {
+    Answer::Failed { why: "the asking node belongs to no active member".to_owned() }
 }
 
 /// A request for a key.
@@ -47,20 +69,28 @@ struct KeyRequest {
 }
 
 impl Responder {
-    /// Assembles the responder from the same parts as [`crate::Sharing`].
+    /// Assembles the responder from the same parts as [`crate::Sharing`], and from what is known of the chain's tip.
     ///
     /// # Errors
     /// Only when the cryptographic library fails.
     pub fn new(
         chain: Arc<dyn Chain>,
+        tip: Arc<dyn Tip>,
         keys: MemberKeys,
         kv: Arc<dyn KvStore>,
         store: BlockStore,
     ) -> Result<Arc<Self>, SharingError> {
         let keyring = Keyring::new(Arc::clone(&kv), &keys)?;
         let contracts = Contracts::new(chain, keys);
-        let (refusing, checking) = Default::default();
-        Ok(Arc::new(Self { contracts, keyring, kv, store, refusing, checking }))
+        let releases = Releases::new(Arc::clone(&kv));
+        let (refusals, checking, lines) = (Refusals::default(), Default::default(), Turns::new(1));
+        Ok(Arc::new(Self { contracts, keyring, kv, store, tip, refusals, releases, lines, checking }))
+    }
+
+    /// Starts recording on the chain the releases that have been noted, those of earlier runs included. The task ends when
+    /// it is aborted.
+    pub fn start_recording(&self) -> JoinHandle<()> {
+        tokio::spawn(self.releases.clone().record(self.contracts.clone()))
     }
 
     /// Answers one request of the node with this network key, which the swarm has authenticated.
@@ -69,8 +99,8 @@ impl Responder {
             Some(Request::Key { object, version, opening, height }) => {
                 self.key(peer, KeyRequest { object, version, opening, height }).await
             }
-            Some(Request::Holds { roots }) => self.holds(roots).await,
-            Some(Request::Check { root }) => self.check(root).await,
+            Some(Request::Holds { roots }) => self.holds(peer, roots).await,
+            Some(Request::Check { root }) => self.check(peer, root).await,
             None => Ok(Answer::Failed { why: "the request cannot be read".to_owned() }),
         };
         encode(&answer.unwrap_or_else(|error| {
@@ -80,21 +110,24 @@ impl Responder {
     }
 
     async fn key(&self, peer: NetworkKey, request: KeyRequest) -> Result<Answer, SharingError> {
-        let caught_up = self.contracts.chain.reached(request.height);
-        let waited = timeout(Duration::from_secs(CATCH_UP_SECONDS_MAX), caught_up).await;
-        let Ok(head) = waited else {
-            return Ok(Answer::Failed {
-                why: "this node is behind on the chain; ask again later".to_owned(),
-            });
+        if self.contracts.me().await?.dc_id != request.object.owner {
+            return Ok(Answer::Refused { reason: RefusalReason::UnknownObject.code() });
+        }
+        let failed = |why: &str| Ok(Answer::Failed { why: why.to_owned() });
+        let Some(tip) = self.tip.final_height() else {
+            return failed("it has heard of no new block for a while and releases no keys until it does");
+        };
+        if request.height > tip.saturating_add(BLOCKS_AHEAD_MAX) {
+            return failed("it has not heard of the block of the opening; ask again later");
+        }
+        let caught_up = self.contracts.chain.reached(request.height.max(tip));
+        let Ok(head) = timeout(Duration::from_secs(CATCH_UP_SECONDS_MAX), caught_up).await else {
+            return failed("it is behind on the chain; ask again later");
         };
         head?;
-        let me = self.contracts.me().await?;
         let Some(asking) = self.contracts.member_of_node(peer).await? else {
             return Ok(Answer::Refused { reason: RefusalReason::Inactive.code() });
         };
-        if me.dc_id != request.object.owner {
-            return Ok(Answer::Refused { reason: RefusalReason::UnknownObject.code() });
-        }
         match self.judge(&asking, &request).await? {
             Ok(opening) => self.release(&asking, &request, opening).await,
             Err(reason) => self.refuse(asking.dc_id, &request, reason).await,
@@ -106,29 +139,34 @@ impl Responder {
         &self,
         asking: &Member,
         request: &KeyRequest,
-    ) -> Result<Result<u64, RefusalReason>, SharingError> {
-        let KeyRequest { object, version, opening, .. } = *request;
-        let standing = self.contracts.refusal(object, version, asking.dc_id).await?;
-        let opened = match opening {
-            Some(id) => self.contracts.opening(id).await?.filter(|record| {
-                (record.owner, record.number) == (object.owner.value(), object.number)
-                    && (record.version, record.dcId) == (version.0, asking.dc_id.value())
-            }),
-            None => None,
-        };
-        Ok(match (opened.and(opening), standing) {
+    ) -> Result<Result<Released, RefusalReason>, SharingError> {
+        let standing = self.contracts.refusal(request.object, request.version, asking.dc_id).await?;
+        Ok(match standing {
             // The opening itself may have been the last one permitted.
-            (Some(id), None | Some(RefusalReason::Exhausted)) => Ok(id),
-            (_, Some(reason)) => Err(reason),
-            (None, None) => Err(RefusalReason::NotOpened),
+            None | Some(RefusalReason::Exhausted) => {
+                let opened = self.opened(asking, request).await?;
+                opened.ok_or(standing.unwrap_or(RefusalReason::NotOpened))
+            }
+            Some(reason) => Err(reason),
         })
+    }
+
+    /// The opening that the request names, if it is the asking member's, of this version, and covered by what stands.
+    async fn opened(&self, asking: &Member, request: &KeyRequest) -> Result<Option<Released>, SharingError> {
+        let KeyRequest { object, version, opening, .. } = *request;
+        let Some(id) = opening else { return Ok(None) };
+        let Some(record) = self.contracts.opening(id).await? else { return Ok(None) };
+        let of = (record.owner, record.number, record.version, record.dcId);
+        let asked = (object.owner.value(), object.number, version.0, asking.dc_id.value());
+        let good = of == asked && self.contracts.covered(id, &record).await?;
+        Ok(good.then_some(Released { opening: id, recorded: record.released }))
     }
 
     async fn release(
         &self,
         asking: &Member,
         request: &KeyRequest,
-        opening: u64,
+        Released { opening, recorded }: Released,
     ) -> Result<Answer, SharingError> {
         let KeyRequest { object, version, .. } = *request;
         let epoch = self.contracts.record(object, Some(version)).await?.keyEpoch;
@@ -138,36 +176,52 @@ impl Responder {
         let chain_id = self.contracts.chain.chain_id();
         let context = KekContext { chain_id, object, epoch, recipient: asking.dc_id };
         let wrapped = wrap_kek(&asking.card.encryption_key, &key, &context)?;
-        self.contracts.record_release(opening).await?;
+        if !recorded {
+            self.releases.add(opening).await?;
+        }
         tracing::info!(%object, %version, to = %asking.dc_id, opening, "released a key");
         Ok(Answer::Released { epoch, wrapped: wrapped.into() })
     }
 
+    /// Refuses, and records that, unless it was recorded a short while ago or says nothing of access: that there is no such
+    /// object or version, or that a member that may open skipped the opening.
     async fn refuse(
         &self,
         asking: DcId,
         request: &KeyRequest,
         reason: RefusalReason,
     ) -> Result<Answer, SharingError> {
-        let _one = self.refusing.lock().await;
-        let recorded = self.contracts.record_refusal(request.object, request.version, asking, reason).await;
-        if let Err(error) = recorded {
-            tracing::warn!(object = %request.object, %asking, %error, "a refusal could not be recorded");
+        use RefusalReason::{NotOpened, UnknownObject, UnknownVersion};
+        let KeyRequest { object, version, .. } = *request;
+        let told = !matches!(reason, NotOpened | UnknownObject | UnknownVersion);
+        let time = self.contracts.chain.head().await?.timestamp;
+        if told && self.refusals.begin(asking, object, reason, time) {
+            tracing::info!(%object, %asking, ?reason, "refused a key");
+            if let Err(error) = self.contracts.record_refusal(object, version, asking, reason).await {
+                self.refusals.failed(asking, object, reason);
+                tracing::warn!(%object, %asking, %error, "a refusal could not be recorded");
+            }
         }
-        tracing::info!(object = %request.object, %asking, ?reason, "refused a key");
         Ok(Answer::Refused { reason: reason.code() })
     }
 
-    async fn holds(&self, roots: Vec<Cid>) -> Result<Answer, SharingError> {
+    async fn holds(&self, peer: NetworkKey, roots: Vec<Cid>) -> Result<Answer, SharingError> {
+        if self.contracts.member_of_node(peer).await?.is_none() {
+            return Ok(inactive());
+        }
         let kv = Arc::clone(&self.kv);
         let look_up = move || roots.into_iter().map(|root| replicate::holds(&*kv, root)).collect();
         Ok(Answer::Holds { whole: Inner::blocking(look_up).await? })
     }
 
-    async fn check(&self, root: Cid) -> Result<Answer, SharingError> {
+    async fn check(&self, peer: NetworkKey, root: Cid) -> Result<Answer, SharingError> {
+        if self.contracts.member_of_node(peer).await?.is_none() {
+            return Ok(inactive());
+        }
         if !self.store.is_pinned(&root)? {
             return Ok(Answer::Checked { blocks: 0, bytes: 0, damaged: vec![], missing: vec![root] });
         }
+        let _line = self.lines.take(peer).await;
         let _one = self.checking.lock().await;
         let store = self.store.clone();
         let mut report = Inner::blocking(move || Ok(store.check_dag(&root, |_| ())?)).await?;

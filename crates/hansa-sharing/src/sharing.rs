@@ -4,23 +4,28 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use cid::Cid;
 use hansa_content::BlockStore;
-use hansa_envelope::{MemberKeys, root_cid};
+use hansa_envelope::{MANIFEST_BYTES_MAX, MemberKeys, root_cid};
 use hansa_kv::KvStore;
 use hansa_types::{
     DcId, Member, MemberStatus, ObjectId, Version,
     api::{Fetching, Progress},
 };
 use parking_lot::Mutex;
-use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
+use tokio::{
+    sync::{OwnedMutexGuard, Semaphore},
+    task::JoinHandle,
+};
 
 use crate::{
     Chain, SharingError, Swarm,
     contracts::Contracts,
     fetches::Fetches,
+    flights::Flights,
     keyring::Keyring,
     message::{Answer, Request, decode, encode},
     numbers::Numbers,
     replicate,
+    turns::Turns,
 };
 
 /// Takes progress reports. Calling it must cost little and never block.
@@ -28,6 +33,10 @@ pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// How long a peer may take to say whether it holds something.
 const HOLDS_SECONDS_MAX: u64 = 5;
+/// Manifests that are read at the same time have at most this many MiB together: as many as the longest one has.
+const MANIFESTS_MIB_MAX: usize = MANIFEST_BYTES_MAX >> 20;
+/// Keys that one owner's node is asked for at the same time; half of what it answers one peer.
+const KEYS_ASKED_MAX: usize = 16;
 
 /// What a member's node says about a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +74,12 @@ pub(crate) struct Inner {
     pub(crate) kv: Arc<dyn KvStore>,
     pub(crate) store: BlockStore,
     pub(crate) fetches: Arc<Fetches>,
+    /// Openings under way.
+    pub(crate) flights: Flights,
+    /// Room for manifests in memory, in MiB.
+    pub(crate) manifests: Semaphore,
+    /// Places for questions to each owner.
+    pub(crate) asking: Turns<DcId>,
     pub(crate) numbers: Numbers,
     /// One writer for each object, so that this node does not compete with itself.
     writers: Mutex<HashMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
@@ -86,6 +101,9 @@ impl Sharing {
             kv,
             store,
             fetches: Arc::default(),
+            flights: Flights::default(),
+            manifests: Semaphore::new(MANIFESTS_MIB_MAX),
+            asking: Turns::new(KEYS_ASKED_MAX),
             numbers: Numbers::default(),
             writers: Mutex::default(),
         })))

@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Get(Get),
     /// Let others open an object
     Share(Share),
-    /// Take back a grant; what has been readable stays readable, the next version is closed
+    /// Take back a grant; versions already opened stay readable, all others are closed
     Revoke(Revoke),
     /// Check chain and replicas of an object, or of everything
     Verify(Verify),
@@ -231,7 +231,7 @@ pub(crate) struct Get {
     /// added
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
-    /// Ask the owner's node for the key without an opening on the chain; the owner decides and records it
+    /// Ask the owner's node for the key without an opening on the chain; it refuses, and records that no access was granted
     #[arg(long, hide = true)]
     pub(crate) ask_owner: bool,
 }

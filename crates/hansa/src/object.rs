@@ -212,7 +212,7 @@ pub(crate) async fn revoke(client: &Client, options: &Revoke, output: Output) ->
     let recorded = client.revoke(options.object, options.from).await?;
     output.result(&recorded, |r| {
         format!(
-            "member {} can no longer open {}, {}\nWhat it has been able to read stays readable; the next version is sealed under a new key.",
+            "member {} can no longer open {}, {}\nVersions that it has opened stay readable to it; the next version is sealed under a new key.",
             options.from,
             options.object,
             recorded_in(r)

@@ -253,6 +253,10 @@ pub(crate) fn revoke(story: &mut Story) -> Outcome<String> {
     let ended = story.network.call(&second.home, &["get", &object.id, "--version", "3", "-o", shown(&to)])?;
     refused(&ended, &to)?;
     println!("   version 3, after the revocation: {}", ended.error.lines().next().unwrap_or_default());
+    let again = story.destination("version-1-again");
+    story.network.expect(&second.home, &["get", &object.id, "--version", "1", "-o", shown(&again)])?;
+    files::same(&object.path, &again)?;
+    println!("   version 1, opened before the revocation: still equal");
     Ok("versions 1 and 2 readable, version 3 closed to the second".into())
 }
 

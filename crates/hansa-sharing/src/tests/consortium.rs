@@ -2,7 +2,7 @@
 //! that hands bytes from store to store.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     os::unix::fs::FileExt,
     sync::{
@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     Chain, FetchSink, LedgerChain, OpenMode, Parts, ProgressSink, Responder, Sharing, SharingError, Source,
-    SourceEntry, Swarm, SwarmFault,
+    SourceEntry, Swarm, SwarmFault, Tip,
 };
 
 /// The chain's clock starts here.
@@ -74,10 +74,22 @@ impl Source for Broken {
     }
 }
 
+/// What is wrong with a node's answers.
+#[derive(Clone, Default)]
+pub(super) enum Fault {
+    #[default]
+    None,
+    /// They are lost on their way.
+    Mute,
+    /// They are these bytes.
+    Garbled(Bytes),
+}
+
 struct Peer {
     store: BlockStore,
     responder: Arc<Responder>,
     online: AtomicBool,
+    fault: Mutex<Fault>,
 }
 
 /// All nodes' stores and responders.
@@ -115,12 +127,13 @@ impl MeshSwarm {
 impl Swarm for MeshSwarm {
     async fn fetch_dag(&self, root: Cid, progress: FetchSink) -> Result<Arc<Hold>, SwarmFault> {
         let hold = Arc::new(self.store.hold());
-        let mut waiting = vec![root];
+        let (mut waiting, mut seen) = (vec![root], HashSet::from([root]));
         let mut here = 0;
         while let Some(cid) = waiting.pop() {
             let bytes = self.find(&cid)?;
             here += bytes.len() as u64;
-            waiting.extend(links(&cid, &bytes).unwrap().into_iter().map(|link| link.cid));
+            let below = links(&cid, &bytes).unwrap().into_iter().map(|link| link.cid);
+            waiting.extend(below.filter(|cid| seen.insert(*cid)));
             self.store.put_held(&[Block::verify(cid, bytes).unwrap()], &hold).unwrap();
             progress(here, here);
         }
@@ -138,10 +151,30 @@ impl Swarm for MeshSwarm {
 
     async fn ask(&self, peer: NetworkKey, request: Bytes) -> Result<Bytes, SwarmFault> {
         let peer = self.peer(peer)?;
-        Ok(peer.responder.answer(self.me, request).await)
+        let answer = peer.responder.answer(self.me, request).await;
+        let fault = peer.fault.lock().clone();
+        match fault {
+            Fault::None => Ok(answer),
+            Fault::Mute => Err(SwarmFault::Unreachable),
+            Fault::Garbled(bytes) => Ok(bytes),
+        }
     }
 
     async fn announce(&self, _: Cid) {}
+}
+
+/// What a node has heard of the chain's tip.
+pub(super) struct Heard {
+    ledger: Ledger,
+    pub(super) silent: AtomicBool,
+    pub(super) ahead: AtomicU64,
+}
+
+impl Tip for Heard {
+    fn final_height(&self) -> Option<u64> {
+        let height = self.ledger.head().number() + self.ahead.load(Ordering::SeqCst);
+        (!self.silent.load(Ordering::SeqCst)).then_some(height)
+    }
 }
 
 /// One member's node.
@@ -150,9 +183,17 @@ pub(super) struct Node {
     pub(super) keys: MemberKeys,
     pub(super) sharing: Sharing,
     pub(super) store: BlockStore,
+    pub(super) tip: Arc<Heard>,
     peer: Arc<Peer>,
+    recording: JoinHandle<()>,
     replication: Option<JoinHandle<()>>,
     _dir: tempfile::TempDir,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.recording.abort();
+    }
 }
 
 impl Node {
@@ -162,6 +203,22 @@ impl Node {
 
     pub(super) fn go_online(&self) {
         self.peer.online.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn fail(&self, fault: Fault) {
+        *self.peer.fault.lock() = fault;
+    }
+
+    /// This node after a restart: what it had in memory is gone.
+    pub(super) fn restarted(&self) -> Sharing {
+        self.on(Arc::clone(&self.sharing.0.contracts.chain))
+    }
+
+    /// This node's responder after a restart. It records nothing.
+    pub(super) fn responder_restarted(&self) -> Arc<Responder> {
+        let inner = &self.sharing.0;
+        let (chain, tip) = (Arc::clone(&inner.contracts.chain), Arc::clone(&self.tip) as Arc<dyn Tip>);
+        Responder::new(chain, tip, self.keys.clone(), Arc::clone(&inner.kv), self.store.clone()).unwrap()
     }
 
     pub(super) fn replicate(&mut self) {
@@ -203,13 +260,7 @@ impl Node {
     }
 
     pub(super) async fn get(&self, object: ObjectId, version: Option<u32>) -> Result<Vec<u8>, SharingError> {
-        let opened = self.sharing.open(object, version.map(Version), OpenMode::Ordinary).await?;
-        let mut bytes = Vec::new();
-        let mut content = opened.content();
-        while let Some(piece) = content.next().await {
-            bytes.extend_from_slice(&piece?);
-        }
-        Ok(bytes)
+        read(&self.sharing, object, version).await
     }
 
     pub(super) async fn share(&self, object: ObjectId, with: &Node, change: impl FnOnce(&mut GrantRequest)) {
@@ -246,6 +297,21 @@ impl Node {
         file.write_all_at(&[bytes[middle] ^ 1], offset + middle as u64).unwrap();
         true
     }
+}
+
+/// Opens a version and reads it to its end.
+pub(super) async fn read(
+    sharing: &Sharing,
+    object: ObjectId,
+    version: Option<u32>,
+) -> Result<Vec<u8>, SharingError> {
+    let opened = sharing.open(object, version.map(Version), OpenMode::Ordinary).await?;
+    let mut bytes = Vec::new();
+    let mut content = opened.content();
+    while let Some(piece) = content.next().await {
+        bytes.extend_from_slice(&piece?);
+    }
+    Ok(bytes)
 }
 
 pub(super) fn meta(name: &str) -> PutMeta {
@@ -316,7 +382,7 @@ impl Consortium {
         let chain = |keys: &MemberKeys| Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
         let start = |(keys, id): (MemberKeys, u32)| {
             let chain = chain(&keys);
-            node(keys, id, chain, Arc::new(MemoryStore::new()), &mesh)
+            node(keys, id, &ledger, chain, Arc::new(MemoryStore::new()), &mesh)
         };
         let nodes = keys.into_iter().zip(1..).map(start).collect();
         Self { nodes, ledger, clock, mining, mesh }
@@ -365,7 +431,7 @@ impl Consortium {
     /// Starts a member's node anew, on what is left of its store.
     pub(super) fn restart(&mut self, id: u32, chain: Arc<dyn Chain>, kv: Arc<dyn KvStore>) {
         let keys = self.node(id).keys.clone();
-        self.nodes[id as usize - 1] = node(keys, id, chain, kv, &self.mesh);
+        self.nodes[id as usize - 1] = node(keys, id, &self.ledger, chain, kv, &self.mesh);
     }
 
     /// Stops finalising by itself.
@@ -388,16 +454,29 @@ impl Consortium {
     }
 }
 
-fn node(keys: MemberKeys, id: u32, chain: Arc<dyn Chain>, kv: Arc<dyn KvStore>, mesh: &Arc<Mesh>) -> Node {
+fn node(
+    keys: MemberKeys,
+    id: u32,
+    ledger: &Ledger,
+    chain: Arc<dyn Chain>,
+    kv: Arc<dyn KvStore>,
+    mesh: &Arc<Mesh>,
+) -> Node {
     let dir = tempfile::tempdir().unwrap();
     let store = BlockStore::open(Arc::clone(&kv), dir.path()).unwrap();
-    let responder = Responder::new(Arc::clone(&chain), keys.clone(), Arc::clone(&kv), store.clone()).unwrap();
+    let (silent, ahead) = Default::default();
+    let tip = Arc::new(Heard { ledger: ledger.clone(), silent, ahead });
+    let (heard, own) = (Arc::clone(&tip) as Arc<dyn Tip>, keys.clone());
+    let responder = Responder::new(Arc::clone(&chain), heard, own, Arc::clone(&kv), store.clone()).unwrap();
+    let recording = responder.start_recording();
     let me = keys.network_key();
-    let peer = Arc::new(Peer { store: store.clone(), responder, online: AtomicBool::new(true) });
+    let (online, fault) = (AtomicBool::new(true), Mutex::default());
+    let peer = Arc::new(Peer { store: store.clone(), responder, online, fault });
     mesh.0.lock().insert(me, Arc::clone(&peer));
     let swarm = Arc::new(MeshSwarm { me, store: store.clone(), mesh: Arc::clone(mesh) });
     let sharing = Sharing::new(Parts { chain, swarm, keys: keys.clone(), kv, store: store.clone() }).unwrap();
-    Node { id: DcId::new(id).unwrap(), keys, sharing, store, peer, replication: None, _dir: dir }
+    let id = DcId::new(id).unwrap();
+    Node { id, keys, sharing, store, tip, peer, recording, replication: None, _dir: dir }
 }
 
 /// Finalises whatever is pending, a block at a time.

@@ -4,5 +4,6 @@ mod consortium;
 mod crashes;
 mod doubles;
 mod faults;
+mod openings;
 mod sockets;
 mod stories;
