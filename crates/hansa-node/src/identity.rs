@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Home, NodeConfig, NodeError, Secrecy,
-    config::{read_text, state_cache_default, write_file},
+    config::{past_states_default, read_text, state_cache_default, write_file},
 };
 
 /// What a new home folder is made from. A port of 0 means: any that is free now.

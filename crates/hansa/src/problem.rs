@@ -153,6 +153,8 @@ impl CliError {
             Self::Abnormal(_) => "abnormal".to_owned(),
             Self::NotANetwork { .. } => "not-a-network".to_owned(),
             Self::NodeEnded { .. } => "node-ended".to_owned(),
+            Self::NotYet { .. } => "not-yet".to_owned(),
+            Self::Running { .. } => "already-running".to_owned(),
             Self::Node(_) => "node".to_owned(),
             Self::Signal(_) | Self::Threads(_) => "system".to_owned(),
         }
