@@ -1,5 +1,9 @@
 //! Keeps the shares of the group key, dealings and dealers' seeds, encrypted at rest.
 //!
+//! A dealer's seed is not stored once it has a share: it is derived from the share and the storage key. So a node that was
+//! restored from an older copy deals as it did before, and honest nodes need not take it for one that lies. Whoever learns the
+//! storage key later cannot derive it, because shares of former epochs are erased.
+//!
 //! One file for each secret, sealed with AES-256-GCM under the node's storage key; the file's name is authenticated with
 //! it, so that secrets cannot be swapped. Every write is durable before it returns. Pruned secrets are overwritten
 //! before they are unlinked; a medium that keeps old copies by itself (a flash translation layer, a snapshot) is beyond
@@ -14,7 +18,7 @@ use std::{
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    rand,
+    hmac, rand,
 };
 use bytes::Bytes;
 use commonware_codec::{DecodeExt, Encode};
@@ -33,6 +37,8 @@ use crate::error::ConsensusError;
 pub(crate) struct SealedSecrets {
     folder: PathBuf,
     key: Arc<LessSafeKey>,
+    /// Derives dealers' seeds.
+    seeds: hmac::Key,
 }
 
 impl SealedSecrets {
@@ -43,11 +49,13 @@ impl SealedSecrets {
     pub(crate) fn open(folder: PathBuf, key: &[u8; 32]) -> Result<Self, ConsensusError> {
         fs::create_dir_all(&folder).map_err(|source| at(&folder, source))?;
         restrict(&folder).map_err(|source| at(&folder, source))?;
+        let seeds = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), b"hansa/v1 dealers' seeds");
+        let seeds = hmac::Key::new(hmac::HMAC_SHA256, seeds.as_ref());
         let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| ConsensusError::Setting {
             name: "storage_key",
             reason: "it is not a 256-bit key",
         })?;
-        Ok(Self { folder, key: Arc::new(LessSafeKey::new(key)) })
+        Ok(Self { folder, key: Arc::new(LessSafeKey::new(key)), seeds })
     }
 
     /// Stores a secret durably, replacing an earlier one of that name.
@@ -188,6 +196,17 @@ impl SealedSecrets {
         Self::must(self.put(name, &secret));
     }
 
+    /// The seed with which the holder of the epoch's share deals.
+    fn derived_seed(&self, epoch: Epoch) -> Option<Summary> {
+        let name = share_name(epoch);
+        let share = Self::must(self.read(&name))?;
+        let mut input = hmac::Context::with_key(&self.seeds);
+        input.update(&epoch.get().to_be_bytes());
+        input.update(&share);
+        let seed = Summary::decode(Bytes::copy_from_slice(input.sign().as_ref()));
+        Some(Self::must(seed.map_err(|_| ConsensusError::SecretSealed(name))))
+    }
+
     fn fetch<T: DecodeExt<()>>(&self, name: &str) -> Option<T> {
         let secret = Self::must(self.read(name))?;
         let decoded = T::decode(Bytes::copy_from_slice(&secret));
@@ -205,11 +224,15 @@ impl SecretStore for SealedSecrets {
     }
 
     async fn put_seed(&mut self, epoch: Epoch, seed: Summary) {
-        self.keep(&seed_name(epoch), &seed);
+        // The engine draws it before it stores the epoch's share, and asks for it again afterwards.
+        if self.derived_seed(epoch).is_none() {
+            self.keep(&seed_name(epoch), &seed);
+        }
     }
 
     async fn get_seed(&mut self, epoch: Epoch) -> Option<Summary> {
-        self.fetch(&seed_name(epoch))
+        // One that is stored comes from a version that stored all of them, and dealings may have been sent with it.
+        self.fetch(&seed_name(epoch)).or_else(|| self.derived_seed(epoch))
     }
 
     async fn put_dealing<P: commonware_cryptography::PublicKey>(
@@ -236,6 +259,11 @@ impl SecretStore for SealedSecrets {
 
 #[cfg(test)]
 mod tests {
+    use commonware_consensus::types::Participant;
+    use commonware_cryptography::bls12381::primitives::group::Private;
+    use commonware_math::algebra::Random as _;
+    use commonware_utils::TestRng;
+
     use super::*;
 
     #[test]
@@ -250,6 +278,28 @@ mod tests {
         assert!(matches!(open(1).read("4-share"), Err(ConsensusError::SecretSealed(_))));
         let sealed = fs::read(folder.path().join("3-share")).unwrap();
         assert!(!sealed.windows(6).any(|part| part == b"secret"));
+    }
+
+    /// A node restored from an older copy, or emptied and given its share again, deals as before.
+    #[test]
+    fn a_dealers_seed_follows_from_share_and_key() {
+        use commonware_runtime::Runner as _;
+        let share = |seed| Share::new(Participant::new(0), Private::random(TestRng::new(seed)));
+        let seed_of = |key: u8, share: Share| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut secrets = SealedSecrets::open(folder.path().to_owned(), &[key; 32]).unwrap();
+            commonware_runtime::deterministic::Runner::default().start(|_| async move {
+                let epoch = Epoch::new(5);
+                assert_eq!(secrets.get_seed(epoch).await, None);
+                secrets.put_share(epoch, share).await;
+                secrets.put_seed(epoch, Summary::random(TestRng::new(99))).await;
+                let _keep = folder;
+                secrets.get_seed(epoch).await.unwrap()
+            })
+        };
+        assert_eq!(seed_of(1, share(1)), seed_of(1, share(1)));
+        assert_ne!(seed_of(1, share(1)), seed_of(1, share(2)));
+        assert_ne!(seed_of(1, share(1)), seed_of(2, share(1)));
     }
 
     #[test]
