@@ -34,7 +34,7 @@ use crate::{
     genesis::{ceremony_namespace, directory, founders, network_key},
     handle::{Worker, private_key, stopped},
     handshake::Handshakes,
-    network::{Channels, TcpNetwork, tcp_config},
+    network::{Channels, SILENCE_MAX, TcpNetwork, tcp_config},
     peers::MemberPeers,
     secrets::SealedSecrets,
     types::{Directory, EpochInfo, PrivateKey, PublicKey, SHARING_MODE, SHARING_VERSION, Variant},
@@ -270,6 +270,7 @@ fn run(
     let runtime = engine_runtime::Config::new()
         .with_worker_threads(1)
         .with_max_blocking_threads(32)
+        .with_read_write_timeout(SILENCE_MAX)
         .with_storage_directory(config.store.join("ceremony"));
     engine_runtime::Runner::new(runtime).start(|context| async move {
         let outcome = select! {

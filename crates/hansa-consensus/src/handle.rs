@@ -25,7 +25,7 @@ use crate::{
     error::ConsensusError,
     genesis,
     handshake::Handshakes,
-    network::{Channels, TcpNetwork, message_bytes_max, tcp_config},
+    network::{Channels, SILENCE_MAX, TcpNetwork, message_bytes_max, tcp_config},
     secrets::SealedSecrets,
     status::{Status, StatusBoard},
     types::PrivateKey,
@@ -210,6 +210,7 @@ fn run(
     let runtime = engine_runtime::Config::new()
         .with_worker_threads(config.worker_threads.max(1))
         .with_max_blocking_threads(64)
+        .with_read_write_timeout(SILENCE_MAX)
         .with_storage_directory(config.store.join("engine"));
     engine_runtime::Runner::new(runtime).start(|context| async move {
         let block = config.ledger.genesis_block();

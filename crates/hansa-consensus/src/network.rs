@@ -86,6 +86,11 @@ pub(crate) fn message_bytes_max(rules: &BlockRules) -> u32 {
     ])
 }
 
+/// How often a node says that it is there when it has nothing else to say.
+const PING: Duration = Duration::from_secs(4);
+/// A connection on which nothing has come, or nothing could be sent, for so long is closed: three pings and some.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(14);
+
 /// How two nodes authenticate one another and encrypt what follows.
 pub(crate) type Handshake = Cups<Watched, ChaCha20Poly1305>;
 
@@ -125,10 +130,12 @@ pub(crate) fn tcp_config(
         max_concurrent_handshakes: NZU32!(512),
         allowed_handshake_rate_per_ip: Quota::per_second(NZU32!(64)),
         allowed_handshake_rate_per_subnet: Quota::per_second(NZU32!(256)),
-        ping_frequency: Duration::from_secs(10),
+        ping_frequency: PING,
         dial_frequency: Duration::from_millis(100),
         // Every set names all members, so an older set could only keep removed ones connected.
         tracked_peer_sets: NZUsize!(1),
-        block_duration: Duration::from_mins(10),
+        // A node restored from an older copy contradicts itself for a moment and must not stay out for an epoch; a hostile one
+        // gains a handshake and a message a minute.
+        block_duration: Duration::from_mins(1),
     }
 }
