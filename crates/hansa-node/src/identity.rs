@@ -9,7 +9,7 @@ use std::{
 
 use alloy_primitives::Bytes;
 use hansa_envelope::{KeyStore, MemberKeys, Passphrase, SwarmKey, unwrap_swarm_key, wrap_swarm_key};
-use hansa_types::{ClusterId, Genesis, Member, MemberCard, MemberStatus, api::Invitation};
+use hansa_types::{ClusterId, Genesis, Host, Member, MemberCard, MemberStatus, api::Invitation};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -24,8 +24,8 @@ pub struct NewHome {
     pub name: String,
     /// Its cluster.
     pub cluster: ClusterId,
-    /// IP address at which the other members reach the node.
-    pub host: IpAddr,
+    /// Address or name at which the other members reach the node.
+    pub host: Host,
     /// Port of the consensus network.
     pub consensus_port: u16,
     /// Port of the swarm.
@@ -44,7 +44,7 @@ impl NewHome {
         Self {
             name: name.to_owned(),
             cluster: ClusterId(1),
-            host: Ipv4Addr::LOCALHOST.into(),
+            host: Host::Address(Ipv4Addr::LOCALHOST.into()),
             consensus_port: 0,
             swarm_port: 0,
             rest_port: 0,
@@ -74,8 +74,8 @@ pub fn create_home(home: &Home, new: &NewHome) -> Result<MemberCard, NodeError> 
         free_ports([new.consensus_port, new.swarm_port, new.rest_port, new.rpc_port])?;
     let config = NodeConfig {
         name: new.name.clone(),
-        consensus_listen: SocketAddr::new(new.host, consensus),
-        swarm_listen: multiaddr(new.host, swarm),
+        consensus_listen: SocketAddr::new(new.host.listens_at(), consensus),
+        swarm_listen: multiaddr(new.host.listens_at(), swarm),
         rest_listen: SocketAddr::new(loopback, rest),
         rpc_listen: SocketAddr::new(loopback, rpc),
         passphrase_file: new.passphrase_file.clone(),
@@ -96,8 +96,8 @@ pub fn create_home(home: &Home, new: &NewHome) -> Result<MemberCard, NodeError> 
     let card = keys.card(
         new.name.clone(),
         new.cluster,
-        config.consensus_listen.to_string(),
-        config.swarm_listen.clone(),
+        new.host.consensus_endpoint(consensus),
+        new.host.swarm_endpoint(swarm),
     )?;
     let text = serde_json::to_vec_pretty(&card).unwrap_or_default();
     write_file(&home.card_file(), &text, Secrecy::Public)?;

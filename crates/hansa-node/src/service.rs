@@ -182,6 +182,7 @@ impl Service for NodeService {
     }
 
     async fn open_join_ballot(&self, card: MemberCard) -> Result<Ballot, Problem> {
+        card.check().map_err(|error| Problem::new(Code::BadCard, error.to_string()))?;
         let call = abi::Governance::openJoinCall { card: card_from_types(&card) };
         let receipt = self.chain.submit(GOVERNANCE, call.abi_encode().into()).await.map_err(|error| {
             let problem = governance_problem(error);

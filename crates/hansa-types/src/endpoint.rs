@@ -21,6 +21,9 @@ pub enum CardError {
         "the name is empty, longer than 64 bytes, or has spaces at an end or control characters: give the organisation's name"
     )]
     Name,
+    /// Not an address or a name at which others can reach a node.
+    #[error("{0:?} is neither an IP address nor a host name that other members can reach")]
+    Host(String),
     /// The consensus endpoint is unusable.
     #[error(
         "the consensus endpoint {0:?} is not HOST:PORT with an address or a name that other members can reach"
@@ -39,7 +42,14 @@ impl MemberCard {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), CardError> {
-        let name = self.name.as_str();
+        Self::check_facts(&self.name, &self.consensus_endpoint, &self.swarm_endpoint)
+    }
+
+    /// As [`MemberCard::check`], before there are keys for a card.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check_facts(name: &str, consensus_endpoint: &str, swarm_endpoint: &str) -> Result<(), CardError> {
         if name.is_empty()
             || name.len() > NAME_BYTES_MAX
             || name.trim() != name
@@ -47,11 +57,11 @@ impl MemberCard {
         {
             return Err(CardError::Name);
         }
-        if !is_consensus_endpoint(&self.consensus_endpoint) {
-            return Err(CardError::Consensus(self.consensus_endpoint.clone()));
+        if !is_consensus_endpoint(consensus_endpoint) {
+            return Err(CardError::Consensus(consensus_endpoint.to_owned()));
         }
-        if !is_swarm_endpoint(&self.swarm_endpoint) {
-            return Err(CardError::Swarm(self.swarm_endpoint.clone()));
+        if !is_swarm_endpoint(swarm_endpoint) {
+            return Err(CardError::Swarm(swarm_endpoint.to_owned()));
         }
         Ok(())
     }
@@ -66,7 +76,23 @@ pub enum Host {
     Name(String),
 }
 
+impl core::str::FromStr for Host {
+    type Err = CardError;
+
+    fn from_str(text: &str) -> Result<Self, CardError> {
+        Self::parse(text).ok_or_else(|| CardError::Host(text.to_owned()))
+    }
+}
+
 impl Host {
+    /// Where a node listens that is reached here: at the address itself, and for a name at all of the machine's addresses.
+    pub const fn listens_at(&self) -> IpAddr {
+        match self {
+            Self::Address(address) => *address,
+            Self::Name(_) => IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
+        }
+    }
+
     /// Reads an address or a name; `None` for what nobody could reach.
     pub fn parse(text: &str) -> Option<Self> {
         match text.parse::<IpAddr>() {
@@ -198,5 +224,6 @@ mod tests {
             assert!(is_swarm_endpoint(&host.swarm_endpoint(4_001)), "{text}");
         }
         assert_eq!(Host::parse("0.0.0.0"), None);
+        assert!(Host::parse("node1.acme.example").unwrap().listens_at().is_unspecified());
     }
 }

@@ -143,9 +143,9 @@ pub(crate) struct NewKeys {
     /// The cluster it belongs to
     #[arg(long, default_value_t = 1)]
     pub(crate) cluster: u32,
-    /// IP address that others reach this node at; goes into the card
+    /// IP address or host name that others reach this node at; goes into the card. With a name, the node listens on all addresses
     #[arg(long, default_value = "127.0.0.1")]
-    pub(crate) host: std::net::IpAddr,
+    pub(crate) host: hansa_types::Host,
     /// Port of the consensus network; 0 picks a free one
     #[arg(long, default_value_t = 0)]
     pub(crate) consensus_port: u16,

@@ -39,7 +39,7 @@ fn new(home: &Home, options: &NewKeys, output: Output) -> Result<(), CliError> {
         &NewHome {
             name: options.name.clone(),
             cluster: ClusterId(options.cluster),
-            host: options.host,
+            host: options.host.clone(),
             consensus_port: options.consensus_port,
             swarm_port: options.swarm_port,
             rest_port: options.rest_port,

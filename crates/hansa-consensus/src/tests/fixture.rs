@@ -52,6 +52,11 @@ impl Organisation {
         Self { network_secret, account_secret, card }
     }
 
+    /// Where its node listens.
+    pub(super) fn listens_at(&self) -> std::net::SocketAddr {
+        self.card.consensus_endpoint.replace("localhost", "127.0.0.1").parse().unwrap()
+    }
+
     pub(super) fn signer(&self) -> PrivateKey {
         private_key(&self.network_secret).unwrap()
     }

@@ -21,10 +21,15 @@ fn config(organisation: &Organisation, ledger: Ledger, folder: &TempDir) -> Conf
         ledger,
         store: folder.path().to_owned(),
         storage_key: Zeroizing::new([9; 32]),
-        listen: organisation.card.consensus_endpoint.parse().unwrap(),
+        listen: organisation.listens_at(),
         worker_threads: 1,
         timing: Timing { heartbeat: Duration::from_millis(100), ..Timing::default() },
     }
+}
+
+/// Every other node is registered by a name, which the others look up.
+fn reachable_by(seed: u8, endpoint: String) -> String {
+    if seed % 2 == 0 { endpoint.replace("127.0.0.1", "localhost") } else { endpoint }
 }
 
 async fn reaches(engine: &Engine, height: u64) {
@@ -51,7 +56,7 @@ impl Consortium {
                 draft: draft.clone(),
                 store: folder.path().to_owned(),
                 storage_key: Zeroizing::new([9; 32]),
-                listen: founder.card.consensus_endpoint.parse().unwrap(),
+                listen: founder.listens_at(),
             })
         };
         let ceremonies: Vec<_> = founders.iter().zip(folders).map(|pair| start(pair).unwrap()).collect();
@@ -65,7 +70,7 @@ impl Consortium {
 
     async fn start(founders: u8, others: u8) -> Self {
         let organisations: Vec<_> =
-            (1..=founders + others).map(|i| Organisation::new(i, free_endpoint())).collect();
+            (1..=founders + others).map(|i| Organisation::new(i, reachable_by(i, free_endpoint()))).collect();
         let folders: Vec<_> = organisations.iter().map(|_| tempfile::tempdir().unwrap()).collect();
         let genesis = Self::found(&organisations[..usize::from(founders)], &folders).await;
         let ledgers = organisations.iter().map(|_| ledger(MemoryStore::new(), &genesis)).collect();
