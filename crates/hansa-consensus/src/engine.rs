@@ -10,14 +10,11 @@ use commonware_broadcast::buffered;
 use commonware_consensus::{
     Reporters,
     marshal::{self, Start, core::Actor as MarshalActor, resolver::p2p as backfill, standard::Inline},
-    simplex::{
-        config::{ForwardPolicy, SkipBudget, SkipPolicy},
-        elector::{Random, RandomVersion},
-    },
+    simplex::config::{ForwardPolicy, SkipBudget, SkipPolicy},
     types::{Epoch, ViewDelta},
 };
 use commonware_cryptography::{
-    Digested, Digestible as _, Sha256, Signer as _, bls12381::dkg::feldman_desmedt::Reveal,
+    Digested, Digestible as _, Signer as _, bls12381::dkg::feldman_desmedt::Reveal,
     certificate::ConstantProvider,
 };
 use commonware_glue::dkg::{SecretStore, fence::Fence, orchestrator, reshare, state_sync::Plan};
@@ -33,11 +30,14 @@ use rand_core::CryptoRng;
 use crate::{
     application::Application,
     block::{BlockRules, ChainBlock},
+    budget::{Allowance, FromValidators},
     committee::Committees,
     config::Timing,
+    elector::{Beginnings, Draw},
     error::ConsensusError,
     finaliser::{Deliveries, Finaliser},
     genesis, gossip,
+    journals::Journals,
     network::Channels,
     peers::MemberPeers,
     registrar::Schemes,
@@ -62,6 +62,8 @@ const UNACKNOWLEDGED_MAX: NonZeroUsize = NZUsize!(64);
 const REPAIRS: NonZeroUsize = NZUsize!(64);
 /// Blocks kept for each sender until consensus asks for them.
 const BLOCKS_BUFFERED: usize = 16;
+/// What one validator may broadcast: several times what a chain at its fastest needs.
+const BROADCAST: Allowance = Allowance { bytes_per_second: 32 * 1024 * 1024, burst_bytes: 64 * 1024 * 1024 };
 
 /// What a node brings to the assembly.
 pub(crate) struct Node<M, X, SS> {
@@ -165,9 +167,9 @@ impl Site {
         }
     }
 
-    fn simplex_config(&self, timing: &Timing) -> orchestrator::SimplexConfig<Random<Sha256>> {
+    fn simplex_config(&self, timing: &Timing, beginnings: Beginnings) -> orchestrator::SimplexConfig<Draw> {
         orchestrator::SimplexConfig {
-            elector: Random::new(RandomVersion::V1),
+            elector: Draw(beginnings),
             mailbox_size: MAILBOX,
             replay_buffer: BUFFER_BYTES,
             write_buffer: BUFFER_BYTES,
@@ -223,7 +225,9 @@ where
             strategy: Sequential,
         },
     );
-    let buffer_handle = buffer_engine.start(channels.broadcast);
+    let (sender, receiver) = channels.broadcast;
+    let receiver = FromValidators::new(context.child("judge"), receiver, peers.clone(), BROADCAST);
+    let buffer_handle = buffer_engine.start((sender, receiver));
     let backfill = backfill::init(
         context.child("backfill"),
         backfill::Config {
@@ -252,7 +256,7 @@ where
     let (marshal_actor, marshal, _) =
         MarshalActor::init(context.child("marshal"), certificates, blocks, site.marshal_config()).await;
 
-    let schemes = Schemes::new(&site.namespace, board.clone());
+    let schemes = Schemes::new(&site.namespace, board.clone(), site.epoch_blocks);
     let committees = Committees::new(node.ledger.clone(), board.clone());
     let (fence, gate) = Fence::new();
     let (reshare_actor, reshare) = reshare::Actor::new(
@@ -292,6 +296,7 @@ where
     };
     let application = reshare::Application::new(application, reshare.clone(), site.epoch_blocks);
     let roll_call = RollCall::new(schemes.clone(), node.timing.roll_call);
+    let beginnings = Beginnings::new(node.ledger.clone(), site.epoch_blocks.get());
     let inline = Inline::new(context.child("application"), application, marshal.clone(), site.epochs());
     let (orchestrator_actor, orchestrator) = orchestrator::Actor::new(
         context.child("orchestrator"),
@@ -302,7 +307,7 @@ where
             marshal: marshal.clone(),
             application: Witness::new(context.child("witness"), inline, seeds, board.clone(), roll_call),
             strategy: Sequential,
-            simplex: site.simplex_config(&node.timing),
+            simplex: site.simplex_config(&node.timing, beginnings.clone()),
             gate,
             state_sync: Plan::disabled(),
             blocks_per_epoch: site.epoch_blocks,
@@ -310,10 +315,13 @@ where
             partition_prefix: site.partition("simplex"),
         },
     );
+    let journals = Journals::new(context.child("journals"), site.partition("simplex"), site.epoch_blocks);
+    let watched = board.clone();
+    context.child("retention").spawn(move |_| journals.run(watched));
     let orchestrator_handle =
         orchestrator_actor.start(channels.vote, channels.certificate, channels.resolver);
 
-    let (deliveries, inbox) = Deliveries::new(board.clone());
+    let (deliveries, inbox) = Deliveries::new(board.clone(), beginnings);
     let reporters = Reporters::from((deliveries, Reporters::from((orchestrator, reshare))));
     let marshal_handle = marshal_actor.start(reporters, buffer, backfill);
 

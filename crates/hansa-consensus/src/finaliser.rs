@@ -16,7 +16,8 @@ use hansa_types::Block;
 use tokio::sync::mpsc;
 
 use crate::{
-    application::offload, block::ChainBlock, peers::MemberPeers, status::StatusBoard, types::PublicKey,
+    application::offload, block::ChainBlock, elector::Beginnings, peers::MemberPeers, status::StatusBoard,
+    types::PublicKey,
 };
 
 /// Blocks committed together at most.
@@ -30,12 +31,16 @@ pub(crate) type Delivery = (Digested<ChainBlock>, Exact);
 pub(crate) struct Deliveries {
     sender: mpsc::UnboundedSender<Delivery>,
     board: StatusBoard,
+    beginnings: Beginnings,
 }
 
 impl Deliveries {
-    pub(crate) fn new(board: StatusBoard) -> (Self, mpsc::UnboundedReceiver<Delivery>) {
+    pub(crate) fn new(
+        board: StatusBoard,
+        beginnings: Beginnings,
+    ) -> (Self, mpsc::UnboundedReceiver<Delivery>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender, board }, receiver)
+        (Self { sender, board, beginnings }, receiver)
     }
 }
 
@@ -47,6 +52,7 @@ impl Reporter for Deliveries {
             Update::Tip(_, height, _) => self.board.saw_tip(height.get()),
             Update::Block(block, acknowledgement) => {
                 self.board.saw_tip(block.height().get());
+                self.beginnings.saw(block.inner().block());
                 if self.sender.send((block, acknowledgement)).is_err() {
                     return Feedback::Closed;
                 }

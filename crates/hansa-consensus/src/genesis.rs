@@ -50,7 +50,10 @@ pub(crate) fn founders(genesis: &Genesis) -> Result<Set<PublicKey>, ConsensusErr
     });
     let keys = keys.collect::<Result<Vec<_>, _>>()?;
     if keys.len() > PARTICIPANTS_MAX.get() as usize {
-        return Err(ConsensusError::Setting { name: "founders", reason: "there are more than 64" });
+        return Err(ConsensusError::Setting {
+            name: "founders",
+            reason: "there are more than an epoch has seats",
+        });
     }
     Ok(Set::from_iter_dedup(keys))
 }

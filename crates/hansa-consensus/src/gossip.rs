@@ -21,7 +21,12 @@ use hansa_types::{SignedTransaction, decode_transactions};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
-    application::offload, genesis::network_key, peers::MemberPeers, status::StatusBoard, types::PublicKey,
+    application::offload,
+    budget::{Allowance, Budget},
+    genesis::network_key,
+    peers::MemberPeers,
+    status::StatusBoard,
+    types::PublicKey,
 };
 
 /// The longest message, in bytes; more than the longest transaction that a pool admits.
@@ -35,6 +40,12 @@ const PACE: Duration = Duration::from_millis(5);
 const RESEND: Duration = Duration::from_secs(2);
 /// The longest pause, after which a validator that has restarted with an empty pool hears of it.
 const RESEND_PAUSE_MAX: Duration = Duration::from_secs(8);
+/// What one node may send. Each transaction counts for more than its bytes, because its signature has to be checked.
+const ALLOWANCE: Allowance = Allowance { bytes_per_second: 8 * 1024 * 1024, burst_bytes: 48 * 1024 * 1024 };
+/// What checking a signature counts for, in bytes.
+const SIGNATURE_BYTES: usize = 400;
+/// A node with a connection to nobody for so long says so.
+const LONELY: Duration = Duration::from_secs(30);
 /// Transactions sent again at a time.
 const RESEND_MAX: usize = 4096;
 
@@ -56,13 +67,14 @@ where
     pub(crate) async fn run(mut self, clock: impl Clock) {
         let mut arrivals = self.pool.subscribe_new();
         let mut overdue = Overdue::default();
+        let mut company = Company::default();
         let mut tick = Box::pin(clock.sleep(RESEND));
         loop {
             let first = select! {
                 () = &mut tick => {
                     tick = Box::pin(clock.sleep(RESEND));
                     self.resend(&mut overdue, &clock).await;
-                    self.note_connections();
+                    self.note_connections(&mut company, clock.current());
                     continue;
                 },
                 arrival = arrivals.recv() => match arrival {
@@ -120,13 +132,41 @@ where
         }
     }
 
-    /// Notes to whom a connection stands.
-    fn note_connections(&mut self) {
+    /// Notes to whom a connection stands, and who has not voted for a while.
+    fn note_connections(&mut self, company: &mut Company, now: SystemTime) {
         if let Ok(checked) = self.sender.check(Recipients::All) {
             let mut connected: Vec<_> = checked.recipients().iter().map(network_key).collect();
             connected.sort();
+            let others = self.peers.validators().iter().filter(|peer| **peer != self.me).count();
+            if others > 0 && company.is_lonely(connected.len(), now) {
+                tracing::warn!(
+                    validators = others,
+                    "no other node accepts a connection; is the network up, and do the others run? If they do, ask another member whether this one has been removed"
+                );
+            }
             self.board.connected(connected);
         }
+        self.board.note_silent(&network_key(&self.me), now);
+    }
+}
+
+/// Since when this node has had no connection.
+#[derive(Default)]
+struct Company {
+    alone_since: Option<SystemTime>,
+    said: bool,
+}
+
+impl Company {
+    /// Whether it is time to say that nobody is there, which happens once each time.
+    fn is_lonely(&mut self, connected: usize, now: SystemTime) -> bool {
+        if connected > 0 {
+            *self = Self::default();
+            return false;
+        }
+        let since = *self.alone_since.get_or_insert(now);
+        let long = now.duration_since(since).unwrap_or_default() >= LONELY;
+        long && !std::mem::replace(&mut self.said, true)
     }
 }
 
@@ -164,18 +204,24 @@ where
     X: Blocker<PublicKey = PublicKey>,
 {
     /// Runs until the network closes. Messages that arrive faster than the pool admits are dropped by the network.
-    pub(crate) async fn run(mut self, context: impl Spawner) {
+    pub(crate) async fn run(mut self, context: impl Spawner + Clock) {
+        let mut budget = Budget::new(ALLOWANCE);
         while let Ok((peer, message)) = self.receiver.recv().await {
+            let now = context.current();
+            if !budget.take(&peer, message.len(), now) {
+                tracing::debug!(?peer, "dropped transactions beyond the sender's allowance");
+                continue;
+            }
+            let Some(transactions) = decode(message.as_ref()) else {
+                commonware_p2p::block!(self.blocker, peer, "malformed transactions");
+                continue;
+            };
+            if !budget.take(&peer, transactions.len().saturating_mul(SIGNATURE_BYTES), now) {
+                continue;
+            }
             let pool = self.pool.clone();
-            let admitted = offload(&context, move || {
-                decode(message.as_ref()).map(|transactions| drop(pool.add_many(transactions, Origin::Peer)))
-            });
-            match admitted.await {
-                Some(Some(())) => {}
-                Some(None) => {
-                    commonware_p2p::block!(self.blocker, peer, "malformed transactions");
-                }
-                None => return,
+            if offload(&context, move || drop(pool.add_many(transactions, Origin::Peer))).await.is_none() {
+                return;
             }
         }
     }
@@ -232,6 +278,16 @@ mod tests {
         assert!(overdue.of(now, vec![new.clone()]).is_empty());
         assert_eq!(overdue.0.len(), 1, "what is pending no more is forgotten");
         assert_eq!(overdue.of(now + RESEND, vec![old, new]).len(), 1);
+    }
+
+    #[test]
+    fn a_node_alone_says_so_once_each_time() {
+        let mut company = Company::default();
+        let mut said =
+            |seconds, connected| company.is_lonely(connected, UNIX_EPOCH + Duration::from_secs(seconds));
+        assert!(!said(0, 0) && !said(28, 0));
+        assert!(said(30, 0) && !said(32, 0) && !said(900, 0));
+        assert!(!said(902, 1) && !said(904, 0) && said(934, 0));
     }
 
     #[test]

@@ -18,11 +18,13 @@
 
 mod application;
 mod block;
+mod budget;
 mod ceremony;
 mod certificate;
 mod committee;
 mod config;
 mod digest;
+mod elector;
 mod engine;
 mod error;
 mod finaliser;
@@ -30,6 +32,7 @@ mod genesis;
 mod gossip;
 mod handle;
 mod handshake;
+mod journals;
 mod network;
 mod peers;
 mod registrar;
@@ -51,7 +54,7 @@ pub use error::ConsensusError;
 pub use genesis::namespace;
 pub use handle::Engine;
 pub use handshake::{Handshakes, Trouble};
-pub use status::{Seat, Status};
+pub use status::{Rejoin, Seat, Status};
 
 /// Decoders that are not public, for the fuzz targets alone.
 #[cfg(fuzzing)]

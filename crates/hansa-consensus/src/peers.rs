@@ -21,7 +21,7 @@ use commonware_utils::{
     Hostname,
     ordered::{Map, Set},
 };
-use hansa_types::{Member, MemberStatus};
+use hansa_types::{MEMBERS_MAX, Member, MemberStatus};
 use parking_lot::Mutex;
 
 use crate::{
@@ -29,11 +29,11 @@ use crate::{
     types::{Directory, PublicKey},
 };
 
-/// Most members connected at a time, with or without a seat.
-pub(crate) const PEERS_MAX: usize = 128;
+/// Most nodes that may connect at a time, this one included.
+pub(crate) const PEERS_MAX: usize = MEMBERS_MAX.saturating_add(1);
 
-/// Reads an endpoint as registered: `IP:port`, or `host:port` with a name to look up. A malformed one becomes an
-/// address at which nobody answers: its member can still dial others.
+/// Reads an endpoint as registered: `IP:port`, or `host:port` with a name that is looked up for each dial. A malformed one
+/// becomes an address at which nobody answers: its member can still dial others.
 pub(crate) fn address(endpoint: &str) -> Address {
     if let Ok(socket) = endpoint.parse::<SocketAddr>() {
         return Address::Symmetric(socket);
@@ -119,6 +119,11 @@ impl<M: AddressableManager<PublicKey = PublicKey>> MemberPeers<M> {
     /// Those with a seat in the current epoch.
     pub(crate) fn validators(&self) -> Vec<PublicKey> {
         self.known.lock().primary.keys().cloned().collect()
+    }
+
+    /// Whether `key` has a seat in the current epoch.
+    pub(crate) fn is_validator(&self, key: &PublicKey) -> bool {
+        self.known.lock().primary.contains_key(key)
     }
 
     fn publish(&mut self) {

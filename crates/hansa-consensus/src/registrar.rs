@@ -3,14 +3,18 @@
 //! Whether this node signs, is a member without a share or only follows is decided by the resharing; here it is only
 //! remembered.
 
+use core::num::NonZeroU64;
 use std::{collections::BTreeMap, sync::Arc};
 
-use commonware_consensus::types::Epoch;
+use commonware_consensus::types::{Epoch, Participant};
 use commonware_cryptography::certificate::{Provider, Scheme as _, Scoped};
 use commonware_glue::dkg::{Registrar, types::SchemeInfo};
+use commonware_utils::ordered::Quorum as _;
+use hansa_types::NetworkKey;
 use parking_lot::Mutex;
 
 use crate::{
+    genesis::network_key,
     status::{Seat, StatusBoard},
     types::{PublicKey, Scheme, Variant},
 };
@@ -24,11 +28,17 @@ pub(crate) struct Schemes {
     namespace: Arc<[u8]>,
     schemes: Arc<Mutex<BTreeMap<Epoch, Arc<Scheme>>>>,
     board: StatusBoard,
+    epoch_blocks: NonZeroU64,
 }
 
 impl Schemes {
-    pub(crate) fn new(namespace: &[u8], board: StatusBoard) -> Self {
-        Self { namespace: namespace.into(), schemes: Arc::default(), board }
+    pub(crate) fn new(namespace: &[u8], board: StatusBoard, epoch_blocks: NonZeroU64) -> Self {
+        Self { namespace: namespace.into(), schemes: Arc::default(), board, epoch_blocks }
+    }
+
+    /// Whose vote it is.
+    pub(crate) fn voter(&self, epoch: Epoch, seat: Participant) -> Option<NetworkKey> {
+        self.scheme(epoch)?.participants().key(seat).map(network_key)
     }
 
     fn build(&self, info: SchemeInfo<Variant, PublicKey>) -> Option<Scheme> {
@@ -59,7 +69,8 @@ impl Registrar for Schemes {
             Some(_) => Seat::ValidatorWithoutShare,
             None => Seat::Follower,
         };
-        self.board.entered(epoch, seat);
+        let committee = scheme.participants().iter().map(network_key).collect();
+        self.board.entered(epoch, seat, committee, self.epoch_blocks);
         let mut schemes = self.schemes.lock();
         schemes.insert(epoch, Arc::new(scheme));
         while schemes.len() > EPOCHS_KEPT {

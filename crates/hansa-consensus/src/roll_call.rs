@@ -10,11 +10,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use commonware_consensus::{
     simplex::types::Attributable as _,
-    types::{Epoch, Participant},
+    types::{Epoch, Participant, Round},
 };
 use commonware_cryptography::certificate::{Provider as _, Scheme as _};
 use commonware_macros::select;
 use commonware_runtime::Clock;
+use hansa_types::NetworkKey;
 use tokio::sync::watch;
 
 use crate::{
@@ -69,15 +70,16 @@ impl RollCall {
         Self { roll: watch::Sender::default(), schemes, patience }
     }
 
-    /// Notes whose vote this is, this node's own ones included.
-    pub(crate) fn hear(&self, activity: &Activity) {
-        let (epoch, voter) = match activity {
-            Activity::Notarize(vote) => (vote.proposal.round.epoch(), vote.signer()),
-            Activity::Nullify(vote) => (vote.round.epoch(), vote.signer()),
-            Activity::Finalize(vote) => (vote.proposal.round.epoch(), vote.signer()),
-            _ => return,
+    /// Notes whose vote this is, this node's own ones included, and returns the voter with the round.
+    pub(crate) fn hear(&self, activity: &Activity) -> Option<(Round, NetworkKey)> {
+        let (round, voter) = match activity {
+            Activity::Notarize(vote) => (vote.proposal.round, vote.signer()),
+            Activity::Nullify(vote) => (vote.round, vote.signer()),
+            Activity::Finalize(vote) => (vote.proposal.round, vote.signer()),
+            _ => return None,
         };
-        self.roll.send_if_modified(|roll| roll.hear(epoch, voter));
+        self.roll.send_if_modified(|roll| roll.hear(round.epoch(), voter));
+        Some((round, self.schemes.voter(round.epoch(), voter)?))
     }
 
     /// Who is to be waited for, the first time that this validator asks for `epoch`.

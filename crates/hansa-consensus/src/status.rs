@@ -1,7 +1,8 @@
 //! What consensus tells the rest of the node about itself.
 
+use core::num::NonZeroU64;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -20,8 +21,18 @@ pub enum Seat {
     Follower,
     /// Votes and proposes.
     Validator,
-    /// Sits in the committee but has no share of the key; it takes part again from the next epoch on.
+    /// Sits in the committee but has no share of the key, as after its data was lost. It receives one in the first key resharing
+    /// that it attends from the beginning; [`Status::rejoins`] says when that counts.
     ValidatorWithoutShare,
+}
+
+/// When a validator without a share of the key takes part again, at the earliest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejoin {
+    /// The epoch.
+    pub epoch: u64,
+    /// Its first block.
+    pub height: u64,
 }
 
 /// A snapshot of consensus as this node sees it.
@@ -41,15 +52,73 @@ pub struct Status {
     pub final_height: u64,
     /// Who proposed, or is to propose, in the latest view known.
     pub leader: Option<NetworkKey>,
-    /// Members to which a connection stands.
+    /// The validators of the current epoch, in the order of their seats.
+    pub committee: Vec<NetworkKey>,
+    /// Those of them, without this node, that are behind with their votes and have not been heard for ten seconds.
+    pub silent: Vec<NetworkKey>,
+    /// Members to which a connection stands. One that has died is noticed after some fifteen seconds.
     pub connected: Vec<NetworkKey>,
-    /// From the first sight of the latest final block's proposal to its durable execution here, where this node saw
-    /// the proposal.
+    /// Median, over the last 64 final blocks whose proposal this node saw, of the time from then to the durable
+    /// execution here.
     pub finality: Option<Duration>,
+    /// When the block at `height` was executed here; since the start if none was.
+    pub advanced_at: Option<SystemTime>,
+    /// Mean time between the last 64 final blocks.
+    pub block_interval: Option<Duration>,
+    /// When this node takes part again, if it has a seat and no share.
+    pub rejoins: Option<Rejoin>,
+}
+
+impl Status {
+    /// How long it takes until this node takes part again, if blocks go on coming as they do.
+    pub fn rejoins_in(&self) -> Option<Duration> {
+        let blocks = self.rejoins?.height.saturating_sub(self.height.max(self.final_height));
+        Some(self.block_interval?.saturating_mul(u32::try_from(blocks).ok()?))
+    }
 }
 
 /// Proposals whose finality is still being timed.
 const TIMED_MAX: usize = 256;
+/// Final blocks over which figures are taken.
+const WINDOW: usize = 64;
+/// After this long without a vote a validator that is behind counts as silent.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Figures of the last final blocks.
+#[derive(Default)]
+struct Pace {
+    /// Heights, and when they were executed.
+    reached: VecDeque<(u64, SystemTime)>,
+    finality: VecDeque<Duration>,
+}
+
+impl Pace {
+    fn note(&mut self, height: u64, now: SystemTime, finality: Option<Duration>) {
+        self.reached.push_back((height, now));
+        self.finality.extend(finality);
+        while self.reached.len() > WINDOW {
+            self.reached.pop_front();
+        }
+        while self.finality.len() > WINDOW {
+            self.finality.pop_front();
+        }
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        let ((from, begin), (to, end)) = (self.reached.front()?, self.reached.back()?);
+        let blocks = u32::try_from(to.saturating_sub(*from)).ok()?;
+        end.duration_since(*begin).ok()?.checked_div(blocks)
+    }
+
+    fn median(&self) -> Option<Duration> {
+        let mut sorted: Vec<_> = self.finality.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied()
+    }
+}
+
+/// The last vote of each validator, and when it came.
+type Votes = BTreeMap<NetworkKey, (Round, SystemTime)>;
 
 /// Where the engine's parts note what they see.
 #[derive(Clone, Default)]
@@ -57,6 +126,8 @@ pub(crate) struct StatusBoard {
     status: watch::Sender<Status>,
     /// First sight of each proposal.
     seen: Arc<Mutex<BTreeMap<u64, (B256, SystemTime)>>>,
+    votes: Arc<Mutex<Votes>>,
+    pace: Arc<Mutex<Pace>>,
 }
 
 impl StatusBoard {
@@ -65,13 +136,41 @@ impl StatusBoard {
     }
 
     /// An epoch's scheme has been installed.
-    pub(crate) fn entered(&self, epoch: Epoch, seat: Seat) {
+    pub(crate) fn entered(
+        &self,
+        epoch: Epoch,
+        seat: Seat,
+        committee: Vec<NetworkKey>,
+        epoch_blocks: NonZeroU64,
+    ) {
+        self.votes.lock().retain(|voter, _| committee.contains(voter));
         self.status.send_modify(|status| {
             if epoch.get() > status.epoch {
                 status.view = 0;
             }
             status.epoch = epoch.get();
+            status.rejoins = (seat == Seat::ValidatorWithoutShare)
+                .then(|| rejoin(epoch.get(), status.height.max(status.final_height), epoch_blocks));
             status.seat = seat;
+            status.committee = committee;
+        });
+    }
+
+    /// A validator's vote was seen.
+    pub(crate) fn voted(&self, voter: NetworkKey, round: Round, now: SystemTime) {
+        let mut votes = self.votes.lock();
+        let (last, at) = votes.entry(voter).or_insert((round, now));
+        (*last, *at) = ((*last).max(round), now);
+    }
+
+    /// Finds out which validators but this node, `me`, are silent.
+    pub(crate) fn note_silent(&self, me: &NetworkKey, now: SystemTime) {
+        let committee = self.status.borrow().committee.clone();
+        let silent = silent(&mut self.votes.lock(), &committee, me, now);
+        self.status.send_if_modified(|status| {
+            let changed = status.silent != silent;
+            status.silent = silent;
+            changed
         });
     }
 
@@ -133,11 +232,17 @@ impl StatusBoard {
             seen.get(&height).copied().filter(|(hash, _)| *hash == head)
         };
         let finality = timed.and_then(|(_, since)| now.duration_since(since).ok());
+        let mut pace = self.pace.lock();
+        pace.note(height, now, finality);
+        let (finality, interval) = (pace.median(), pace.interval());
+        drop(pace);
         self.status.send_modify(|status| {
             status.height = height;
             status.head = head;
             status.final_height = status.final_height.max(height);
-            status.finality = finality.or(status.finality);
+            status.finality = finality;
+            status.advanced_at = Some(now);
+            status.block_interval = interval;
         });
     }
 
@@ -148,5 +253,104 @@ impl StatusBoard {
             status.connected = peers;
             changed
         });
+    }
+}
+
+/// When a validator that begins `epoch` without a share gets one: with the next epoch if it is there from the beginning, `known`
+/// being the greatest height that is known to be final, and otherwise one later. The dealers have handed out the shares of the
+/// next epoch in the first blocks, and do not deal again to whoever has acknowledged and then lost its share.
+fn rejoin(epoch: u64, known: u64, epoch_blocks: NonZeroU64) -> Rejoin {
+    let begun = known.checked_div(epoch_blocks.get()).is_some_and(|of_known| of_known >= epoch)
+        && known.checked_rem(epoch_blocks.get()).is_some_and(|passed| passed > 0);
+    let epoch = epoch.saturating_add(if begun { 2 } else { 1 });
+    Rejoin { epoch, height: epoch.saturating_mul(epoch_blocks.get()) }
+}
+
+/// The validators but `me` that are behind the last vote of anybody, and have been for a while. On a chain that stands still,
+/// those that are there have all voted in the last view, and say nothing new either.
+fn silent(votes: &mut Votes, committee: &[NetworkKey], me: &NetworkKey, now: SystemTime) -> Vec<NetworkKey> {
+    let Some(latest) = votes.values().map(|(round, _)| *round).max() else { return Vec::new() };
+    let begin = Round::new(Epoch::zero(), commonware_consensus::types::View::zero());
+    let is_silent = |voter: &&NetworkKey| {
+        // One that has never voted is given the same time.
+        let (round, at) = *votes.entry(**voter).or_insert((begin, now));
+        round < latest && now.duration_since(at).unwrap_or_default() > SILENCE
+    };
+    committee.iter().filter(|voter| *voter != me).filter(is_silent).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use commonware_consensus::types::View;
+    use commonware_utils::NZU64;
+
+    use super::*;
+
+    fn key(seed: u8) -> NetworkKey {
+        NetworkKey(B256::repeat_byte(seed))
+    }
+
+    fn at(millis: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn finality_is_the_median_of_a_window() {
+        let board = StatusBoard::default();
+        for height in 1..=200 {
+            let hash = B256::with_last_byte(height as u8);
+            board.saw_proposal(height, hash, at(height * 1_000));
+            // Every tenth block takes long.
+            let taken = if height % 10 == 0 { 900 } else { 50 };
+            board.finalised(height, hash, at(height * 1_000 + taken));
+        }
+        let status = board.subscribe().borrow().clone();
+        assert_eq!(status.finality, Some(Duration::from_millis(50)));
+        let interval = status.block_interval.unwrap();
+        assert!((900..1_100).contains(&interval.as_millis()), "{interval:?}");
+    }
+
+    #[test]
+    fn a_validator_that_does_not_vote_is_named_also_when_the_chain_stands_still() {
+        let board = StatusBoard::default();
+        let committee: Vec<_> = (1..=4).map(key).collect();
+        board.entered(Epoch::new(3), Seat::Validator, committee, NZU64!(16));
+        let round = |view| Round::new(Epoch::new(3), View::new(view));
+        let silent = |now| {
+            board.note_silent(&key(1), at(now));
+            board.subscribe().borrow().silent.clone()
+        };
+        for view in 1..=20 {
+            for voter in 1..=3 {
+                board.voted(key(voter), round(view), at(view * 1_000));
+            }
+            assert!(view > 10 || silent(view * 1_000).is_empty());
+        }
+        assert_eq!(silent(20_000), [key(4)], "it has never voted");
+        // The third stops too. The others have voted in the last view and have nothing to add.
+        board.voted(key(2), round(21), at(21_000));
+        assert_eq!(silent(90_000), [key(3), key(4)]);
+        board.voted(key(4), round(21), at(90_500));
+        assert_eq!(silent(91_000), [key(3)]);
+    }
+
+    #[test]
+    fn a_validator_without_a_share_learns_when_it_rejoins() {
+        let board = StatusBoard::default();
+        let enter = |epoch, seat| {
+            board.entered(Epoch::new(epoch), seat, vec![key(1)], NZU64!(256));
+            board.subscribe().borrow().rejoins
+        };
+        board.saw_tip(1_000);
+        // The chain is within epoch 3: its shares for epoch 4 have been handed out.
+        assert_eq!(enter(3, Seat::ValidatorWithoutShare), Some(Rejoin { epoch: 5, height: 1_280 }));
+        board.finalised(1_022, B256::ZERO, at(0));
+        board.finalised(1_023, B256::ZERO, at(1_000));
+        assert_eq!(enter(4, Seat::ValidatorWithoutShare), Some(Rejoin { epoch: 5, height: 1_280 }));
+        let status = board.subscribe().borrow().clone();
+        assert_eq!(status.rejoins_in(), Some(Duration::from_secs(257)));
+        assert_eq!(enter(5, Seat::Validator), None);
     }
 }

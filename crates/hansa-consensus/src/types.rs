@@ -16,7 +16,7 @@ use commonware_cryptography::{
     ed25519,
 };
 use commonware_glue::dkg;
-use commonware_utils::NZU32;
+use hansa_types::SEATS_MAX;
 
 use crate::{block::ChainBlock, digest::BlockDigest};
 
@@ -50,7 +50,7 @@ pub(crate) type Marshal = marshal::core::Mailbox<Scheme, Broadcast>;
 pub(crate) type Epochs = FixedEpocher;
 
 /// Most validators of one epoch.
-pub(crate) const PARTICIPANTS_MAX: NonZeroU32 = NZU32!(64);
+pub(crate) const PARTICIPANTS_MAX: NonZeroU32 = SEATS_MAX;
 /// How shares are numbered.
 pub(crate) const SHARING_MODE: Mode = Mode::NonZeroCounter;
 /// What decoders accept for [`SHARING_MODE`].

@@ -122,14 +122,16 @@ where
 
 impl<E, A> Reporter for Witness<E, A>
 where
-    E: Send + Sync + 'static,
+    E: Clock,
     A: Reporter<Activity = Activity>,
 {
     type Activity = Activity;
 
     fn report(&mut self, activity: Activity) -> Feedback {
         self.seeds.witness(&activity);
-        self.roll_call.hear(&activity);
+        if let Some((round, voter)) = self.roll_call.hear(&activity) {
+            self.board.voted(voter, round, self.context.current());
+        }
         match &activity {
             Activity::Notarization(certificate) => self.board.saw_round(certificate.proposal.round, None),
             Activity::Finalization(certificate) => self.board.saw_round(certificate.proposal.round, None),

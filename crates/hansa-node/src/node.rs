@@ -11,7 +11,7 @@ use hansa_content::BlockStore;
 use hansa_envelope::MemberKeys;
 use hansa_gateway::{Network, RestLimits, RestServer, RpcLimits, RpcServer, Token};
 use hansa_kv::{FjallOptions, FjallStore};
-use hansa_ledger::{Ledger, LedgerConfig};
+use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
 use hansa_pool::{Pool, PoolConfig};
 use hansa_sharing::{LedgerChain, Parts, Responder, Sharing};
 use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmKey, SwarmMember};
@@ -19,7 +19,7 @@ use hansa_types::{Genesis, Member, MemberStatus, NetworkKey};
 use parking_lot::Mutex;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::broadcast::error::RecvError,
+    sync::broadcast::{Receiver, error::RecvError},
     task::JoinHandle,
 };
 use zeroize::Zeroizing;
@@ -146,6 +146,8 @@ impl Node {
         let responder = Responder::new(chain.clone(), tip, keys.clone(), kv.clone(), blocks.clone())?;
         let recording = responder.start_recording();
         let swarm_key = read_swarm_key(home)?;
+        // Before the members are read, or a change in between would be missed.
+        let registry = ledger.subscribe();
         let swarm = Swarm::start(SwarmConfig {
             secret: *keys.network_secret(),
             swarm_key: SwarmKey::from_bytes(*swarm_key.expose()),
@@ -166,7 +168,7 @@ impl Node {
         let own = keys.network_key();
         let mut tasks = vec![
             sharing.start_replication(),
-            tokio::spawn(follow_registry(ledger.clone(), swarm.clone(), own)),
+            tokio::spawn(follow_registry(ledger.clone(), swarm.clone(), registry, own)),
             recording,
         ];
         if config.collect_garbage_hours > 0 {
@@ -271,8 +273,12 @@ fn swarm_members(members: &[Member], own: NetworkKey) -> Vec<SwarmMember> {
 }
 
 /// Lets the swarm's doors follow the registry: admitted at once, cut off at once (A5).
-async fn follow_registry(ledger: Ledger, swarm: Swarm, own: NetworkKey) {
-    let mut blocks = ledger.subscribe();
+async fn follow_registry(
+    ledger: Ledger,
+    swarm: Swarm,
+    mut blocks: Receiver<Arc<FinalisedBlock>>,
+    own: NetworkKey,
+) {
     loop {
         let changed = match blocks.recv().await {
             Ok(block) => block.registry_changed,

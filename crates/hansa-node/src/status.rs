@@ -17,7 +17,7 @@ use hansa_ledger::Ledger;
 use hansa_swarm::Swarm;
 use hansa_types::{
     Block, Member, MemberStatus, NetworkKey, Role,
-    api::{ConsensusStatus, Head, Health, NodeStatus, PoolStatus, SwarmStatus},
+    api::{ConsensusStatus, Head, Health, NodeStatus, PoolStatus, Rejoin, SwarmStatus},
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -50,7 +50,6 @@ impl StatusReader {
         let head = self.ledger.head();
         let header = head.header();
         let pool = self.ledger.pool().status();
-        let validators = members.iter().filter(|m| is_validator(m)).count();
         NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: own.map_or_else(|| self.name.clone(), |member| member.card.name.clone()),
@@ -66,9 +65,12 @@ impl StatusReader {
                 timestamp: header.timestamp,
             },
             members: count(members.len()),
-            consensus: consensus(&self.consensus.borrow(), count(validators)),
+            consensus: consensus(&self.consensus.borrow()),
             swarm: self.swarm_status(),
-            pool: PoolStatus { pending: pool.transactions as u64, ..PoolStatus::default() },
+            pool: PoolStatus {
+                pending: pool.ready as u64,
+                queued: pool.transactions.saturating_sub(pool.ready) as u64,
+            },
             uptime_seconds: self.started.elapsed().as_secs(),
         }
     }
@@ -87,12 +89,17 @@ impl StatusReader {
     }
 }
 
-fn consensus(status: &Status, validators: u32) -> ConsensusStatus {
+fn consensus(status: &Status) -> ConsensusStatus {
     ConsensusStatus {
         epoch: status.epoch,
         view: status.view,
         validating: status.seat == Seat::Validator,
-        validators,
+        rejoins: status.rejoins.map(|rejoins| Rejoin {
+            epoch: rejoins.epoch,
+            height: rejoins.height,
+            seconds: status.rejoins_in().map(|time| time.as_secs()),
+        }),
+        validators: count(status.committee.len()),
         peers: count(status.connected.len()),
         finality_ms: status.finality.map(|time| time.as_secs_f64() * 1e3),
     }

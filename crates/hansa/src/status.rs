@@ -62,6 +62,17 @@ fn text(node: &NodeStatus, block: Option<&BlockSummary>) -> Vec<String> {
         format!("pool       {} pending, {} queued", node.pool.pending, node.pool.queued),
         format!("up         {} s, version {}", node.uptime_seconds, node.version),
     ];
+    if let Some(rejoins) = node.consensus.rejoins {
+        let time = rejoins.seconds.map_or(String::new(), |seconds| format!(", in about {seconds} s"));
+        let why = "this node has a seat, but lost its share of the group key, as with its data folder";
+        lines.insert(
+            4,
+            format!(
+                "           {why}; it votes again from block {} (epoch {}{time})",
+                rejoins.height, rejoins.epoch
+            ),
+        );
+    }
     if let Some(block) = block {
         lines.push(format!(
             "block      {} {} state root {}, {} transactions, {} gas",

@@ -2,10 +2,21 @@
 
 use std::time::Duration;
 
-use commonware_p2p::simulated::Link;
-use commonware_runtime::Clock as _;
+use std::{collections::VecDeque, io, num::NonZeroUsize};
 
-use super::world::{GOOD_LINK, Shape, World, simulate};
+use commonware_consensus::types::Epoch;
+use commonware_cryptography::{Signer as _, ed25519::PrivateKey};
+use commonware_glue::dkg::network::Manager as _;
+use commonware_p2p::{Message, Receiver, TrackedPeers, simulated::Link};
+use commonware_runtime::{Clock as _, IoBuf, Runner as _, Supervisor as _, deterministic};
+use commonware_utils::ordered::{Map, Set};
+
+use super::world::{GOOD_LINK, LocalPeers, Shape, World, simulate};
+use crate::{
+    budget::{Allowance, FromValidators},
+    peers::{MemberPeers, address},
+    types::PublicKey,
+};
 
 const SHAPE: Shape = Shape { founders: 4, followers: 0, epoch_blocks: 256, seed: 1 };
 
@@ -133,5 +144,48 @@ fn a_late_follower_catches_up_and_votes_for_nothing() {
         let status = world.nodes[&4].board.subscribe().borrow().clone();
         assert_eq!(status.seat, crate::Seat::Follower);
         (world.agreed(), world)
+    });
+}
+
+/// A network on which these messages arrive, and then nothing.
+#[derive(Debug)]
+struct Arriving(VecDeque<(PublicKey, usize)>);
+
+impl Receiver for Arriving {
+    type Error = io::Error;
+    type PublicKey = PublicKey;
+
+    async fn recv(&mut self) -> Result<Message<PublicKey>, io::Error> {
+        let (peer, bytes) = self.0.pop_front().ok_or_else(|| io::Error::other("all have arrived"))?;
+        Ok((peer, IoBuf::from(vec![0; bytes])))
+    }
+
+    fn capacity(&self) -> NonZeroUsize {
+        NonZeroUsize::MIN
+    }
+}
+
+/// What a member without a seat broadcasts, and what a validator broadcasts beyond its allowance, is dropped before anybody
+/// decodes it.
+#[test]
+fn a_flooder_is_not_decoded() {
+    deterministic::Runner::default().start(|context| async move {
+        let key = |seed| PrivateKey::from_seed(seed).public_key();
+        let (outsider, flooder, honest) = (key(1), key(2), key(3));
+        let mut peers = MemberPeers::new(LocalPeers::default());
+        let validators = Set::from_iter_dedup([flooder.clone(), honest.clone()]);
+        let places = validators.iter().map(|key| (key.clone(), address("127.0.0.1:1")));
+        let places = Map::from_iter_dedup(places.collect::<Vec<_>>()).into();
+        peers.track(Epoch::zero(), TrackedPeers::primary(validators), &places).unwrap();
+        let mut arriving = VecDeque::from([(outsider, 10)]);
+        arriving.extend((0..100).map(|_| (flooder.clone(), 1_000)));
+        arriving.push_back((honest.clone(), 1_000));
+        let allowance = Allowance { bytes_per_second: 1_000, burst_bytes: 3_000 };
+        let mut judged = FromValidators::new(context.child("judge"), Arriving(arriving), peers, allowance);
+        let mut passed = Vec::new();
+        while let Ok((peer, _)) = judged.recv().await {
+            passed.push(peer);
+        }
+        assert_eq!(passed, [flooder.clone(), flooder.clone(), flooder, honest]);
     });
 }

@@ -6,14 +6,17 @@ use hansa_types::Block;
 
 use super::world::{GOOD_LINK, Shape, World, simulate};
 use crate::{
+    Seat,
     block::ChainBlock,
     config::Timing,
+    elector::first_leader,
     genesis,
     types::{EpochInfo, Payload},
 };
+use commonware_consensus::{CertifiableBlock as _, types::View};
 use commonware_glue::dkg::{ReshareBlock as _, types::EpochOutcome};
 use commonware_p2p::simulated::Link;
-use commonware_runtime::Clock as _;
+use commonware_runtime::{Clock as _, Storage as _};
 
 const EPOCH_BLOCKS: u64 = 24;
 
@@ -101,5 +104,83 @@ fn a_slow_validator_costs_an_epoch_no_view() {
             );
         }
         ((), world)
+    });
+}
+
+/// Which epochs' journals node 0 still has.
+async fn journals(world: &World, epochs: u64) -> Vec<u64> {
+    let mut kept = Vec::new();
+    for epoch in 0..epochs {
+        let partition = format!("{}-simplex_consensus_{epoch}", world.name(0));
+        if world.context.scan(&partition).await.is_ok() {
+            kept.push(epoch);
+        }
+    }
+    kept
+}
+
+#[test]
+fn short_epochs_leave_few_journals_and_begin_with_a_drawn_leader() {
+    const BLOCKS: u64 = 8;
+    const EPOCHS: u64 = 32;
+    let shape = Shape { founders: 4, followers: 0, epoch_blocks: BLOCKS, seed: 11 };
+    simulate(shape, |world| async {
+        let mut world = world;
+        for index in 0..4 {
+            world.start(index).await;
+        }
+        world.reach(EPOCHS * BLOCKS).await;
+        world.context.sleep(Duration::from_millis(50)).await;
+        // A restart may need those of the last 128 blocks.
+        let kept = journals(&world, EPOCHS + 4).await;
+        assert!(*kept.first().unwrap() >= EPOCHS - 16 && *kept.last().unwrap() >= EPOCHS, "{kept:?}");
+
+        let seats: Vec<_> = genesis::founders(&world.genesis).unwrap().into_iter().collect();
+        let block = |height| world.nodes[&0].ledger.block(height).unwrap().unwrap();
+        let (mut drawn, mut in_turn) = (0, 0);
+        for epoch in 1..EPOCHS {
+            let first = ChainBlock::new(block(epoch * BLOCKS)).unwrap();
+            let context = first.context();
+            if context.round.view() != View::new(1) {
+                continue;
+            }
+            let before: Block = block(epoch * BLOCKS - 1);
+            let leader = first_leader(epoch, before.header().mix_hash, 4) as usize;
+            assert_eq!(seats[leader], context.leader, "the first leader of epoch {epoch}");
+            drawn += 1;
+            in_turn += usize::from(leader as u64 == (epoch + 1) % 4);
+        }
+        assert!(drawn > 20 && in_turn < drawn, "{in_turn} of {drawn} are those in turn");
+
+        world.crash(0);
+        world.start(0).await;
+        world.reach((EPOCHS + 2) * BLOCKS).await;
+        (world.agreed(), world)
+    });
+}
+
+/// Its dealings are gone with its data, and nobody deals again to who has acknowledged: it cannot have a share of the next
+/// epoch. It gets one of the epoch after that.
+#[test]
+fn a_wiped_validator_votes_again_with_the_epoch_that_it_is_told() {
+    let shape = Shape { founders: 4, followers: 0, epoch_blocks: EPOCH_BLOCKS, seed: 9 };
+    simulate(shape, |world| async {
+        let mut world = world;
+        for index in 0..4 {
+            world.start(index).await;
+        }
+        world.reach(EPOCH_BLOCKS + 4).await;
+        world.wipe(3);
+        world.start(3).await;
+        world.reach(EPOCH_BLOCKS + 8).await;
+        let status = world.status(3);
+        assert_eq!((status.epoch, status.seat), (1, Seat::ValidatorWithoutShare));
+        let rejoins = status.rejoins.unwrap();
+        assert_eq!((rejoins.epoch, rejoins.height), (3, 3 * EPOCH_BLOCKS));
+        world.reach(rejoins.height + 2).await;
+        let status = world.status(3);
+        assert_eq!((status.seat, status.rejoins), (Seat::Validator, None));
+        assert_eq!(status.committee.len(), 4);
+        (world.agreed(), world)
     });
 }

@@ -39,7 +39,7 @@ use crate::{
 
 /// Peer sets as one simulated node tracks them; the simulated oracle keeps only one history for the whole network.
 #[derive(Clone, Debug, Default)]
-struct LocalPeers(Arc<Mutex<Tracked>>);
+pub(super) struct LocalPeers(Arc<Mutex<Tracked>>);
 
 #[derive(Debug, Default)]
 struct Tracked {
@@ -140,6 +140,8 @@ pub(super) struct World {
     oracle: Oracle<PublicKey, Context>,
     shares: Map<PublicKey, Share>,
     stores: Vec<MemoryStore>,
+    /// How often each node has lost its data; part of the names of what it stores.
+    wiped: Vec<u32>,
     secrets: TempDir,
     starts: u32,
 }
@@ -194,6 +196,7 @@ impl World {
         oracle.manager().track(0, Set::from_iter_dedup(keys));
         let mut world = Self {
             stores: organisations.iter().map(|_| MemoryStore::new()).collect(),
+            wiped: vec![0; organisations.len()],
             context,
             organisations,
             genesis,
@@ -250,7 +253,7 @@ impl World {
     pub(super) async fn start(&mut self, index: usize) {
         let [first, _second] = self.channels(index, None).await;
         let store = self.stores[index].clone();
-        let running = self.launch(index, index.to_string(), store, first).await;
+        let running = self.launch(index, self.name(index), store, first).await;
         self.nodes.insert(index, running);
     }
 
@@ -302,6 +305,22 @@ impl World {
             panic!("a node ended by itself");
         });
         Running { ledger, board, handle }
+    }
+
+    /// What the name of everything that a node stores begins with.
+    pub(super) fn name(&self, index: usize) -> String {
+        format!("{index}.{}", self.wiped[index])
+    }
+
+    /// Ends a node without warning, and everything that it had stored is lost.
+    pub(super) fn wipe(&mut self, index: usize) {
+        self.crash(index);
+        self.stores[index] = MemoryStore::new();
+        self.wiped[index] += 1;
+    }
+
+    pub(super) fn status(&self, index: usize) -> crate::Status {
+        self.nodes[&index].board.subscribe().borrow().clone()
     }
 
     /// Ends a node without warning. What it had stored stays.

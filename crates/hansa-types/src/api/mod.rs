@@ -22,5 +22,5 @@ pub use object::{
     ObjectList, ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock, VerifyReport,
     VerifyRequest, VerifyScope, VisibilityRequest,
 };
-pub use status::{BlockSummary, ConsensusStatus, Head, NodeStatus, PoolStatus, SwarmStatus};
+pub use status::{BlockSummary, ConsensusStatus, Head, NodeStatus, PoolStatus, Rejoin, SwarmStatus};
 pub use stream::{Line, Progress, Stage, header};

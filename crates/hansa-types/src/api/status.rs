@@ -29,6 +29,9 @@ pub struct ConsensusStatus {
     pub view: u64,
     /// Whether this node votes in it.
     pub validating: bool,
+    /// When this node votes again, if it has a seat and lost its share of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejoins: Option<Rejoin>,
     /// Validators of the epoch.
     pub validators: u32,
     /// Members' nodes connected.
@@ -36,6 +39,19 @@ pub struct ConsensusStatus {
     /// Median milliseconds from proposal to finality over the last blocks, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finality_ms: Option<f64>,
+}
+
+/// When a validator that lost its share of the key votes again, at the earliest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejoin {
+    /// The epoch.
+    pub epoch: u64,
+    /// Its first block.
+    pub height: u64,
+    /// Seconds until then if blocks go on coming as they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
 }
 
 /// The private IPFS node.
