@@ -397,7 +397,8 @@ proptest! {
         let least = intrinsic_gas(&transaction(0));
         let state = Memory::with(CONTRACT, STORE);
         let refused = reason(begin(&state).transact(&transaction(least - 1), SENDER));
-        prop_assert!(matches!(refused, InvalidReason::IntrinsicGas { .. }));
+        let is_too_little = matches!(refused, InvalidReason::IntrinsicGas { .. });
+        prop_assert!(is_too_little);
         prop_assert!(begin(&state).transact(&transaction(least), SENDER).is_ok());
     }
 }
