@@ -89,8 +89,8 @@ pub enum NodeError {
         source: Box<NodeError>,
     },
     /// A card that nobody could use.
-    #[error("this card cannot be used: {0}")]
-    BadCard(String),
+    #[error("this card cannot be used")]
+    BadCard(#[from] hansa_types::CardError),
     /// The home belongs to another chain.
     #[error(
         "{} is another chain's genesis file; take the invitation into a home of its own", path.display()

@@ -62,12 +62,10 @@ pub fn create_home(home: &Home, new: &NewHome) -> Result<MemberCard, NodeError> 
     if home.config_file().exists() || home.keys_file().exists() {
         return Err(NodeError::HomeExists { path: home.path().to_owned() });
     }
-    check_name(&new.name)?;
-    if new.host.is_unspecified() || new.host.is_multicast() {
-        let problem =
-            format!("other members cannot reach {}; name the address that they dial with --host", new.host);
-        return Err(NodeError::BadCard(problem));
-    }
+    // Before anything is made; ports of 0 are chosen later.
+    let (consensus, swarm) = (new.consensus_port.max(1), new.swarm_port.max(1));
+    let (consensus, swarm) = (new.host.consensus_endpoint(consensus), new.host.swarm_endpoint(swarm));
+    MemberCard::check_facts(&new.name, &consensus, &swarm)?;
     home.create()?;
     let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
     let [consensus, swarm, rest, rpc] =
@@ -179,44 +177,8 @@ pub fn read_card(file: &Path) -> Result<MemberCard, NodeError> {
         path: file.to_owned(),
         problem: format!("not a member's card as `hansa keys new` writes it: {e}"),
     })?;
-    check_card(&card)?;
+    card.check()?;
     Ok(card)
-}
-
-/// Longest name of an organisation, in bytes.
-const NAME_BYTES_MAX: usize = 64;
-
-fn check_name(name: &str) -> Result<(), NodeError> {
-    let problem = if name.trim().is_empty() {
-        "the organisation's name is empty"
-    } else if name.len() > NAME_BYTES_MAX {
-        "the organisation's name is longer than 64 bytes"
-    } else if name.chars().any(char::is_control) {
-        "the organisation's name holds control characters"
-    } else {
-        return Ok(());
-    };
-    Err(NodeError::BadCard(problem.to_owned()))
-}
-
-/// Refuses a card that would be registered for good although nobody could dial its node.
-fn check_card(card: &MemberCard) -> Result<(), NodeError> {
-    check_name(&card.name)?;
-    let nowhere = |endpoint: &str| {
-        let problem =
-            format!("nobody can dial {endpoint}; name an address and a port that the other members reach");
-        Err(NodeError::BadCard(problem))
-    };
-    if let Ok(address) = card.consensus_endpoint.parse::<SocketAddr>()
-        && (address.ip().is_unspecified() || address.port() == 0)
-    {
-        return nowhere(&card.consensus_endpoint);
-    }
-    let parts: Vec<&str> = card.swarm_endpoint.split('/').collect();
-    if parts.windows(2).any(|pair| matches!(pair, ["ip4", "0.0.0.0"] | ["ip6", "::"] | ["tcp", "0"])) {
-        return nowhere(&card.swarm_endpoint);
-    }
-    Ok(())
 }
 
 /// Reads the home's genesis file.
@@ -302,31 +264,16 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_that_lead_nowhere_are_refused() {
+    fn a_home_is_not_made_for_a_name_or_a_host_that_lead_nowhere() {
         let folder = tempfile::tempdir().unwrap();
         let refused = |new: &NewHome| {
             let home = Home::new(folder.path().join("refused"));
             assert!(matches!(create_home(&home, new), Err(NodeError::BadCard(_))), "{new:?}");
             assert!(!home.path().exists());
         };
-        for name in ["", " ", "a\nb", &"x".repeat(200)] {
-            refused(&NewHome::local(name));
-        }
-        for host in ["0.0.0.0", "::", "224.0.0.1"] {
-            refused(&NewHome { host: host.parse().unwrap(), ..NewHome::local("acme") });
-        }
-        let home = Home::new(folder.path().join("acme"));
-        let card = create_home(&home, &NewHome::local("acme")).unwrap();
-        for (consensus, swarm) in [
-            ("0.0.0.0:7000", card.swarm_endpoint.as_str()),
-            ("127.0.0.1:0", card.swarm_endpoint.as_str()),
-            (card.consensus_endpoint.as_str(), "/ip4/0.0.0.0/tcp/4001"),
-            (card.consensus_endpoint.as_str(), "/ip6/::/tcp/4001"),
-        ] {
-            let (consensus_endpoint, swarm_endpoint) = (consensus.to_owned(), swarm.to_owned());
-            let bad = MemberCard { consensus_endpoint, swarm_endpoint, ..card.clone() };
-            assert!(matches!(check_card(&bad), Err(NodeError::BadCard(_))), "{consensus} {swarm}");
-        }
+        refused(&NewHome::local(""));
+        let everywhere = Host::Address(Ipv4Addr::UNSPECIFIED.into());
+        refused(&NewHome { host: everywhere, ..NewHome::local("acme") });
     }
 
     #[test]
