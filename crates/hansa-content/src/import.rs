@@ -10,7 +10,7 @@ use cid::Cid;
 
 use crate::dag::{Part, encode_file_node};
 use crate::writer::{BlockWriter, Job, Leaf};
-use crate::{Block, BlockStore, ContentError, DAG_PB, Hold, RAW};
+use crate::{Block, BlockStore, ContentError, DAG_PB, Hold, RAW, Staged};
 
 /// Length of every leaf but the last, in bytes.
 pub const CHUNK_BYTES: usize = 1024 * 1024;
@@ -115,24 +115,24 @@ impl Importer {
     /// # Errors
     /// Those of the store, possibly for an earlier leaf.
     pub fn finish(self) -> Result<Imported, ContentError> {
-        self.end(true)
+        let (store, mut staged) = (self.store.clone(), Staged::default());
+        let imported = self.finish_staged(&mut staged)?;
+        store.index(staged.0, true)?;
+        Ok(imported)
     }
 
-    /// Like [`Importer::finish`], but the file is durable only with the store's next flush.
+    /// Like [`Importer::finish`], but leaves the last blocks to be entered in the index to [`BlockStore::commit`], with which
+    /// all of the file becomes durable.
     ///
     /// # Errors
     /// As for [`Importer::finish`].
-    pub fn finish_buffered(self) -> Result<Imported, ContentError> {
-        self.end(false)
-    }
-
-    fn end(mut self, durable: bool) -> Result<Imported, ContentError> {
+    pub fn finish_staged(mut self, staged: &mut Staged) -> Result<Imported, ContentError> {
         if !self.rest.is_empty() || self.leaves == 0 {
             let leaf = self.rest.split().freeze();
             self.push_leaf(leaf)?;
         }
         let Some(mut writer) = self.writer.take() else {
-            return self.end_single(durable);
+            return self.end_single(staged);
         };
         for leaf in writer.settle()? {
             self.early.insert(leaf.index, leaf);
@@ -140,14 +140,14 @@ impl Importer {
         let mut nodes = self.grow()?;
         let (root, rest) = self.tree.finish()?;
         nodes.extend(rest);
-        let hold = writer.finish_with(&nodes, durable)?;
+        let hold = writer.finish_staged(&nodes, staged)?;
         Ok(Imported { root, size: self.size, blocks: self.leaves.saturating_add(self.tree.nodes), hold })
     }
 
-    fn end_single(mut self, durable: bool) -> Result<Imported, ContentError> {
+    fn end_single(mut self, staged: &mut Staged) -> Result<Imported, ContentError> {
         let block = Block::new(RAW, self.first.take().unwrap_or_default())?;
         let hold = self.store.hold();
-        self.store.store_all(std::slice::from_ref(&block), &hold, durable)?;
+        self.store.stage(&block, &hold, staged)?;
         Ok(Imported { root: *block.cid(), size: self.size, blocks: 1, hold: Arc::new(hold) })
     }
 

@@ -43,7 +43,7 @@ pub use export::{FileReader, RangeReader};
 pub use hold::Hold;
 pub use import::{CHUNK_BYTES, Imported, Importer, LINKS_PER_NODE, import};
 pub use pins::{Collected, Pin, PinFault};
-pub use store::{BlockFile, BlockStore, INLINE_BYTES_MAX, SPACES};
+pub use store::{BlockFile, BlockStore, INLINE_BYTES_MAX, SPACES, Staged};
 pub use visited::{Visit, Visited};
 pub use writer::BlockWriter;
 

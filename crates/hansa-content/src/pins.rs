@@ -71,11 +71,21 @@ impl BlockStore {
     /// # Errors
     /// As for [`BlockStore::pin`].
     pub fn pin_buffered(&self, root: &Cid, label: &str) -> Result<(), ContentError> {
+        self.pin_with(root, label, |pin| Ok(self.0.kv.write_buffered(pin)?))
+    }
+
+    /// Pins a root by writing the change that it is given.
+    pub(crate) fn pin_with(
+        &self,
+        root: &Cid,
+        label: &str,
+        write: impl FnOnce(Batch) -> Result<(), ContentError>,
+    ) -> Result<(), ContentError> {
         key_of(root)?;
         let _gate = self.0.holds.gate().read();
         let mut batch = Batch::new();
         batch.put(PINS, pin_key(root, label), Vec::new());
-        self.0.kv.write_buffered(batch)?;
+        write(batch)?;
         if let Some(pins) = self.0.pinned_since.lock().as_mut() {
             pins.push(Pin { root: *root, label: label.to_owned() });
         }

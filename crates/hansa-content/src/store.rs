@@ -202,23 +202,35 @@ impl BlockStore {
     /// # Errors
     /// As for [`BlockStore::put_many`].
     pub fn put_held(&self, blocks: &[Block], hold: &Hold) -> Result<(), ContentError> {
-        self.store_all(blocks, hold, true)
+        let mut staged = Staged::default();
+        for block in blocks {
+            self.stage(block, hold, &mut staged)?;
+        }
+        self.index(staged.0, true)
     }
 
-    /// Stores blocks under a hold. They are durable only with the store's next flush, small ones and large ones alike.
+    /// Stores a block's bytes under a hold, to be entered in the index with all that is staged.
     ///
     /// # Errors
     /// As for [`BlockStore::put_many`].
-    pub fn put_buffered(&self, blocks: &[Block], hold: &Hold) -> Result<(), ContentError> {
-        self.store_all(blocks, hold, false)
+    pub fn stage(&self, block: &Block, hold: &Hold, staged: &mut Staged) -> Result<(), ContentError> {
+        let entry = self.store_bytes(block, hold)?;
+        staged.0.push(entry);
+        Ok(())
     }
 
-    pub(crate) fn store_all(&self, blocks: &[Block], hold: &Hold, durable: bool) -> Result<(), ContentError> {
-        let mut stored = Stored::default();
-        for block in blocks {
-            stored.push(self.store_bytes(block, hold)?);
-        }
-        self.index(stored, durable)
+    /// Enters staged blocks in the index, pins a root and makes other changes of the same key-value store, all or none in one
+    /// durable write.
+    ///
+    /// # Errors
+    /// As for [`BlockStore::put_many`] and [`BlockStore::pin`].
+    pub fn commit(&self, staged: Staged, root: &Cid, label: &str, others: Batch) -> Result<(), ContentError> {
+        let Staged(mut stored) = staged;
+        stored.batch.append(others);
+        self.pin_with(root, label, |pin| {
+            stored.batch.append(pin);
+            self.index(stored, true)
+        })
     }
 
     /// The bytes of a block, unless they have changed since they were stored; none if it is not here.
@@ -490,9 +502,26 @@ impl Stored {
         self.batch.put(INDEX, key, Record { place, size, codec }.encode());
     }
 
+    pub(crate) fn append(&mut self, other: Self) {
+        self.batch.append(other.batch);
+        self.extents.extend(other.extents);
+        self.segments.extend(other.segments);
+    }
+
     /// Whether so much has been gathered that it is better indexed than kept.
     pub(crate) fn is_full(&self) -> bool {
         self.batch.len() >= 512 || self.batch.size_bytes() >= 4 * 1024 * 1024
+    }
+}
+
+/// Blocks of which the bytes are stored, or will be with the index, and which are not in the index yet. Dropping it gives them
+/// up.
+#[derive(Default)]
+pub struct Staged(pub(crate) Stored);
+
+impl std::fmt::Debug for Staged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Staged").field("changes", &self.0.batch.len()).finish_non_exhaustive()
     }
 }
 

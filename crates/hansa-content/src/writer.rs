@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::store::{Entry, INLINE_BYTES_MAX, Stored};
-use crate::{Block, BlockStore, Cid, ContentError, Hold, RAW};
+use crate::{Block, BlockStore, Cid, ContentError, Hold, RAW, Staged};
 
 /// What a thread is to do.
 pub(crate) enum Job {
@@ -156,16 +156,20 @@ impl BlockWriter {
         Ok(std::mem::take(&mut self.leaves))
     }
 
-    /// Waits until every block is stored, the last `extra` blocks included: durably, or up to the next flush. The hold covers
-    /// all of them.
-    pub(crate) fn finish_with(mut self, extra: &[Block], durable: bool) -> Result<Arc<Hold>, ContentError> {
+    /// Waits until every block is stored, the last `extra` blocks included, and stages those that are not in the index yet. The
+    /// hold covers all of them.
+    pub(crate) fn finish_staged(
+        mut self,
+        extra: &[Block],
+        staged: &mut Staged,
+    ) -> Result<Arc<Hold>, ContentError> {
         self.settle()?;
         for block in extra {
             let entry = self.store.store_once(block, &self.hold)?;
             self.stored.push(entry);
         }
-        self.store.index(std::mem::take(&mut self.stored), durable)?;
-        Ok(Arc::clone(&self.hold))
+        staged.0.append(self.stored);
+        Ok(self.hold)
     }
 
     /// Waits until every block is durable. The hold covers all of them.
@@ -173,7 +177,10 @@ impl BlockWriter {
     /// # Errors
     /// Those of [`BlockStore::put_many`].
     pub fn finish(self) -> Result<Arc<Hold>, ContentError> {
-        self.finish_with(&[], true)
+        let (store, mut staged) = (self.store.clone(), Staged::default());
+        let hold = self.finish_staged(&[], &mut staged)?;
+        store.index(staged.0, true)?;
+        Ok(hold)
     }
 }
 

@@ -137,8 +137,11 @@ impl Inner {
     }
 
     /// After a change of key: deposits the new one with every grant that stands and had a deposit, so that those members
-    /// still need no answer from this node. Expiry and the openings left stay as they were. A deposit that fails is logged
-    /// and holds up no other: that member asks this node.
+    /// still need no answer from this node. Expiry and the openings left stay as they were. A deposit that fails holds up no
+    /// other; that member asks this node.
+    ///
+    /// # Errors
+    /// The last failure, after all were tried.
     pub(crate) async fn renew_deposits(
         &self,
         object: ObjectId,
@@ -146,12 +149,11 @@ impl Inner {
         key: &AudienceKey,
     ) -> Result<(), SharingError> {
         let renewing = self.with_deposit(object).await?.into_iter().map(|member| async move {
-            if let Err(error) = self.renew_deposit(object, epoch, key, member).await {
-                tracing::warn!(%object, %member, %error, "the new key was not deposited");
-            }
+            self.renew_deposit(object, epoch, key, member).await.inspect_err(
+                |error| tracing::warn!(%object, %member, %error, "the new key was not deposited"),
+            )
         });
-        futures::future::join_all(renewing).await;
-        Ok(())
+        futures::future::join_all(renewing).await.into_iter().fold(Ok(()), |all, one| one.and(all))
     }
 
     async fn renew_deposit(

@@ -1,11 +1,11 @@
 //! Encrypts content on its way into the block store: one pass, constant memory, no copy after the read.
 //!
-//! Runs on a blocking thread: this thread reads, digests and encrypts; the importer's threads hash and write. Nothing here
-//! waits for the last flush: the caller flushes once for content, manifest and keys.
+//! Runs on a blocking thread: this thread reads, digests and encrypts; the importer's threads hash and write. The
+//! last blocks are only staged: they become durable in one write with manifest, root and key.
 
 use std::io;
 
-use hansa_content::{BlockStore, ContentError, Imported, Importer};
+use hansa_content::{BlockStore, ContentError, Imported, Importer, Staged};
 use hansa_envelope::{Entry, EntryHasher, EntryKind, Layout, Sealer, SealingKey, check_path};
 use hansa_types::api::{Progress, Stage};
 
@@ -43,6 +43,8 @@ pub(crate) struct Ingested {
     pub(crate) entries: Vec<Entry>,
     pub(crate) size: u64,
     pub(crate) layout: Layout,
+    /// Blocks of the content that are not in the store's index yet; taken by the first version that is stored.
+    pub(crate) staged: Option<Staged>,
 }
 
 struct Intake {
@@ -92,13 +94,14 @@ impl Intake {
         for leaf in tail {
             importer.push_leaf(leaf?)?;
         }
-        let content = importer.finish_buffered()?;
+        let mut staged = Staged::default();
+        let content = importer.finish_staged(&mut staged)?;
         progress(Progress::bytes(Stage::Encrypt, size, Some(size)));
-        Ok(Ingested { content, entries, size, layout })
+        Ok(Ingested { content, entries, size, layout, staged: Some(staged) })
     }
 }
 
-/// Encrypts and stores everything that `source` gives; durable with the next flush. Blocking. A file object's one entry is
+/// Encrypts and stores everything that `source` gives. Blocking. A file object's one entry is
 /// called `file_name`, whatever the source calls it.
 pub(crate) fn ingest(
     source: &mut dyn Source,
@@ -119,11 +122,15 @@ pub(crate) fn ingest(
     intake.finish(entries)
 }
 
-/// Stores leaves that are already sealed as one file; durable with the next flush. Blocking.
-pub(crate) fn store_leaves(store: &BlockStore, leaves: Vec<bytes::Bytes>) -> Result<Imported, ContentError> {
+/// Stages leaves that are already sealed as one file. Blocking.
+pub(crate) fn stage_leaves(
+    store: &BlockStore,
+    leaves: Vec<bytes::Bytes>,
+    staged: &mut Staged,
+) -> Result<Imported, ContentError> {
     let mut importer = Importer::new(store);
     for leaf in leaves {
         importer.push_leaf(leaf)?;
     }
-    importer.finish_buffered()
+    importer.finish_staged(staged)
 }

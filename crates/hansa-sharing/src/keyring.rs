@@ -44,6 +44,9 @@ pub(crate) struct Epochs {
     pub(crate) current: u32,
     /// Somebody lost access: the next version must be under a new key.
     pub(crate) rotate: bool,
+    /// The epoch is new: deposits of the key before are to be renewed once a version under this one is recorded.
+    #[serde(default)]
+    pub(crate) renew: bool,
 }
 
 /// Keys and catalogue.
@@ -101,20 +104,31 @@ impl Keyring {
     }
 
     /// The audience key for the next version: the current epoch's, or a new epoch's when there is none or it must not be
-    /// used any more. Durable with the next flush, which must come before a version under the key is recorded.
-    pub(crate) fn key_for_next(&self, object: ObjectId) -> Result<(u32, AudienceKey), SharingError> {
+    /// used any more. Adds a new key to `batch`, which must be durable before a version under it is recorded.
+    pub(crate) fn key_for_next(
+        &self,
+        object: ObjectId,
+        batch: &mut Batch,
+    ) -> Result<(u32, AudienceKey), SharingError> {
         let epochs = self.epochs(object)?;
         if let (false, Some(key)) = (epochs.rotate, self.key(object, epochs.current)?) {
             return Ok((epochs.current, key));
         }
         let (epoch, key) = (epochs.current.saturating_add(1), AudienceKey::generate()?);
         let place = place(KEY, object, epoch);
-        let mut batch = Batch::new();
         let sealed = self.storage.seal(&place, key.expose())?;
         batch.put(SPACE, place, sealed);
-        self.put(&mut batch, self::place(EPOCHS, object, 0), &Epochs { current: epoch, rotate: false })?;
-        self.kv.write_buffered(batch)?;
+        let epochs = Epochs { current: epoch, rotate: false, renew: epochs.current > 0 };
+        self.put(batch, self::place(EPOCHS, object, 0), &epochs)?;
         Ok((epoch, key))
+    }
+
+    /// Notes that every deposit is of the current epoch's key. Losing this to a crash only means looking again.
+    pub(crate) fn renewed(&self, object: ObjectId) -> Result<(), SharingError> {
+        let epochs = Epochs { renew: false, ..self.epochs(object)? };
+        let mut batch = Batch::new();
+        self.put(&mut batch, place(EPOCHS, object, 0), &epochs)?;
+        Ok(self.kv.write_buffered(batch)?)
     }
 
     pub(crate) fn epochs(&self, object: ObjectId) -> Result<Epochs, SharingError> {
@@ -160,10 +174,16 @@ mod tests {
         let kv: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
         let keys = MemberKeys::generate().unwrap();
         let ring = Keyring::new(Arc::clone(&kv), &keys).unwrap();
-        let (first, key) = ring.key_for_next(object()).unwrap();
-        assert_eq!((first, ring.key_for_next(object()).unwrap()), (1, (1, key.clone())));
+        let next = || {
+            let mut batch = Batch::new();
+            let next = ring.key_for_next(object(), &mut batch).unwrap();
+            kv.write(batch).unwrap();
+            next
+        };
+        let (first, key) = next();
+        assert_eq!((first, next()), (1, (1, key.clone())));
         ring.rotate(object()).unwrap();
-        let (second, other) = ring.key_for_next(object()).unwrap();
+        let (second, other) = next();
         assert_eq!((second, ring.epochs(object()).unwrap().rotate), (2, false));
         assert!(other != key);
         let reopened = Keyring::new(Arc::clone(&kv), &keys).unwrap();

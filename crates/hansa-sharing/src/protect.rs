@@ -1,6 +1,6 @@
 //! Put and update (C1, C2): a fresh key, ciphertext to the swarm, the record to the chain, replicas to other members.
 //!
-//! The order keeps a crash harmless: key, blocks and pin are written first and become durable together, in one flush that
+//! The order keeps a crash harmless: key, blocks and pin are written first, all or none in one durable write, whose flush
 //! concurrent puts share; then the version is recorded. What a crash leaves behind before the record is ciphertext that
 //! nobody refers to.
 
@@ -12,12 +12,13 @@ use std::{
 
 use alloy_primitives::B256;
 use cid::Cid;
-use hansa_content::{Block, BlockStore, DAG_CBOR, Hold};
+use hansa_content::{Block, BlockStore, DAG_CBOR, Hold, Staged};
 use hansa_contracts::abi;
 use hansa_envelope::{
     AudienceKey, DataKey, DekContext, Entry, Kind, Manifest, MemberKeys, ObjectRoot, VersionKeys, check_name,
     root_cid, wrap_dek,
 };
+use hansa_kv::Batch;
 use hansa_types::{
     DcId, Member, MemberStatus, ObjectId, Version, Visibility,
     api::{ObjectKind, Progress, PutMeta, PutReceipt, Stage},
@@ -26,8 +27,8 @@ use hansa_types::{
 use crate::{
     ChainError, ChainReceipt, OpenMode, ProgressSink, Sharing, SharingError, Source, allocate,
     contracts::refused_with,
-    ingest::{Ingested, ingest, store_leaves},
-    keyring::Known,
+    ingest::{Ingested, ingest, stage_leaves},
+    keyring::{Known, SPACE},
     replicate,
     sharing::{Holding, Inner},
 };
@@ -88,14 +89,14 @@ impl Sharing {
         let name = meta.name.clone().unwrap_or_default();
         check_name(&name)?;
         let about = about(&meta, name);
-        let sealed = self.0.encrypt(&meta, &about, source, &progress).await?;
+        let mut sealed = self.0.encrypt(&meta, &about, source, &progress).await?;
         for _ in 1..ATTEMPTS {
             let object = self.0.next_number(me.dc_id).await?;
             let visibility = meta.visibility.unwrap_or(Visibility::Listed);
             let place = Place { object, version: Version(1), visibility };
             // Until its key is published: a narrowing must not come between the record and the key.
             let writer = self.0.writing(object).await;
-            let recorded = self.0.record_new(&me, place, &about, &sealed, &progress).await;
+            let recorded = self.0.record_new(&me, place, &about, &mut sealed, &progress).await;
             drop(writer);
             match recorded {
                 Err(SharingError::Chain(e)) if refused_with::<abi::DataStore::DataStoreNumberTaken>(&e) => {
@@ -128,8 +129,8 @@ impl Sharing {
         };
         check_name(&name)?;
         let about = about(&meta, name);
-        let sealed = self.0.encrypt(&meta, &about, source, &progress).await?;
-        let recorded = self.0.record_next(&me, object, &about, &sealed, &progress).await?;
+        let mut sealed = self.0.encrypt(&meta, &about, source, &progress).await?;
+        let recorded = self.0.record_next(&me, object, &about, &mut sealed, &progress).await?;
         self.receipt(object, recorded, &meta, &sealed, started, &progress).await
     }
 
@@ -222,7 +223,7 @@ impl Inner {
         me: &Member,
         object: ObjectId,
         about: &About,
-        sealed: &Sealed,
+        sealed: &mut Sealed,
         progress: &ProgressSink,
     ) -> Result<(Stored, ChainReceipt), SharingError> {
         let _writer = self.writing(object).await;
@@ -236,7 +237,7 @@ impl Inner {
                     if refused_with::<abi::DataStore::DataStoreVersionOutOfOrder>(&e) => {}
                 other => {
                     let (stored, recorded) = other?;
-                    self.after_rotation(object, newest.keyEpoch, stored.record.keyEpoch).await;
+                    self.after_rotation(object, stored.record.keyEpoch).await;
                     return Ok((stored, recorded));
                 }
             }
@@ -250,7 +251,7 @@ impl Inner {
         me: &Member,
         place: Place,
         about: &About,
-        sealed: &Sealed,
+        sealed: &mut Sealed,
         progress: &ProgressSink,
     ) -> Result<(Stored, ChainReceipt), SharingError> {
         let Place { object, version, visibility } = place;
@@ -270,22 +271,29 @@ impl Inner {
             Ok(recorded) => recorded,
         };
         report(1);
-        self.keyring.remember(object, &known(version, about, sealed))?;
+        let (keyring, known) = (self.keyring.clone(), known(version, about, sealed));
+        Self::blocking(move || keyring.remember(object, &known)).await?;
         self.publish_if_public(object, stored.record.keyEpoch, &kek, visibility).await?;
         Ok((stored, recorded))
     }
 
-    /// Deposits a new epoch's key where the old one's was. The version is recorded whatever becomes of this: who has no
-    /// deposit asks this node.
-    async fn after_rotation(&self, object: ObjectId, before: u32, epoch: u32) {
-        let renewed = match self.keyring.key(object, epoch) {
-            Ok(Some(key)) if epoch != before => self.renew_deposits(object, epoch, &key).await,
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = renewed {
+    /// Deposits a new epoch's key where the old one's was; again with the next version, if this fails or the node ends first.
+    /// The version is recorded whatever becomes of this: who has no deposit asks this node.
+    async fn after_rotation(&self, object: ObjectId, epoch: u32) {
+        if let Err(error) = self.renew_if_new(object, epoch).await {
             tracing::warn!(%object, %error, "not every grant got the new key deposited");
         }
+    }
+
+    async fn renew_if_new(&self, object: ObjectId, epoch: u32) -> Result<(), SharingError> {
+        if self.keyring.epochs(object)?.renew
+            && let Some(key) = self.keyring.key(object, epoch)?
+        {
+            self.renew_deposits(object, epoch, &key).await?;
+            let keyring = self.keyring.clone();
+            Self::blocking(move || keyring.renewed(object)).await?;
+        }
+        Ok(())
     }
 
     /// A public object can be read by everybody only when its key is on the chain.
@@ -304,31 +312,34 @@ impl Inner {
     }
 
     /// Describes, wraps and stores a version under the object's audience key. Key, blocks and pin are durable when it
-    /// returns, with one flush.
+    /// returns, in one write.
     async fn store_version(
         &self,
         place: Place,
         about: &About,
-        sealed: &Sealed,
+        sealed: &mut Sealed,
     ) -> Result<(Stored, AudienceKey), SharingError> {
         let Place { object, version, visibility } = place;
         let chain_id = self.contracts.chain.chain_id();
         let Sealed { dek, versions, ingested } = sealed;
+        let mut staged = ingested.staged.take().unwrap_or_default();
         let manifest = manifest(chain_id, object, version, about, ingested.entries.clone(), ingested.size);
         let commitment = versions.plaintext_commitment(&manifest.digest(), ingested.size)?;
         let (content, length) = (ingested.content.root, ingested.content.size);
         let (dek, versions, keyring) = (dek.clone(), versions.clone(), self.keyring.clone());
-        let (store, kv, keys) = (self.store.clone(), Arc::clone(&self.kv), Arc::clone(&self.contracts.keys));
+        let (store, keys) = (self.store.clone(), Arc::clone(&self.contracts.keys));
         let (root, kek, hold) = Self::blocking(move || {
-            let (epoch, kek) = keyring.key_for_next(object)?;
+            let mut changes = Batch::new();
+            let (epoch, kek) = keyring.key_for_next(object, &mut changes)?;
             let key_commitment = versions.key_commitment();
             let context = DekContext { chain_id, object, version, epoch, key_commitment };
             let wrapped = wrap_dek(&kek, &dek, &context)?;
-            let (manifest, hold) = store_manifest(&store, &manifest, &keys, &versions)?;
+            let (manifest, hold) = stage_manifest(&store, &manifest, &keys, &versions, &mut staged)?;
             let root = ObjectRoot::new(manifest, content, length, &versions, wrapped, epoch);
-            store_root(&store, &root, &hold, &replicate::label(object, version))?;
-            replicate::mark_held(&*kv, root_cid(root.digest()?))?;
-            kv.sync()?;
+            let block = Block::new(DAG_CBOR, root.encode()?)?;
+            store.stage(&block, &hold, &mut staged)?;
+            changes.put(SPACE, replicate::held_key(*block.cid()), Vec::new());
+            store.commit(staged, block.cid(), &replicate::label(object, version), changes)?;
             Ok((root, kek, hold))
         })
         .await?;
@@ -429,23 +440,17 @@ fn manifest(
     }
 }
 
-/// Signs, seals and stores a manifest; returns its CID with the salt of its key. Durable with the next flush.
-fn store_manifest(
+/// Signs, seals and stages a manifest; returns its CID with the salt of its key.
+fn stage_manifest(
     store: &BlockStore,
     manifest: &Manifest,
     keys: &MemberKeys,
     versions: &VersionKeys,
+    staged: &mut Staged,
 ) -> Result<((Cid, B256), Arc<Hold>), SharingError> {
     let (key, salt) = versions.seal_manifest(manifest.object, manifest.version)?;
-    let stored = store_leaves(store, manifest.sign(keys)?.seal(key)?)?;
+    let stored = stage_leaves(store, manifest.sign(keys)?.seal(key)?, staged)?;
     Ok(((stored.root, salt), stored.hold))
-}
-
-/// Pins and stores a root. Durable with the next flush.
-fn store_root(store: &BlockStore, root: &ObjectRoot, hold: &Hold, label: &str) -> Result<(), SharingError> {
-    let block = Block::new(DAG_CBOR, root.encode()?)?;
-    store.pin_buffered(block.cid(), label)?;
-    Ok(store.put_buffered(&[block], hold)?)
 }
 
 /// Whether a record that failed stays without effect for ever, so that its root need not be kept. A signed record that

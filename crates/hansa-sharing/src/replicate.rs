@@ -64,7 +64,8 @@ pub(crate) fn parse_label(label: &str) -> Option<(ObjectId, Version)> {
     Some((object.parse().ok()?, Version(version.parse().ok()?)))
 }
 
-fn held_key(root: Cid) -> Vec<u8> {
+/// The key under which it is noted that everything below `root` is here.
+pub(crate) fn held_key(root: Cid) -> Vec<u8> {
     let mut key = vec![HELD];
     key.extend(root.hash().digest());
     key

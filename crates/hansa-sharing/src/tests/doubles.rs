@@ -115,6 +115,7 @@ pub(super) struct PoweredStore {
     memory: MemoryStore,
     disk: MemoryStore,
     unflushed: Mutex<Vec<Batch>>,
+    flushes: AtomicU32,
 }
 
 fn copy(store: &MemoryStore) -> MemoryStore {
@@ -131,8 +132,8 @@ fn copy(store: &MemoryStore) -> MemoryStore {
 
 impl PoweredStore {
     pub(super) fn new(content: &MemoryStore, power: &Arc<Power>) -> Arc<Self> {
-        let (power, unflushed) = (Arc::clone(power), Mutex::default());
-        Arc::new(Self { power, memory: copy(content), disk: copy(content), unflushed })
+        let (power, unflushed, flushes) = (Arc::clone(power), Mutex::default(), AtomicU32::default());
+        Arc::new(Self { power, memory: copy(content), disk: copy(content), unflushed, flushes })
     }
 
     /// What is left of it: after the end of the process, or after that of the machine.
@@ -140,11 +141,17 @@ impl PoweredStore {
         if machine_ended { &self.disk } else { &self.memory }
     }
 
+    /// How often it waited for the disk.
+    pub(super) fn flushes(&self) -> u32 {
+        self.flushes.load(Ordering::SeqCst)
+    }
+
     fn step(&self) -> Result<(), KvError> {
         self.power.step().ok_or(KvError::UnknownSpace(Space::new("no power")))
     }
 
     fn flush(&self) -> Result<(), KvError> {
+        self.flushes.fetch_add(1, Ordering::SeqCst);
         self.unflushed.lock().drain(..).try_for_each(|batch| self.disk.write(batch))
     }
 }
