@@ -1,7 +1,10 @@
-//! Tests of whole networks: over TCP, and in the deterministic runtime.
+//! Tests of whole networks in the deterministic runtime. Those over TCP are in `tests/it`, so that neither binary compiles the
+//! engine for both runtimes.
+
+#[path = "../../tests/it/organisation.rs"]
+mod organisation;
 
 mod faults;
 pub(crate) mod fixture;
 mod resharing;
-mod tcp;
 mod world;

@@ -27,7 +27,10 @@ use hansa_types::Genesis;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use super::fixture::{Organisation, dealt, ledger};
+use super::{
+    fixture::{dealt, signer},
+    organisation::{Organisation, ledger},
+};
 use crate::{
     config::Timing,
     engine::{self, Node},
@@ -192,7 +195,7 @@ impl World {
         };
         let (network, oracle) = Network::new(context.child("network"), config);
         network.start();
-        let keys: Vec<_> = organisations.iter().map(|o| o.signer().public_key()).collect();
+        let keys: Vec<_> = organisations.iter().map(|o| signer(&o).public_key()).collect();
         oracle.manager().track(0, Set::from_iter_dedup(keys));
         let mut world = Self {
             stores: organisations.iter().map(|_| MemoryStore::new()).collect(),
@@ -211,7 +214,7 @@ impl World {
     }
 
     pub(super) fn key(&self, index: usize) -> PublicKey {
-        self.organisations[index].signer().public_key()
+        signer(&self.organisations[index]).public_key()
     }
 
     /// Replaces all links: those for which `linked` holds get `link`, the others none.
@@ -280,7 +283,7 @@ impl World {
     ) -> Running {
         self.starts += 1;
         let organisation = &self.organisations[index];
-        let signer = organisation.signer();
+        let signer = signer(&organisation);
         let mut secrets = SealedSecrets::open(self.secrets.path().join(&name), &[7; 32]).unwrap();
         if let Some(share) = self.shares.get_value(&signer.public_key()) {
             secrets.put_share(Epoch::zero(), share.clone()).await;

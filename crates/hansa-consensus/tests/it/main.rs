@@ -1,27 +1,35 @@
 //! The production path: a ceremony and a network of engines over loopback TCP, each in threads of its own.
 
-use std::time::Duration;
+mod organisation;
 
-use alloy_primitives::B256;
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use alloy_consensus::{SignableTransaction as _, TxEip1559};
+use alloy_primitives::{Address, B256, Signature, TxKind, U256};
+use alloy_sol_types::SolCall as _;
+use hansa_contracts::{GOVERNANCE, abi::Governance, card_from_types};
 use hansa_kv::MemoryStore;
 use hansa_ledger::Ledger;
 use hansa_types::{Genesis, SignedTransaction};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use super::fixture::{Organisation, draft, free_endpoint, hash_at, ledger};
-use crate::{Ceremony, CeremonyConfig, Config, Engine, FinalityCertificate, Seat, Timing, Trouble};
+use self::organisation::{CHAIN_ID, Organisation, account_secret, draft, ledger};
+use hansa_consensus::{Ceremony, CeremonyConfig, Config, Engine, FinalityCertificate, Seat, Timing, Trouble};
 
 /// Far more than any step takes, so that a standstill ends the test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn config(organisation: &Organisation, ledger: Ledger, folder: &TempDir) -> Config {
     Config {
-        secret_key: Zeroizing::new(organisation.network_secret),
+        secret_key: Zeroizing::new(organisation.network_secret()),
         ledger,
         store: folder.path().to_owned(),
         storage_key: Zeroizing::new([9; 32]),
-        listen: organisation.listens_at(),
+        listen: listens_at(organisation),
         worker_threads: 1,
         timing: Timing { heartbeat: Duration::from_millis(100), ..Timing::default() },
     }
@@ -30,6 +38,53 @@ fn config(organisation: &Organisation, ledger: Ledger, folder: &TempDir) -> Conf
 /// Every other node is registered by a name, which the others look up.
 fn reachable_by(seed: u8, endpoint: String) -> String {
     if seed % 2 == 0 { endpoint.replace("127.0.0.1", "localhost") } else { endpoint }
+}
+
+impl Organisation {
+    /// A transaction of this organisation's account.
+    fn transaction(&self, nonce: u64, to: Address, input: Vec<u8>) -> SignedTransaction {
+        let transaction = TxEip1559 {
+            chain_id: CHAIN_ID,
+            nonce,
+            gas_limit: 16_000_000,
+            to: TxKind::Call(to),
+            value: U256::ZERO,
+            input: input.into(),
+            ..Default::default()
+        };
+        let hash = secp256k1::Message::from_digest(transaction.signature_hash().0);
+        let signature = secp256k1::SECP256K1.sign_ecdsa_recoverable(&hash, &account_secret(self.seed));
+        let (parity, bytes) = signature.serialize_compact();
+        let signature = Signature::from_bytes_and_parity(&bytes, i32::from(parity) == 1);
+        transaction.into_signed(signature).into()
+    }
+
+    /// Asks for the admission of another organisation: its first ballot, and this organisation's first transaction.
+    fn proposes(&self, applicant: &Self) -> SignedTransaction {
+        let call = Governance::openJoinCall { card: card_from_types(&applicant.card) };
+        self.transaction(0, GOVERNANCE, call.abi_encode())
+    }
+
+    /// Votes for that admission.
+    fn approves(&self, nonce: u64) -> SignedTransaction {
+        let call = Governance::voteCall { id: 1, support: true };
+        self.transaction(nonce, GOVERNANCE, call.abi_encode())
+    }
+}
+
+/// Where an organisation's node listens.
+fn listens_at(organisation: &Organisation) -> SocketAddr {
+    organisation.card.consensus_endpoint.replace("localhost", "127.0.0.1").parse().unwrap()
+}
+
+/// A loopback address that was free a moment ago.
+fn free_endpoint() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// The hash of the final block at a height.
+fn hash_at(ledger: &Ledger, height: u64) -> B256 {
+    ledger.block(height).unwrap().unwrap().hash()
 }
 
 async fn reaches(engine: &Engine, height: u64) {
@@ -52,11 +107,11 @@ impl Consortium {
         let draft = draft(founders, 16);
         let start = |(founder, folder): (&Organisation, &TempDir)| {
             Ceremony::start(CeremonyConfig {
-                secret_key: Zeroizing::new(founder.network_secret),
+                secret_key: Zeroizing::new(founder.network_secret()),
                 draft: draft.clone(),
                 store: folder.path().to_owned(),
                 storage_key: Zeroizing::new([9; 32]),
-                listen: founder.listens_at(),
+                listen: listens_at(founder),
             })
         };
         let ceremonies: Vec<_> = founders.iter().zip(folders).map(|pair| start(pair).unwrap()).collect();
@@ -169,7 +224,7 @@ async fn founders_with_different_drafts_notice_each_other() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let start = |index: usize, draft: &Genesis| {
         Ceremony::start(CeremonyConfig {
-            secret_key: Zeroizing::new(founders[index].network_secret),
+            secret_key: Zeroizing::new(founders[index].network_secret()),
             draft: draft.clone(),
             store: folders[index].path().to_owned(),
             storage_key: Zeroizing::new([9; 32]),
