@@ -62,6 +62,23 @@ impl RefusalReason {
         })
     }
 
+    /// The reason as one word for programs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::UnknownObject => "unknownObject",
+            Self::UnknownVersion => "unknownVersion",
+            Self::NotGranted => "notGranted",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::Exhausted => "exhausted",
+            Self::NoLongerValid => "noLongerValid",
+            Self::Inactive => "inactive",
+            Self::NotOpened => "notOpened",
+            Self::KeyDestroyed => "keyDestroyed",
+            Self::Declined => "declined",
+        }
+    }
+
     /// What happened and what to do, for the member that was refused.
     pub const fn explanation(self) -> &'static str {
         match self {

@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 
 use alloy_primitives::{B256, U256};
-use hansa_contracts::{ContractEvent, SHARING, data_store_of};
+use hansa_contracts::{ContractEvent, SHARING, abi, data_store_of};
 use hansa_envelope::{Kind, root_cid};
 use hansa_types::{
     DcId, ObjectId, Version, Visibility,
-    api::{LogEntry, LogKind, ObjectKind, ObjectList, ObjectSummary},
+    api::{GrantSummary, LogEntry, LogKind, ObjectKind, ObjectList, ObjectSummary},
     utc,
 };
 
@@ -17,6 +17,9 @@ use crate::{Event, EventFilter, Sharing, SharingError, contracts::reason, sharin
 
 /// Most objects listed of one member, the newest.
 const LISTED_MAX: u64 = 1000;
+
+/// [`abi::Cell::state`] of a grant that was not revoked.
+const GRANTED: u8 = 1;
 
 /// An integer as an indexed event field.
 pub(crate) fn topic(value: impl Into<u64>) -> B256 {
@@ -82,7 +85,10 @@ impl Inner {
         let visibility = self.contracts.visibility(object, version).await?;
         let readable =
             visibility == Visibility::Public || self.contracts.refusal(object, version, me).await?.is_none();
+        let shared_with = if me == object.owner { self.grantees(object).await? } else { Vec::new() };
+        let asked_for = if me == object.owner { shared_with.as_slice() } else { &[me] };
         Ok(ObjectSummary {
+            grants: self.grants(object, asked_for).await?,
             id: object,
             version,
             kind: known.as_ref().map(|known| match known.kind {
@@ -93,12 +99,22 @@ impl Inner {
             name: known.map(|known| known.name),
             size_class: newest.sizeClass,
             visibility,
-            shared_with: if me == object.owner { self.grantees(object).await? } else { Vec::new() },
+            shared_with,
             cid: root_cid(newest.root).to_string(),
             created_at: newest.createdAt,
             valid_until: (newest.validUntil != 0).then_some(newest.validUntil),
             readable,
         })
+    }
+
+    /// The grants of these members that were not revoked.
+    async fn grants(&self, object: ObjectId, of: &[DcId]) -> Result<Vec<GrantSummary>, SharingError> {
+        let now = self.contracts.chain.head().await?.timestamp;
+        let mut grants = Vec::new();
+        for &member in of {
+            grants.extend(grant(member, &self.contracts.cell(object, member).await?, now));
+        }
+        Ok(grants)
     }
 
     async fn grantees(&self, object: ObjectId) -> Result<Vec<DcId>, SharingError> {
@@ -116,7 +132,18 @@ impl Inner {
     }
 }
 
+/// What a grant still permits at the chain's time `now`; `None` where there is none.
+fn grant(to: DcId, cell: &abi::Cell, now: u64) -> Option<GrantSummary> {
+    (cell.state == GRANTED).then(|| GrantSummary {
+        to,
+        expires_at: (cell.expiresAt != 0).then_some(cell.expiresAt),
+        expired: cell.expiresAt != 0 && now > cell.expiresAt,
+        openings_left: (cell.maxOpenings != 0).then(|| cell.maxOpenings.saturating_sub(cell.openings)),
+    })
+}
+
 fn entry(event: &Event) -> Option<LogEntry> {
+    let (mut why, mut refused_by) = (None, None);
     let (kind, version, dc_id, detail) = match ContractEvent::decode(&event.log)? {
         ContractEvent::VersionRecorded(e) => {
             (LogKind::Version, Some(e.version), e.owner, root_cid(e.root).to_string())
@@ -135,6 +162,8 @@ fn entry(event: &Event) -> Option<LogEntry> {
             (LogKind::Opened, Some(e.version), e.dcId, format!("opening {}", e.openingId))
         }
         ContractEvent::Refused(e) => {
+            why = Some(reason(e.reason).word().to_owned());
+            refused_by = DcId::new(e.refusedBy);
             let by = if e.refusedBy == 0 { "by the contract" } else { "by the owner's node" };
             (LogKind::Refused, Some(e.version), e.dcId, format!("{by}: {}", reason(e.reason).explanation()))
         }
@@ -147,6 +176,8 @@ fn entry(event: &Event) -> Option<LogEntry> {
         kind,
         version: version.filter(|v| *v != 0).map(Version),
         dc_id: DcId::new(dc_id),
+        reason: why,
+        refused_by,
         detail,
         block: event.block,
         timestamp: event.timestamp,

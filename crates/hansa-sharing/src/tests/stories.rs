@@ -3,7 +3,7 @@
 use hansa_contracts::RefusalReason;
 use hansa_types::{
     ObjectId, Version, Visibility,
-    api::{Code, LogKind, ObjectKind, PutMeta, VerifyRequest},
+    api::{Code, GrantSummary, LogKind, ObjectKind, PutMeta, VerifyRequest},
 };
 
 use super::consortium::{Broken, Consortium, Files, Node, START, meta, quiet};
@@ -187,9 +187,32 @@ async fn a_grant_opens_and_everybody_else_is_refused_on_the_record() {
     let who: Vec<_> = log.iter().map(|entry| entry.dc_id.unwrap().value()).collect();
     assert_eq!(who, [1, 2, 2, 2, 3, 3]);
     assert!(log[4].detail.starts_with("by the contract") && log[5].detail.starts_with("by the owner's node"));
+    assert!(log[4..].iter().all(|entry| entry.reason.as_deref() == Some("notGranted")));
+    assert_eq!((log[3].reason.as_deref(), log[4].refused_by, log[5].refused_by), (None, None, Some(a.id)));
     let listed = b.sharing.list().await.unwrap().objects;
     assert_eq!((listed[0].name.as_deref(), listed[0].readable), (Some("order.json"), true));
     assert_eq!(a.sharing.list().await.unwrap().objects[0].shared_with, [b.id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_says_what_is_left_of_each_grant() {
+    let net = Consortium::start(4).await;
+    let (a, b, c) = (net.node(1), net.node(2), net.node(3));
+    let object = a.put("order.json", b"{}").await.id;
+    a.share(object, b, |grant| grant.max_openings = Some(2)).await;
+    a.share(object, c, |grant| grant.expires_at = Some(START + 100)).await;
+    b.get(object, None).await.unwrap();
+    let counted = GrantSummary { to: b.id, expires_at: None, expired: false, openings_left: Some(1) };
+    let timed =
+        |expired| GrantSummary { to: c.id, expires_at: Some(START + 100), expired, openings_left: None };
+    assert_eq!(a.sharing.summary(object).await.unwrap().grants, [counted.clone(), timed(false)]);
+    assert_eq!(b.sharing.summary(object).await.unwrap().grants, [counted], "a grantee sees its own");
+    net.set_time(101);
+    // The chain's time is that of its last block.
+    a.put("another", b"{}").await;
+    assert_eq!(a.sharing.summary(object).await.unwrap().grants[1], timed(true));
+    a.sharing.revoke(object, c.id).await.unwrap();
+    assert_eq!(a.sharing.summary(object).await.unwrap().grants.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

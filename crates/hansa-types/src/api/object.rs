@@ -91,6 +91,9 @@ pub struct ObjectSummary {
     /// Members with a grant, where this member may know.
     #[serde(default)]
     pub shared_with: Vec<DcId>,
+    /// The terms of those grants; to a grantee, of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<GrantSummary>,
     /// CID of the latest version's root block.
     pub cid: String,
     /// When the owner made the latest version.
@@ -109,6 +112,22 @@ pub struct ObjectList {
     pub objects: Vec<ObjectSummary>,
     /// Older objects that are not listed. Travels in the header [`super::header::MORE`].
     pub more: u64,
+}
+
+/// A grant that was not revoked, and what is left of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantSummary {
+    /// The grantee.
+    pub to: DcId,
+    /// Its end; `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// Whether that end has passed, by the chain's time.
+    pub expired: bool,
+    /// Openings that are left; `None`: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openings_left: Option<u32>,
 }
 
 /// With whom an object is shared.
@@ -178,6 +197,12 @@ pub struct LogEntry {
     /// Who acted, or was acted upon: grantee, opener, owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dc_id: Option<DcId>,
+    /// A refusal's reason as one word, such as `notGranted` or `expired`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The member whose node refused, which is that member's claim; `None` where the contract did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_by: Option<DcId>,
     /// In words: a refusal's reason, a visibility.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
