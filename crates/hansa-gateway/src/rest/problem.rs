@@ -129,3 +129,35 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Write as _, fs, path::Path};
+
+    use super::*;
+
+    /// The reference page of errors, as the codes say it.
+    fn page() -> String {
+        let mut page = "<!-- Made from the table of codes by a test of hansa-gateway; do not edit. -->\n\n# Errors\n\n\
+            Every error is `application/problem+json` (RFC 9457) with `type`, `title`, `status`, `detail`, `hint` and the \
+            number `code`. Programs rely on the number: it never changes its meaning. An error in the middle of a \
+            stream is its last line, with the status that it would have had.\n\n\
+            | code | status | title | hint |\n|---|---|---|---|\n"
+            .to_owned();
+        for code in Code::ALL {
+            let status = status(*code).as_u16();
+            writeln!(page, "| {} | {status} | {} | {} |", code.number(), code.title(), code.hint()).unwrap();
+        }
+        page
+    }
+
+    #[test]
+    fn the_reference_page_is_fresh() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/errors.md");
+        let expected = page();
+        if fs::read_to_string(&file).ok().as_deref() != Some(expected.as_str()) {
+            fs::write(&file, expected).unwrap();
+            panic!("docs/reference/errors.md was not up to date; it has been written anew, commit it");
+        }
+    }
+}
