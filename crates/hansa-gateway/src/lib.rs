@@ -10,6 +10,13 @@ mod rpc;
 mod serve;
 mod service;
 
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    //! Entry points for the fuzz targets of `fuzz/`.
+
+    pub use crate::rest::fuzzing::{request, tar};
+}
+
 pub use rest::{AUTHORISED, Endpoint, Requests, RestLimits, RestServer, Token, endpoints};
 pub use rpc::{Network, RpcLimits, RpcServer};
 pub use serve::ConnectionLimits;

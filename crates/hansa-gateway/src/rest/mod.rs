@@ -6,6 +6,8 @@
 mod blocks;
 mod download;
 mod drain;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod members;
 mod objects;
 mod problem;
