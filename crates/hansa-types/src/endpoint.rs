@@ -4,7 +4,7 @@
 
 use core::net::IpAddr;
 
-use crate::MemberCard;
+use crate::{MemberCard, is_misleading};
 
 /// The longest name of a member, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -18,7 +18,7 @@ const LABEL_BYTES_MAX: usize = 63;
 pub enum CardError {
     /// The name is unusable.
     #[error(
-        "the name is empty, longer than 64 bytes, or has spaces at an end or control characters: give the organisation's name"
+        "the name is empty, longer than 64 bytes, or has spaces at an end or characters that cannot be seen: give the organisation's name"
     )]
     Name,
     /// Not an address or a name at which others can reach a node.
@@ -53,7 +53,7 @@ impl MemberCard {
         if name.is_empty()
             || name.len() > NAME_BYTES_MAX
             || name.trim() != name
-            || name.chars().any(char::is_control)
+            || name.chars().any(is_misleading)
         {
             return Err(CardError::Name);
         }

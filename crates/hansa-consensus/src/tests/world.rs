@@ -312,7 +312,7 @@ impl World {
 
     /// What the name of everything that a node stores begins with.
     pub(super) fn name(&self, index: usize) -> String {
-        format!("{index}.{}", self.wiped[index])
+        format!("{index}-{}", self.wiped[index])
     }
 
     /// Ends a node without warning, and everything that it had stored is lost.
