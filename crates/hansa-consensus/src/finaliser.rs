@@ -83,6 +83,9 @@ impl<M: AddressableManager<PublicKey = PublicKey>> Finaliser<M> {
         let mut group = Vec::new();
         while deliveries.recv_many(&mut group, GROUP_MAX).await > 0 {
             let blocks: Vec<Block> = group.iter().map(|(block, _)| block.inner().block().clone()).collect();
+            for block in &blocks {
+                self.board.note_delay(block, context.current());
+            }
             let (ledger, head) = (self.ledger.clone(), blocks.last().cloned());
             match offload(&context, move || ledger.finalise_many(&blocks)).await {
                 Some(outcome) => outcome?,

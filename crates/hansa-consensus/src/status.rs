@@ -117,6 +117,9 @@ impl Pace {
     }
 }
 
+/// A block that is executed so long after it was made was made without this node.
+const LATE: Duration = Duration::from_secs(5);
+
 /// The last vote of each validator, and when it came.
 type Votes = BTreeMap<NetworkKey, (Round, SystemTime)>;
 
@@ -128,6 +131,8 @@ pub(crate) struct StatusBoard {
     seen: Arc<Mutex<BTreeMap<u64, (B256, SystemTime)>>>,
     votes: Arc<Mutex<Votes>>,
     pace: Arc<Mutex<Pace>>,
+    /// The highest block that was executed long after it had been made.
+    late: Arc<Mutex<u64>>,
 }
 
 impl StatusBoard {
@@ -144,13 +149,14 @@ impl StatusBoard {
         epoch_blocks: NonZeroU64,
     ) {
         self.votes.lock().retain(|voter, _| committee.contains(voter));
+        let late = *self.late.lock();
         self.status.send_modify(|status| {
             if epoch.get() > status.epoch {
                 status.view = 0;
             }
             status.epoch = epoch.get();
-            status.rejoins = (seat == Seat::ValidatorWithoutShare)
-                .then(|| rejoin(epoch.get(), status.height.max(status.final_height), epoch_blocks));
+            status.rejoins =
+                (seat == Seat::ValidatorWithoutShare).then(|| rejoin(epoch.get(), late, epoch_blocks));
             status.seat = seat;
             status.committee = committee;
         });
@@ -246,6 +252,28 @@ impl StatusBoard {
         });
     }
 
+    /// A final block is about to be executed. One that comes late shows that its epoch had begun before this node was there.
+    pub(crate) fn note_delay(&self, block: &Block, now: SystemTime) {
+        let made = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(block.header().timestamp));
+        if made.and_then(|made| now.duration_since(made).ok()).is_none_or(|delay| delay < LATE) {
+            return;
+        }
+        let mut late = self.late.lock();
+        *late = (*late).max(block.number());
+        let late = *late;
+        self.status.send_if_modified(|status| {
+            let next = status.epoch.saturating_add(1);
+            let Some(rejoins) = status.rejoins.as_mut().filter(|rejoins| rejoins.epoch == next) else {
+                return false;
+            };
+            let epoch_blocks =
+                rejoins.height.checked_div(next).and_then(NonZeroU64::new).unwrap_or(NonZeroU64::MIN);
+            let before = *rejoins;
+            *rejoins = rejoin(status.epoch, late, epoch_blocks);
+            *rejoins != before
+        });
+    }
+
     /// The connections that stand.
     pub(crate) fn connected(&self, peers: Vec<NetworkKey>) {
         self.status.send_if_modified(|status| {
@@ -256,13 +284,12 @@ impl StatusBoard {
     }
 }
 
-/// When a validator that begins `epoch` without a share gets one: with the next epoch if it is there from the beginning, `known`
-/// being the greatest height that is known to be final, and otherwise one later. The dealers have handed out the shares of the
-/// next epoch in the first blocks, and do not deal again to whoever has acknowledged and then lost its share.
-fn rejoin(epoch: u64, known: u64, epoch_blocks: NonZeroU64) -> Rejoin {
-    let begun = known.checked_div(epoch_blocks.get()).is_some_and(|of_known| of_known >= epoch)
-        && known.checked_rem(epoch_blocks.get()).is_some_and(|passed| passed > 0);
-    let epoch = epoch.saturating_add(if begun { 2 } else { 1 });
+/// When a validator without a share in `epoch` gets one: with the next epoch if it has been there from the beginning, and one later
+/// if it executed blocks of the epoch late, `late` being the highest such block. The dealers hand out the shares of the next epoch in
+/// the first blocks, and do not deal again to whoever has acknowledged and then lost its share.
+fn rejoin(epoch: u64, late: u64, epoch_blocks: NonZeroU64) -> Rejoin {
+    let missed = late >= epoch.saturating_mul(epoch_blocks.get());
+    let epoch = epoch.saturating_add(if missed { 2 } else { 1 });
     Rejoin { epoch, height: epoch.saturating_mul(epoch_blocks.get()) }
 }
 
@@ -343,8 +370,13 @@ mod tests {
             board.entered(Epoch::new(epoch), seat, vec![key(1)], NZU64!(256));
             board.subscribe().borrow().rejoins
         };
-        board.saw_tip(1_000);
-        // The chain is within epoch 3: its shares for epoch 4 have been handed out.
+        let late = |number, second| {
+            let header = alloy_consensus::Header { number, timestamp: 100, ..Default::default() };
+            board.note_delay(&Block::genesis(header), at(second * 1_000));
+            board.subscribe().borrow().rejoins
+        };
+        late(1_000, 200);
+        // It was not there when epoch 3 began: shares for epoch 4 have been handed out.
         assert_eq!(enter(3, Seat::ValidatorWithoutShare), Some(Rejoin { epoch: 5, height: 1_280 }));
         board.finalised(1_022, B256::ZERO, at(0));
         board.finalised(1_023, B256::ZERO, at(1_000));
@@ -352,5 +384,10 @@ mod tests {
         let status = board.subscribe().borrow().clone();
         assert_eq!(status.rejoins_in(), Some(Duration::from_secs(257)));
         assert_eq!(enter(5, Seat::Validator), None);
+        // Blocks of an epoch may come late after it was entered.
+        assert_eq!(enter(6, Seat::ValidatorWithoutShare).unwrap().epoch, 7);
+        for (number, second, epoch) in [(1_535, 200, 7), (1_536, 103, 7), (1_536, 200, 8), (1_537, 200, 8)] {
+            assert_eq!(late(number, second), Some(Rejoin { epoch, height: epoch * 256 }));
+        }
     }
 }

@@ -167,14 +167,17 @@ impl Pool {
 
     /// Turns away what would wait too long. A sender that has less than its share of what may wait is always let in, so that
     /// nobody is kept out by what others have pending. What another node has let in is not turned away.
-    fn check_room(&self, queues: &Queues, newcomer: &PooledTransaction) -> Result<(), PoolError> {
+    fn check_room(&self, queues: &Queues, newcomer: &PooledTransaction, next: u64) -> Result<(), PoolError> {
         let is_new = |queues: &Queues| queues.at(&newcomer.sender, newcomer.nonce()).is_none();
         if newcomer.origin == Origin::Peer || !is_new(queues) {
             return Ok(());
         }
         let mut drain = self.0.drain.lock();
-        let (most, own, ready) = (drain.waiting_max(), queues.len_of(&newcomer.sender), queues.ready());
-        let senders = queues.senders().saturating_add(usize::from(own == 0));
+        let (most, ready) = (drain.waiting_max(), queues.ready());
+        // Its own place in the sender's line: one that closes a gap is not held up by those behind it.
+        let own = usize::try_from(newcomer.nonce().saturating_sub(next)).unwrap_or(usize::MAX);
+        let is_first = queues.len_of(&newcomer.sender) == 0;
+        let senders = queues.senders().saturating_add(usize::from(is_first));
         let share = most.checked_div(senders).unwrap_or(most);
         if own >= share && (own >= most || ready >= most) {
             return Err(busy(&drain, ready.max(own)));
@@ -191,7 +194,7 @@ impl Pool {
         {
             let mut queues = self.queues();
             queues.expire(self.oldest_allowed());
-            self.check_room(&queues, &pooled)?;
+            self.check_room(&queues, &pooled, next)?;
             queues.insert(pooled.clone(), next, &self.0.config)?;
         }
         self.0.senders.learn(&pooled);

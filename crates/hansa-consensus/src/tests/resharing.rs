@@ -169,10 +169,13 @@ fn a_wiped_validator_votes_again_with_the_epoch_that_it_is_told() {
         for index in 0..4 {
             world.start(index).await;
         }
-        world.reach(EPOCH_BLOCKS + 4).await;
+        world.reach(EPOCH_BLOCKS + 9).await;
         world.wipe(3);
+        // An idle chain takes a second for each block.
+        world.context.sleep(Duration::from_secs(6)).await;
         world.start(3).await;
-        world.reach(EPOCH_BLOCKS + 8).await;
+        let height = world.height(0);
+        world.reach(height + 2).await;
         let status = world.status(3);
         assert_eq!((status.epoch, status.seat), (1, Seat::ValidatorWithoutShare));
         let rejoins = status.rejoins.unwrap();
