@@ -281,8 +281,8 @@ impl Client {
             name,
             kind: source.kind,
             executable: source.executable,
-            // The node takes a size for a promise. What a file states is a guess, good enough for the progress.
-            size: stated.filter(|_| source.kind == ObjectKind::Directory),
+            // The node takes a size for a promise. What files state is a guess, good enough for the progress.
+            size: None,
             visibility: options.visibility,
             valid_until: options.valid_until,
             replicas: options.replicas,

@@ -284,6 +284,21 @@ async fn odd_names_and_programs_come_back() {
     }
 }
 
+/// A log that is written to between the look at the folder and its sending: stated sizes promise nothing.
+#[tokio::test]
+async fn a_folder_that_grows_before_it_is_sent_is_stored_as_it_is_read() {
+    let rest = Rest::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    fs::write(&log, "one line\n").unwrap();
+    let source = source(folder.path()).await;
+    fs::write(&log, "one line\nanother line\n").unwrap();
+    let receipt = rest.client.put(source, &PutOptions::default(), drop).await.unwrap();
+    let to = tempfile::tempdir().unwrap();
+    open(&rest, receipt.id).await.save(at(&to.path().join("copy")), drop).await.unwrap();
+    assert_eq!(listing(&to.path().join("copy")), listing(folder.path()));
+}
+
 /// Nothing that exists is removed or replaced unless it was named; what was opened is kept in any case.
 #[tokio::test]
 async fn what_is_at_the_destination_stays() {
