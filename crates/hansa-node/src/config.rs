@@ -53,6 +53,12 @@ pub struct NodeConfig {
     /// Hours from one collection of blocks that no version needs to the next; 0 for none. `hansa block gc` collects at once.
     #[serde(default = "collect_default")]
     pub collect_garbage_hours: u32,
+    /// Per cent of the disk that the replicas of one owner may take.
+    #[serde(default = "owner_default")]
+    pub replica_owner_percent: u8,
+    /// Per cent of the disk that replicas leave free, for the ledger: where less is free, no more are taken.
+    #[serde(default = "free_default")]
+    pub replica_free_percent: u8,
 }
 
 const fn idle_default() -> u64 {
@@ -69,6 +75,14 @@ pub(crate) const fn past_states_default() -> u32 {
 
 const fn collect_default() -> u32 {
     24
+}
+
+pub(crate) const fn owner_default() -> u8 {
+    20
+}
+
+pub(crate) const fn free_default() -> u8 {
+    5
 }
 
 /// The files of one node's home folder.
@@ -180,6 +194,8 @@ impl Home {
                 "past_states_mib",
                 "rpc_origins",
                 "collect_garbage_hours",
+                "replica_owner_percent",
+                "replica_free_percent",
             ]))
             .extract()
             .map_err(|e| NodeError::Config { path: file, problem: e.to_string() })

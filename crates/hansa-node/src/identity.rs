@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Home, NodeConfig, NodeError, Secrecy,
-    config::{past_states_default, read_text, state_cache_default, write_file},
+    config::{free_default, owner_default, past_states_default, read_text, state_cache_default, write_file},
 };
 
 /// What a new home folder is made from. A port of 0 means: any that is free now.
@@ -82,6 +82,8 @@ pub fn create_home(home: &Home, new: &NewHome) -> Result<MemberCard, NodeError> 
         past_states_mib: past_states_default(),
         rpc_origins: Vec::new(),
         collect_garbage_hours: 24,
+        replica_owner_percent: owner_default(),
+        replica_free_percent: free_default(),
     };
     let passphrase_file = home.path().join(&new.passphrase_file);
     if !passphrase_file.exists() {

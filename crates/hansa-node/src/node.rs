@@ -13,7 +13,7 @@ use hansa_gateway::{Network, RestLimits, RestServer, RpcLimits, RpcServer, Token
 use hansa_kv::{FjallOptions, FjallStore};
 use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
 use hansa_pool::{Pool, PoolConfig};
-use hansa_sharing::{LedgerChain, Parts, Responder, Sharing};
+use hansa_sharing::{LedgerChain, Parts, ReplicaLimits, Responder, Sharing, disk_space};
 use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmKey, SwarmMember};
 use hansa_types::{Genesis, Member, MemberStatus, NetworkKey};
 use parking_lot::Mutex;
@@ -154,7 +154,7 @@ impl Node {
             listen: vec![config.swarm_listen.clone()],
             members: swarm_members(&ledger.members(), keys.network_key()),
             store: blocks.clone(),
-            responder,
+            responder: responder.clone(),
             limits: Default::default(),
         })
         .await?;
@@ -164,10 +164,13 @@ impl Node {
             keys: keys.clone(),
             kv,
             store: blocks,
+            responder,
+            replicas: replica_limits(home, config),
         })?;
         let own = keys.network_key();
         let mut tasks = vec![
             sharing.start_replication(),
+            sharing.start_scrubbing(),
             tokio::spawn(follow_registry(ledger.clone(), swarm.clone(), registry, own)),
             recording,
         ];
@@ -230,6 +233,15 @@ impl Node {
         let joined = tokio::task::spawn_blocking(move || engine.join()).await;
         joined.map_err(|_| NodeError::Interrupted)??;
         Ok(())
+    }
+}
+
+fn replica_limits(home: &Home, config: &NodeConfig) -> ReplicaLimits {
+    let folder = home.data();
+    ReplicaLimits {
+        owner_percent: config.replica_owner_percent.min(100),
+        free_percent: config.replica_free_percent.min(100),
+        space: Arc::new(move || disk_space(&folder)),
     }
 }
 

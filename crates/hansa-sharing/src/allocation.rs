@@ -8,17 +8,23 @@ use hansa_types::{DcId, Member, MemberStatus, ObjectId};
 /// Members besides the owner that keep a replica, where there are so many.
 pub const REPLICAS_OTHER: usize = 2;
 
-/// The owner and the [`REPLICAS_OTHER`] other active members with the highest keccak-256 of
-/// `owner (4) ‖ number (8) ‖ dcId (4)`, integers big endian; the owner first.
+/// The owner and the first [`REPLICAS_OTHER`] other active members of [`rank`]; the owner first.
 pub fn allocate(object: ObjectId, members: &[Member]) -> Vec<DcId> {
+    let chosen = rank(object, members).into_iter().take(REPLICAS_OTHER);
+    std::iter::once(object.owner).chain(chosen).collect()
+}
+
+/// The active members besides the owner in the order in which they keep a replica: by keccak-256 of
+/// `owner (4) ‖ number (8) ‖ dcId (4)`, integers big endian, the highest first. For one that is away the next one keeps it
+/// meanwhile.
+pub(crate) fn rank(object: ObjectId, members: &[Member]) -> Vec<DcId> {
     let mut others: Vec<(U256, DcId)> = members
         .iter()
         .filter(|member| member.status == MemberStatus::Active && member.dc_id != object.owner)
         .map(|member| (weight(object, member.dc_id), member.dc_id))
         .collect();
     others.sort_unstable_by(|a, b| b.cmp(a));
-    let chosen = others.into_iter().take(REPLICAS_OTHER).map(|(_, dc_id)| dc_id);
-    std::iter::once(object.owner).chain(chosen).collect()
+    others.into_iter().map(|(_, dc_id)| dc_id).collect()
 }
 
 fn weight(object: ObjectId, member: DcId) -> U256 {

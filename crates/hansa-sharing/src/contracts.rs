@@ -35,7 +35,7 @@ fn unreadable(error: alloy_sol_types::Error) -> ChainError {
 
 /// The events of an object's versions. Its owner alone makes these, one a version; refusals of any member would grow the
 /// object's whole story.
-fn records_of(object: ObjectId) -> EventFilter {
+pub(crate) fn records_of(object: ObjectId) -> EventFilter {
     EventFilter { addresses: vec![data_store_of(object.owner)], ..events_of(object) }
 }
 
@@ -170,6 +170,17 @@ impl Contracts {
     /// At most `limit` object numbers of a member, newest first.
     pub(crate) async fn numbers(&self, owner: DcId, limit: u64) -> Result<Vec<u64>, SharingError> {
         let call = abi::DataStore::numbersCall { skip: U256::ZERO, limit: U256::from(limit) };
+        Ok(self.read(data_store_of(owner), call).await?)
+    }
+
+    /// At most `limit` object numbers of a member, newest first, without the newest `skip`.
+    pub(crate) async fn numbers_after(
+        &self,
+        owner: DcId,
+        skip: u64,
+        limit: u64,
+    ) -> Result<Vec<u64>, SharingError> {
+        let call = abi::DataStore::numbersCall { skip: U256::from(skip), limit: U256::from(limit) };
         Ok(self.read(data_store_of(owner), call).await?)
     }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use alloy_primitives::{B256, U256};
+use alloy_sol_types::SolEvent;
 use hansa_contracts::{ContractEvent, SHARING, abi, data_store_of};
 use hansa_envelope::{Kind, root_cid};
 use hansa_types::{
@@ -119,7 +120,15 @@ impl Inner {
 
     async fn grantees(&self, object: ObjectId) -> Result<Vec<DcId>, SharingError> {
         let mut grantees = BTreeSet::new();
-        for event in self.contracts.chain.events(events_of(object)).await? {
+        // Only the owner makes these; refusals and openings of any member would grow the object's whole story.
+        let [_, owner, number, rest] = events_of(object).topics;
+        let grants = vec![abi::Sharing::Shared::SIGNATURE_HASH, abi::Sharing::Revoked::SIGNATURE_HASH];
+        let filter = EventFilter {
+            addresses: vec![SHARING],
+            topics: [grants, owner, number, rest],
+            ..events_of(object)
+        };
+        for event in self.contracts.chain.events(filter).await? {
             match ContractEvent::decode(&event.log) {
                 Some(ContractEvent::Shared(e)) => grantees.extend(DcId::new(e.grantee)),
                 Some(ContractEvent::Revoked(e)) => {

@@ -1,8 +1,8 @@
 //! Does what members do with data: protect, share, open, verify, recover.
 //!
-//! A member's node runs three things from here: [`Sharing`], the operations that its own people call; [`Responder`], which
-//! answers other members' nodes; and the replication task ([`Sharing::start_replication`]), which keeps the replicas that
-//! the chain allocates to it. Chain and swarm are reached through [`Chain`] and [`Swarm`]; every decision about who may
+//! A member's node runs four things from here: [`Sharing`], the operations that its own people call; [`Responder`], which
+//! answers other members' nodes; the replication task ([`Sharing::start_replication`]), which keeps the replicas that
+//! the chain allocates to it; and the scrubber ([`Sharing::start_scrubbing`]), which finds and mends rotten blocks. Chain and swarm are reached through [`Chain`] and [`Swarm`]; every decision about who may
 //! read is read from the finalised chain, never from local state. Nothing here speaks HTTP.
 #![cfg_attr(
     not(test),
@@ -15,6 +15,7 @@
 )]
 
 mod allocation;
+mod awaiting;
 mod chain;
 mod collect;
 mod content;
@@ -25,19 +26,23 @@ mod fetches;
 mod flights;
 mod grants;
 mod history;
+mod holdings;
 mod ingest;
 mod key_check;
 mod keyring;
 mod ledger_chain;
 mod message;
+mod notices;
 mod numbers;
 mod open;
 mod openings;
 mod protect;
 mod refusals;
 mod releases;
+mod repair;
 mod replicate;
 mod responder;
+mod scrub;
 mod sharing;
 mod swarm;
 mod swarm_node;
@@ -54,6 +59,7 @@ pub use ingest::{Source, SourceEntry};
 pub use keyring::spaces;
 pub use ledger_chain::LedgerChain;
 pub use open::{OpenMode, OpenedObject};
+pub use replicate::{DiskSpace, ReplicaLimits, SpaceFn, disk_space};
 pub use responder::Responder;
 pub use sharing::{Parts, ProgressSink, Sharing};
 pub use swarm::{FetchSink, Swarm, SwarmFault};

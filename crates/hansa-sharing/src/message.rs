@@ -41,6 +41,20 @@ pub(crate) enum Request {
         /// The root block.
         root: Cid,
     },
+    /// Keep a replica of my version, although the allocation does not ask you to.
+    Keep {
+        /// The object; its owner asks.
+        object: ObjectId,
+        /// The version.
+        version: Version,
+        /// How many members besides the owner are to keep it.
+        others: u32,
+    },
+    /// I keep everything below these roots of yours.
+    Kept {
+        /// At most 500 root blocks.
+        roots: Vec<Cid>,
+    },
 }
 
 /// An answer.
@@ -75,6 +89,8 @@ pub(crate) enum Answer {
         /// At most 500 missing blocks.
         missing: Vec<Cid>,
     },
+    /// What was told has been heard.
+    Noted,
     /// The node could not answer; ask again later.
     Failed {
         /// Why.
@@ -120,12 +136,21 @@ mod tests {
         assert_eq!(hex(&encode(&answer)), "a16772656675736564a166726561736f6e04");
         let check = Request::Check { root: root_cid(alloy_primitives::B256::ZERO) };
         assert_eq!(decode::<Request>(&encode(&check)), Some(check));
+        let keep = Request::Keep { object: "1/42".parse().unwrap(), version: Version(3), others: 2 };
+        assert_eq!(
+            hex(&encode(&keep)),
+            "a1646b656570a3666f626a65637464312f3432666f7468657273026776657273696f6e03"
+        );
+        let kept = Request::Kept { roots: vec![root_cid(alloy_primitives::B256::ZERO)] };
+        assert_eq!(decode::<Request>(&encode(&kept)), Some(kept));
+        assert_eq!(hex(&encode(&Answer::Noted)), "656e6f746564");
     }
 
     #[test]
     fn the_longest_messages_fit() {
         let roots = vec![root_cid(alloy_primitives::B256::ZERO); ROOTS_MAX];
-        assert!(encode(&Request::Holds { roots }).len() <= MESSAGE_BYTES_MAX);
+        assert!(encode(&Request::Holds { roots: roots.clone() }).len() <= MESSAGE_BYTES_MAX);
+        assert!(encode(&Request::Kept { roots }).len() <= MESSAGE_BYTES_MAX);
         let cids = vec![root_cid(alloy_primitives::B256::ZERO); REPORTED_CIDS_MAX];
         let report =
             Answer::Checked { blocks: u64::MAX, bytes: u64::MAX, damaged: cids.clone(), missing: cids };

@@ -5,9 +5,8 @@
 //! nobody refers to.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use alloy_primitives::B256;
@@ -20,25 +19,20 @@ use hansa_envelope::{
 };
 use hansa_kv::Batch;
 use hansa_types::{
-    DcId, Member, MemberStatus, ObjectId, Version, Visibility,
+    DcId, Member, ObjectId, Version, Visibility,
     api::{ObjectKind, Progress, PutMeta, PutReceipt, Stage},
 };
 
 use crate::{
-    ChainError, ChainReceipt, OpenMode, ProgressSink, Sharing, SharingError, Source, allocate,
+    ChainError, ChainReceipt, OpenMode, ProgressSink, Sharing, SharingError, Source,
+    awaiting::Wanted,
     contracts::refused_with,
     ingest::{Ingested, ingest, stage_leaves},
-    keyring::{Known, SPACE},
-    replicate,
-    sharing::{Holding, Inner},
+    keyring::Known,
+    replicate::{Table, VersionId},
+    sharing::Inner,
 };
 
-/// How long a put waits for the replicas it asked for.
-const REPLICAS_SECONDS_MAX: u64 = 60;
-/// How long a member may be silent before a put no longer waits for it.
-const AWAY_SECONDS: u64 = 3;
-/// How often the members are asked whether they hold a new version.
-const REPLICAS_POLL: Duration = Duration::from_millis(50);
 /// How often a record is made anew when its number or version was taken meanwhile.
 const ATTEMPTS: u32 = 5;
 
@@ -153,7 +147,13 @@ impl Sharing {
     ) -> Result<PutReceipt, SharingError> {
         let seconds = started.elapsed().as_secs_f64();
         self.0.swarm.announce(stored.root).await;
-        let replicas = self.0.await_replicas(object, stored.root, meta.replicas, progress).await?;
+        let wanted = Wanted {
+            id: VersionId::new(object, Version(stored.record.version)),
+            root: stored.root,
+            bytes: sealed.ingested.content.size,
+            others: meta.replicas,
+        };
+        let keepers = self.0.await_keepers(wanted, progress).await?;
         let files = sealed.ingested.entries.iter().filter(|e| e.kind == hansa_envelope::EntryKind::File);
         Ok(PutReceipt {
             id: object,
@@ -164,7 +164,8 @@ impl Sharing {
             transaction: final_.transaction,
             block: final_.block,
             seconds,
-            replicas,
+            replicas: keepers.members,
+            asked: keepers.asked,
         })
     }
 }
@@ -264,12 +265,13 @@ impl Inner {
         let recorded = match self.contracts.record_version(me.dc_id, stored.record.clone()).await {
             Err(error) => {
                 if can_never_be_recorded(&error) {
-                    self.store.unpin(&stored.root, &replicate::label(object, version))?;
+                    self.forget_unrecorded(VersionId::new(object, version), stored.record.root)?;
                 }
                 return Err(error);
             }
             Ok(recorded) => recorded,
         };
+        self.table().end_recording(VersionId::new(object, version), stored.record.root)?;
         report(1);
         let (keyring, known) = (self.keyring.clone(), known(version, about, sealed));
         Self::blocking(move || keyring.remember(object, &known)).await?;
@@ -338,8 +340,10 @@ impl Inner {
             let root = ObjectRoot::new(manifest, content, length, &versions, wrapped, epoch);
             let block = Block::new(DAG_CBOR, root.encode()?)?;
             store.stage(&block, &hold, &mut staged)?;
-            changes.put(SPACE, replicate::held_key(*block.cid()), Vec::new());
-            store.commit(staged, block.cid(), &replicate::label(object, version), changes)?;
+            let (id, digest) = (VersionId::new(object, version), root.digest()?);
+            Table::add_unrecorded(&mut changes, id, digest);
+            Table::add_held(&mut changes, digest);
+            store.commit(staged, block.cid(), &id.label(), changes)?;
             Ok((root, kek, hold))
         })
         .await?;
@@ -356,61 +360,6 @@ impl Inner {
         };
         let holds = [hold, Arc::clone(&ingested.content.hold)];
         Ok((Stored { root: root_cid(record.root), record, _holds: holds }, kek))
-    }
-
-    /// Waits until enough other members hold all of a new version; returns everybody who does.
-    async fn await_replicas(
-        &self,
-        object: ObjectId,
-        root: Cid,
-        wanted: Option<u32>,
-        progress: &ProgressSink,
-    ) -> Result<Vec<DcId>, SharingError> {
-        let members = self.contracts.chain.members().await?;
-        let allocated = allocate(object, &members);
-        let keepers: Vec<Member> = members
-            .iter()
-            .filter(|m| {
-                m.status == MemberStatus::Active && m.dc_id != object.owner && allocated.contains(&m.dc_id)
-            })
-            .cloned()
-            .collect();
-        let wanted =
-            wanted.map_or(keepers.len(), |n| usize::try_from(n).unwrap_or(usize::MAX)).min(keepers.len());
-        let deadline = tokio::time::Instant::now()
-            .checked_add(Duration::from_secs(REPLICAS_SECONDS_MAX))
-            .unwrap_or_else(tokio::time::Instant::now);
-        let mut holding = vec![object.owner];
-        let mut silent = HashMap::new();
-        let mut poll = tokio::time::interval(REPLICAS_POLL);
-        let away = |since: &tokio::time::Instant| since.elapsed() > Duration::from_secs(AWAY_SECONDS);
-        while holding.len() <= wanted && tokio::time::Instant::now() < deadline {
-            poll.tick().await;
-            for keeper in &keepers {
-                if holding.contains(&keeper.dc_id) || silent.get(&keeper.dc_id).is_some_and(away) {
-                    continue;
-                }
-                match self.peer_holding(keeper, root).await {
-                    Holding::Whole => holding.push(keeper.dc_id),
-                    Holding::Partly => drop(silent.remove(&keeper.dc_id)),
-                    Holding::Unknown => {
-                        silent.entry(keeper.dc_id).or_insert_with(tokio::time::Instant::now);
-                    }
-                }
-            }
-            progress(Progress {
-                stage: Stage::Replicate,
-                done: holding.len().saturating_sub(1) as u64,
-                total: Some(wanted as u64),
-                unit: "replicas".to_owned(),
-            });
-            // Nobody is left who could still answer: the missing ones catch up by themselves when they return.
-            if keepers.iter().all(|k| holding.contains(&k.dc_id) || silent.get(&k.dc_id).is_some_and(away)) {
-                break;
-            }
-        }
-        holding.sort_unstable();
-        Ok(holding)
     }
 }
 

@@ -9,7 +9,6 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cid::Cid;
 use hansa_content::BlockStore;
 use hansa_contracts::RefusalReason;
 use hansa_envelope::{KekContext, MemberKeys, wrap_kek};
@@ -21,11 +20,10 @@ use crate::{
     Chain, SharingError, Tip,
     contracts::Contracts,
     keyring::Keyring,
-    message::{Answer, REPORTED_CIDS_MAX, Request, decode, encode},
+    message::{Answer, Request, decode, encode},
+    notices::Notices,
     refusals::Refusals,
     releases::Releases,
-    replicate,
-    sharing::Inner,
     turns::Turns,
 };
 
@@ -36,17 +34,18 @@ const BLOCKS_AHEAD_MAX: u64 = 1024;
 
 /// Answers members' nodes.
 pub struct Responder {
-    contracts: Contracts,
+    pub(crate) contracts: Contracts,
     keyring: Keyring,
-    kv: Arc<dyn KvStore>,
-    store: BlockStore,
+    pub(crate) kv: Arc<dyn KvStore>,
+    pub(crate) store: BlockStore,
     tip: Arc<dyn Tip>,
+    pub(crate) notices: Arc<Notices>,
     refusals: Refusals,
     releases: Releases,
-    /// Checks read the whole disk: one at a time for each peer, so that no peer's line is another's,
-    lines: Turns<NetworkKey>,
+    /// Checks read the whole disk: one at a time for each member, so that no member's line is another's,
+    pub(crate) lines: Turns<DcId>,
     /// and one at a time of all.
-    checking: tokio::sync::Mutex<()>,
+    pub(crate) checking: tokio::sync::Mutex<()>,
 }
 
 /// An opening whose key may be released.
@@ -82,9 +81,20 @@ impl Responder {
     ) -> Result<Arc<Self>, SharingError> {
         let keyring = Keyring::new(Arc::clone(&kv), &keys)?;
         let contracts = Contracts::new(chain, keys);
-        let releases = Releases::new(Arc::clone(&kv));
+        let (notices, releases) = (Arc::default(), Releases::new(Arc::clone(&kv)));
         let (refusals, checking, lines) = (Refusals::default(), Default::default(), Turns::new(1));
-        Ok(Arc::new(Self { contracts, keyring, kv, store, tip, refusals, releases, lines, checking }))
+        Ok(Arc::new(Self {
+            contracts,
+            keyring,
+            kv,
+            store,
+            tip,
+            notices,
+            refusals,
+            releases,
+            lines,
+            checking,
+        }))
     }
 
     /// Starts recording on the chain the releases that have been noted, those of earlier runs included. The task ends when
@@ -99,8 +109,11 @@ impl Responder {
             Some(Request::Key { object, version, opening, height }) => {
                 self.key(peer, KeyRequest { object, version, opening, height }).await
             }
-            Some(Request::Holds { roots }) => self.holds(peer, roots).await,
-            Some(Request::Check { root }) => self.check(peer, root).await,
+            Some(request) => match self.contracts.member_of_node(peer).await {
+                Ok(Some(asking)) => self.about_replicas(&asking, request).await,
+                Ok(None) => Ok(inactive()),
+                Err(error) => Err(error),
+            },
             None => Ok(Answer::Failed { why: "the request cannot be read".to_owned() }),
         };
         encode(&answer.unwrap_or_else(|error| {
@@ -203,31 +216,5 @@ impl Responder {
             }
         }
         Ok(Answer::Refused { reason: reason.code() })
-    }
-
-    async fn holds(&self, peer: NetworkKey, roots: Vec<Cid>) -> Result<Answer, SharingError> {
-        if self.contracts.member_of_node(peer).await?.is_none() {
-            return Ok(inactive());
-        }
-        let kv = Arc::clone(&self.kv);
-        let look_up = move || roots.into_iter().map(|root| replicate::holds(&*kv, root)).collect();
-        Ok(Answer::Holds { whole: Inner::blocking(look_up).await? })
-    }
-
-    async fn check(&self, peer: NetworkKey, root: Cid) -> Result<Answer, SharingError> {
-        if self.contracts.member_of_node(peer).await?.is_none() {
-            return Ok(inactive());
-        }
-        if !self.store.is_pinned(&root)? {
-            return Ok(Answer::Checked { blocks: 0, bytes: 0, damaged: vec![], missing: vec![root] });
-        }
-        let _line = self.lines.take(peer).await;
-        let _one = self.checking.lock().await;
-        let store = self.store.clone();
-        let mut report = Inner::blocking(move || Ok(store.check_dag(&root, |_| ())?)).await?;
-        report.damaged.truncate(REPORTED_CIDS_MAX);
-        report.missing.truncate(REPORTED_CIDS_MAX);
-        let hansa_content::DagReport { blocks, bytes, damaged, missing, .. } = report;
-        Ok(Answer::Checked { blocks, bytes, damaged, missing })
     }
 }

@@ -2,13 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use alloy_primitives::B256;
 use cid::Cid;
 use hansa_content::BlockStore;
 use hansa_envelope::{MANIFEST_BYTES_MAX, MemberKeys, root_cid};
 use hansa_kv::KvStore;
 use hansa_types::{
     DcId, Member, MemberStatus, ObjectId, Version,
-    api::{Fetching, Progress},
+    api::{Fetching, Progress, ReplicationStatus, ScrubStatus},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -17,22 +18,21 @@ use tokio::{
 };
 
 use crate::{
-    Chain, SharingError, Swarm,
+    Chain, ReplicaLimits, Responder, SharingError, Swarm,
     contracts::Contracts,
     fetches::Fetches,
     flights::Flights,
     keyring::Keyring,
-    message::{Answer, Request, decode, encode},
+    notices::Notices,
     numbers::Numbers,
-    replicate,
+    replicate::{self, Room, Table},
+    scrub::{self, Scrubbed},
     turns::Turns,
 };
 
 /// Takes progress reports. Calling it must cost little and never block.
 pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// How long a peer may take to say whether it holds something.
-const HOLDS_SECONDS_MAX: u64 = 5;
 /// Manifests that are read at the same time have at most this many MiB together: as many as the longest one has.
 const MANIFESTS_MIB_MAX: usize = MANIFEST_BYTES_MAX >> 20;
 /// Keys that one owner's node is asked for at the same time; half of what it answers one peer.
@@ -61,6 +61,10 @@ pub struct Parts {
     pub kv: Arc<dyn KvStore>,
     /// The blocks. Their index must be in `kv`, so that one flush makes an object's blocks and keys durable.
     pub store: BlockStore,
+    /// Answers the other members' nodes; it shares what they tell with the service.
+    pub responder: Arc<Responder>,
+    /// How much of the disk other members' replicas may take.
+    pub replicas: ReplicaLimits,
 }
 
 /// What members do with data. Cloning is cheap.
@@ -81,6 +85,9 @@ pub(crate) struct Inner {
     /// Places for questions to each owner.
     pub(crate) asking: Turns<DcId>,
     pub(crate) numbers: Numbers,
+    pub(crate) notices: Arc<Notices>,
+    pub(crate) room: Room,
+    pub(crate) scrubbed: Scrubbed,
     /// One writer for each object, so that this node does not compete with itself.
     writers: Mutex<HashMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -91,7 +98,7 @@ impl Sharing {
     /// # Errors
     /// Only when the cryptographic library fails.
     pub fn new(parts: Parts) -> Result<Self, SharingError> {
-        let Parts { chain, swarm, keys, kv, store } = parts;
+        let Parts { chain, swarm, keys, kv, store, responder, replicas } = parts;
         let keyring = Keyring::new(Arc::clone(&kv), &keys)?;
         let contracts = Contracts::new(chain, keys);
         Ok(Self(Arc::new(Inner {
@@ -105,6 +112,9 @@ impl Sharing {
             manifests: Semaphore::new(MANIFESTS_MIB_MAX),
             asking: Turns::new(KEYS_ASKED_MAX),
             numbers: Numbers::default(),
+            notices: Arc::clone(&responder.notices),
+            room: Room::new(replicas),
+            scrubbed: Scrubbed::default(),
             writers: Mutex::default(),
         })))
     }
@@ -117,6 +127,21 @@ impl Sharing {
     /// Starts giving back the room of blocks that no version needs, soon and then regularly. The task ends when it is aborted.
     pub fn start_collecting(&self, every: Duration) -> JoinHandle<()> {
         tokio::spawn(self.clone().collect_regularly(every))
+    }
+
+    /// Starts reading the block store slowly, again and again, and repairing what has rotted. The task ends when it is aborted.
+    pub fn start_scrubbing(&self) -> JoinHandle<()> {
+        tokio::spawn(scrub::run(self.clone()))
+    }
+
+    /// What scrubbing has done since the node started.
+    pub fn scrubbed(&self) -> ScrubStatus {
+        self.0.scrubbed.status()
+    }
+
+    /// How this node stands with the replicas that it keeps for other members.
+    pub fn replication(&self) -> ReplicationStatus {
+        self.0.room.status()
     }
 
     /// The versions whose blocks are being fetched, for openings and for replicas.
@@ -174,32 +199,14 @@ impl Inner {
         Ok(futures::future::join_all(asked).await.into_iter().flatten().collect())
     }
 
-    /// Whether a member's node says that it holds everything below `root`.
-    pub(crate) async fn peer_holds(&self, member: &Member, root: Cid) -> bool {
-        self.peer_holding(member, root).await == Holding::Whole
-    }
-
-    /// What a member's node says it holds of what is below `root`.
-    pub(crate) async fn peer_holding(&self, member: &Member, root: Cid) -> Holding {
-        self.peer_holdings(member, vec![root]).await.first().copied().unwrap_or(Holding::Unknown)
-    }
-
-    /// What a member's node says it holds of what is below each of at most 500 roots, in their order.
-    pub(crate) async fn peer_holdings(&self, member: &Member, roots: Vec<Cid>) -> Vec<Holding> {
-        let count = roots.len();
-        let asked = self.swarm.ask(member.card.network_key, encode(&Request::Holds { roots }));
-        let answer = tokio::time::timeout(Duration::from_secs(HOLDS_SECONDS_MAX), asked).await;
-        match answer.ok().and_then(Result::ok).as_deref().and_then(decode) {
-            Some(Answer::Holds { whole }) if whole.len() == count => {
-                whole.into_iter().map(|whole| if whole { Holding::Whole } else { Holding::Partly }).collect()
-            }
-            _ => vec![Holding::Unknown; count],
-        }
-    }
-
     /// Whether this node keeps everything below `root`.
     pub(crate) async fn holds(&self, root: Cid) -> Result<bool, SharingError> {
-        let kv = Arc::clone(&self.kv);
-        Self::blocking(move || replicate::holds(&*kv, root)).await
+        let (table, digest) = (self.table(), B256::try_from(root.hash().digest()).unwrap_or_default());
+        Self::blocking(move || table.holds(digest)).await
+    }
+
+    /// What replication remembers.
+    pub(crate) fn table(&self) -> Table {
+        Table(Arc::clone(&self.kv))
     }
 }

@@ -22,6 +22,12 @@ pub enum SwarmFault {
     /// Nobody asked has the block.
     #[error("no connected member has block {0}")]
     NotFound(Cid),
+    /// A block that hashes to its CID is not what its codec says, or links to what cannot be stored; that never changes.
+    #[error("block {0} is malformed")]
+    Malformed(Cid),
+    /// What is wanted arrives too slowly.
+    #[error("the blocks arrive too slowly")]
+    Slow,
     /// The own node failed.
     #[error("the swarm node failed: {0}")]
     Failed(String),

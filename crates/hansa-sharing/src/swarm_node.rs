@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cid::Cid;
-use hansa_content::Hold;
+use hansa_content::{ContentError, Hold};
 use hansa_swarm::{FetchProgress, KeyResponder, SwarmError};
 use hansa_types::NetworkKey;
 
@@ -17,6 +17,9 @@ impl From<SwarmError> for SwarmFault {
     fn from(error: SwarmError) -> Self {
         match error {
             SwarmError::NotFound(cid) => Self::NotFound(cid),
+            SwarmError::Content(ContentError::Malformed { cid, .. } | ContentError::UnsupportedHash(cid)) => {
+                Self::Malformed(cid)
+            }
             SwarmError::NotConnected(_) | SwarmError::Timeout(_) | SwarmError::KeyRequest { .. } => {
                 Self::Unreachable
             }

@@ -1,4 +1,6 @@
-//! Verification from the chain down to each replica's blocks (E2), and repair of this node's own (E5).
+//! Verification from the chain down to each replica's blocks (E2).
+//!
+//! What is wrong with one version is a finding about that version; the others are verified all the same.
 //!
 //! Another member's replica is believed on evidence only: its blocks are fetched from it and hashed here. Where one does
 //! not come, its node is asked what it found on its disk, for the words of the report.
@@ -9,14 +11,14 @@ use alloy_primitives::B256;
 use bytes::Bytes;
 use cid::Cid;
 use futures::{StreamExt, stream};
-use hansa_content::{BlockStore, DAG_CBOR, DAG_PB, links};
+use hansa_content::{BlockStore, DAG_CBOR, DAG_PB, DagReport, links};
 use hansa_contracts::abi;
-use hansa_envelope::{Kind, root_cid};
+use hansa_envelope::{Kind, ObjectRoot, root_cid};
 use hansa_types::{
     DcId, Member, MemberStatus, ObjectId, Version,
     api::{
-        BlockFile, Fault, FaultLayer, Progress, RepairReport, Stage, StoredBlock, VerifyReport,
-        VerifyRequest, VerifyScope,
+        BlockFile, Fault, FaultLayer, GivenUp, Progress, Stage, StoredBlock, VerifyReport, VerifyRequest,
+        VerifyScope,
     },
 };
 
@@ -24,35 +26,30 @@ use crate::{
     ProgressSink, Sharing, SharingError, SwarmFault, allocate,
     content::decrypt,
     message::{Answer, Request, decode, encode},
-    replicate,
+    replicate::{Bounds, Verdict, VersionId},
     sharing::Inner,
 };
 
+/// Replicas read from the disk at once.
+const PAGE: usize = 1024;
 /// Blocks under way from one member at the same time.
 const WINDOW: usize = 8;
 
-/// One version to verify.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Target {
-    object: ObjectIdOrd,
-    version: u32,
-}
+/// Faults in a report; more are counted.
+const FAULTS_MAX: usize = 10_000;
+/// Versions given up in a report.
+const GIVEN_UP_MAX: usize = 1_000;
+/// Object numbers read from the chain at once.
+const NUMBERS: u64 = 1_000;
 
-type ObjectIdOrd = (DcId, u64);
-
-impl Target {
-    fn new(object: ObjectId, version: Version) -> Self {
-        Self { object: (object.owner, object.number), version: version.0 }
-    }
-
-    fn id(self) -> (ObjectId, Version) {
-        (ObjectId { owner: self.object.0, number: self.object.1 }, Version(self.version))
-    }
-}
+pub(crate) const MALFORMED: &str =
+    "malformed: the bytes hash to the block's CID and are not what it says; its owner recorded no object";
 
 /// Collects what is found.
 struct Findings {
     report: VerifyReport,
+    /// What is in the report.
+    seen: HashSet<(DcId, Version, Option<Cid>, String)>,
     nodes: BTreeSet<DcId>,
     progress: ProgressSink,
 }
@@ -66,9 +63,12 @@ impl Findings {
         cid: Option<Cid>,
         detail: impl Into<String>,
     ) {
-        let cid = cid.map(|cid| cid.to_string());
-        let fault = Fault { layer, dc_id, version: Some(version), cid, height: None, detail: detail.into() };
-        if !self.report.faults.contains(&fault) {
+        let detail = detail.into();
+        if self.report.faults.len() >= FAULTS_MAX {
+            self.report.faults_more = self.report.faults_more.saturating_add(1);
+        } else if self.seen.insert((dc_id, version, cid, detail.clone())) {
+            let cid = cid.map(|cid| cid.to_string());
+            let fault = Fault { layer, dc_id, version: Some(version), cid, height: None, detail };
             self.report.faults.push(fault);
         }
     }
@@ -81,8 +81,8 @@ impl Findings {
 }
 
 impl Sharing {
-    /// Compares an object's records, and every replica's blocks with them; of all that this node keeps where `object` is
-    /// `None`. Faults are a result, not an error.
+    /// Compares an object's records, and every replica's blocks with them. Where `object` is `None`: of all versions of this
+    /// member's own objects, and of all that this node keeps for others. Faults are a result, not an error.
     ///
     /// # Errors
     /// When the object or version does not exist, or this node itself fails.
@@ -94,10 +94,19 @@ impl Sharing {
     ) -> Result<VerifyReport, SharingError> {
         let me = self.0.contracts.me().await?.dc_id;
         let height = self.0.contracts.chain.head().await?.number;
-        let report = VerifyReport { id: object, blocks: 0, bytes: 0, nodes: vec![], faults: vec![], height };
-        let mut findings = Findings { report, nodes: BTreeSet::new(), progress };
-        for target in self.0.targets(object, request.version).await? {
-            self.0.verify_version(me, target, request.scope, &mut findings).await?;
+        let report = VerifyReport { id: object, height, ..VerifyReport::default() };
+        let mut findings = Findings { report, seen: HashSet::new(), nodes: BTreeSet::new(), progress };
+        for id in self.0.targets(me, object, request.version).await? {
+            let count = match id.object.owner == me {
+                true => &mut findings.report.own_versions,
+                false => &mut findings.report.replica_versions,
+            };
+            *count = count.saturating_add(1);
+            self.0.verify_version(me, id, request.scope, &mut findings).await?;
+        }
+        if object.is_none() {
+            let given_up = self.0.table().all_given_up(None, GIVEN_UP_MAX)?;
+            findings.report.given_up = given_up.into_iter().map(given_up_version).collect();
         }
         if let (Some(object), Some(digest)) = (object, request.copy_digest) {
             self.verify_copy(me, object, request.version, digest, &mut findings).await?;
@@ -144,28 +153,6 @@ impl Sharing {
         Ok(())
     }
 
-    /// Replaces this node's damaged and missing blocks of an object, or of all that it keeps, by healthy ones from other
-    /// members.
-    ///
-    /// # Errors
-    /// When the object does not exist, or this node itself fails. What could not be repaired is in the report.
-    pub async fn repair(
-        &self,
-        object: Option<ObjectId>,
-        progress: ProgressSink,
-    ) -> Result<RepairReport, SharingError> {
-        let me = self.0.contracts.me().await?.dc_id;
-        let mut report = RepairReport { id: object, repaired: Vec::new(), remaining: Vec::new() };
-        for target in self.0.targets(object, None).await? {
-            let (object, version) = target.id();
-            let root = root_cid(self.0.contracts.record(object, Some(version)).await?.root);
-            if self.0.store.is_pinned(&root)? {
-                self.0.repair_version(me, object, version, root, &mut report, &progress).await?;
-            }
-        }
-        Ok(report)
-    }
-
     /// The blocks of an object's newest version that are on this node's disk.
     ///
     /// # Errors
@@ -178,43 +165,91 @@ impl Sharing {
 }
 
 impl Inner {
-    /// The versions to look at: the named ones, or all that this node keeps.
-    async fn targets(
+    /// The versions to look at: the named ones, or all own ones and all that this node keeps for others.
+    pub(crate) async fn targets(
         &self,
+        me: DcId,
         object: Option<ObjectId>,
         version: Option<Version>,
-    ) -> Result<BTreeSet<Target>, SharingError> {
+    ) -> Result<BTreeSet<VersionId>, SharingError> {
         let Some(object) = object else {
-            let pins = self.store.pins()?;
-            let kept = pins.iter().filter_map(|pin| replicate::parse_label(&pin.label));
-            return Ok(kept.map(|(object, version)| Target::new(object, version)).collect());
+            let mut targets = self.kept_versions()?;
+            targets.extend(self.own_versions(me).await?);
+            return Ok(targets);
         };
         let latest = self.contracts.latest(object).await?;
         match version {
-            None => Ok((1..=latest.0).map(|v| Target::new(object, Version(v))).collect()),
-            Some(version) if version.0 >= 1 && version <= latest => Ok([Target::new(object, version)].into()),
+            None => Ok((1..=latest.0).map(|v| VersionId::new(object, Version(v))).collect()),
+            Some(version) if version.0 >= 1 && version <= latest => {
+                Ok([VersionId::new(object, version)].into())
+            }
             Some(version) => Err(SharingError::UnknownVersion(object, version)),
+        }
+    }
+
+    /// All other members' versions whose roots are pinned here.
+    fn kept_versions(&self) -> Result<BTreeSet<VersionId>, SharingError> {
+        let mut kept = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let page = self.table().replicas(after, PAGE)?;
+            kept.extend(page.iter().map(|(id, _)| *id));
+            after = page.last().map(|(id, _)| *id);
+            if page.len() < PAGE {
+                return Ok(kept);
+            }
+        }
+    }
+
+    /// All versions of this member's objects that the chain has.
+    async fn own_versions(&self, me: DcId) -> Result<Vec<VersionId>, SharingError> {
+        let mut own = Vec::new();
+        let mut skip = 0_u64;
+        loop {
+            let numbers = self.contracts.numbers_after(me, skip, NUMBERS).await?;
+            for number in &numbers {
+                let object = ObjectId { owner: me, number: *number };
+                let latest = self.contracts.latest(object).await?;
+                own.extend((1..=latest.0).map(|version| VersionId::new(object, Version(version))));
+            }
+            skip = skip.saturating_add(numbers.len() as u64);
+            if (numbers.len() as u64) < NUMBERS {
+                return Ok(own);
+            }
+        }
+    }
+
+    /// A version's record; `None` where the chain has none.
+    pub(crate) async fn known_record(
+        &self,
+        id: VersionId,
+    ) -> Result<Option<abi::RecordedVersion>, SharingError> {
+        match self.contracts.record(id.object, Some(id.version)).await {
+            Err(SharingError::UnknownObject(_) | SharingError::UnknownVersion(..)) => Ok(None),
+            other => other.map(Some),
         }
     }
 
     async fn verify_version(
         &self,
         me: DcId,
-        target: Target,
+        id: VersionId,
         scope: VerifyScope,
         findings: &mut Findings,
     ) -> Result<(), SharingError> {
-        let (object, version) = target.id();
-        let record = match self.contracts.record(object, Some(version)).await {
-            // A pin whose record never became final is no replica of anything.
-            Err(SharingError::UnknownObject(_) | SharingError::UnknownVersion(..)) => return Ok(()),
-            other => other?,
-        };
+        let VersionId { object, version } = id;
+        // A pin whose record never became final is no replica of anything.
+        let Some(record) = self.known_record(id).await? else { return Ok(()) };
         let root = root_cid(record.root);
         let commitment = self.contracts.commitment(object, &record).await?;
         if commitment.is_none() {
             let detail = "the record in the contract's state differs from the event on the chain";
             findings.fault(FaultLayer::Consortium, me, version, None, detail);
+        }
+        if let Some(verdict) = self.verdict(id)? {
+            let detail = format!("given up: {verdict}");
+            findings.fault(FaultLayer::Ipfs, object.owner, version, Some(root), detail);
+            return Ok(());
         }
         let members = self.contracts.chain.members().await?;
         let allocated = allocate(object, &members);
@@ -232,6 +267,12 @@ impl Inner {
         Ok(())
     }
 
+    /// Reads everything below a root from a store.
+    pub(crate) async fn check_dag(store: &BlockStore, root: Cid) -> Result<DagReport, SharingError> {
+        let store = store.clone();
+        Self::blocking(move || Ok(store.check_dag(&root, |_| ())?)).await
+    }
+
     /// This node's own blocks, and for an own object the content behind them.
     async fn verify_here(
         &self,
@@ -243,8 +284,7 @@ impl Inner {
     ) -> Result<(), SharingError> {
         findings.nodes.insert(me);
         let (version, root) = (Version(record.version), root_cid(record.root));
-        let store = self.store.clone();
-        let report = Self::blocking(move || Ok(store.check_dag(&root, |_| ())?)).await?;
+        let report = Self::check_dag(&self.store, root).await?;
         findings.read(report.blocks, report.bytes);
         for cid in &report.damaged {
             findings.fault(
@@ -257,6 +297,9 @@ impl Inner {
         }
         for cid in &report.missing {
             findings.fault(FaultLayer::Ipfs, me, version, Some(*cid), "missing from the block store");
+        }
+        for cid in &report.malformed {
+            findings.fault(FaultLayer::Ipfs, object.owner, version, Some(*cid), MALFORMED);
         }
         if me == object.owner
             && report.is_healthy()
@@ -307,11 +350,8 @@ impl Inner {
     ) -> Result<(), SharingError> {
         findings.nodes.insert(member.dc_id);
         let peer = member.card.network_key;
-        let mut seen = HashSet::from([root]);
-        let mut waiting = vec![root];
-        let mut absent = Vec::new();
-        while !waiting.is_empty() {
-            let batch: Vec<Cid> = waiting.split_off(waiting.len().saturating_sub(WINDOW));
+        let mut walk = Walk::new(root);
+        while let Some(batch) = walk.next() {
             let fetches =
                 batch.into_iter().map(|cid| async move { (cid, self.swarm.fetch_from(peer, cid).await) });
             let mut fetched = stream::iter(fetches).buffer_unordered(WINDOW);
@@ -322,26 +362,29 @@ impl Inner {
                         Some(bytes)
                     }
                     Err(SwarmFault::Unreachable) => {
-                        findings.fault(
-                            FaultLayer::Ipfs,
-                            member.dc_id,
-                            version,
-                            None,
-                            "unreachable: its node does not answer",
-                        );
+                        let detail = "unreachable: its node does not answer";
+                        findings.fault(FaultLayer::Ipfs, member.dc_id, version, None, detail);
                         return Ok(());
                     }
                     Err(_) => {
-                        absent.push(cid);
+                        walk.absent.insert(cid);
                         self.structure(cid).await
                     }
                 };
-                let below = bytes.and_then(|bytes| links(&cid, &bytes).ok()).unwrap_or_default();
-                waiting.extend(below.into_iter().map(|link| link.cid).filter(|cid| seen.insert(*cid)));
+                if let Some(bytes) = bytes {
+                    walk.enter(&cid, &bytes);
+                }
             }
         }
-        if !absent.is_empty() {
-            self.name_faults(member, version, root, &absent, findings).await;
+        for cid in &walk.malformed {
+            findings.fault(FaultLayer::Ipfs, member.dc_id, version, Some(*cid), MALFORMED);
+        }
+        if !walk.waiting.is_empty() {
+            let detail = "more blocks below the root than an object of its size has; the rest was not read";
+            findings.fault(FaultLayer::Ipfs, member.dc_id, version, Some(root), detail);
+        }
+        if !walk.absent.is_empty() {
+            self.name_faults(member, version, root, &walk.absent, findings).await;
         }
         Ok(())
     }
@@ -360,13 +403,13 @@ impl Inner {
         member: &Member,
         version: Version,
         root: Cid,
-        absent: &[Cid],
+        absent: &BTreeSet<Cid>,
         findings: &mut Findings,
     ) {
         let answer = self.swarm.ask(member.card.network_key, encode(&Request::Check { root })).await;
         let damaged = match answer.ok().as_deref().and_then(decode) {
-            Some(Answer::Checked { damaged, .. }) => damaged,
-            _ => Vec::new(),
+            Some(Answer::Checked { damaged, .. }) => damaged.into_iter().collect(),
+            _ => BTreeSet::new(),
         };
         for cid in absent {
             let detail = if damaged.contains(cid) {
@@ -377,87 +420,59 @@ impl Inner {
             findings.fault(FaultLayer::Ipfs, member.dc_id, version, Some(*cid), detail);
         }
     }
+}
 
-    async fn repair_version(
-        &self,
-        me: DcId,
-        object: ObjectId,
-        version: Version,
-        root: Cid,
-        report: &mut RepairReport,
-        progress: &ProgressSink,
-    ) -> Result<(), SharingError> {
-        let sources = self.sources(me, object).await?;
-        let mut hopeless = HashSet::new();
-        loop {
-            let store = self.store.clone();
-            let found = Self::blocking(move || Ok(store.check_dag(&root, |_| ())?)).await?;
-            let faults: Vec<(Cid, &str)> = found
-                .damaged
-                .iter()
-                .map(|cid| (*cid, "corrupt"))
-                .chain(found.missing.iter().map(|cid| (*cid, "missing")))
-                .collect();
-            let mut mended = false;
-            for (cid, _) in
-                faults.iter().filter(|(cid, _)| !hopeless.contains(cid)).copied().collect::<Vec<_>>()
-            {
-                if self.repair_block(cid, &sources).await? {
-                    mended = true;
-                    report.repaired.push(cid.to_string());
-                    progress(Progress {
-                        stage: Stage::Repair,
-                        done: report.repaired.len() as u64,
-                        total: None,
-                        unit: "blocks".to_owned(),
-                    });
-                } else {
-                    hopeless.insert(cid);
-                }
-            }
-            // What is below a mended block is seen only by looking again.
-            if !mended {
-                report.remaining.extend(faults.into_iter().map(|(cid, what)| Fault {
-                    layer: FaultLayer::Ipfs,
-                    dc_id: me,
-                    version: Some(version),
-                    cid: Some(cid.to_string()),
-                    height: None,
-                    detail: format!("{what}, and no other member has it"),
-                }));
-                if found.is_healthy() {
-                    replicate::mark_held(&*self.kv, root)?;
-                    self.kv.sync()?;
-                }
-                return Ok(());
-            }
+/// The way through another member's replica, as far as an object of its size goes.
+struct Walk {
+    waiting: Vec<Cid>,
+    seen: HashSet<Cid>,
+    absent: BTreeSet<Cid>,
+    malformed: Vec<Cid>,
+    root: Cid,
+    /// How many more blocks are read.
+    blocks_left: u64,
+}
+
+impl Walk {
+    fn new(root: Cid) -> Self {
+        Self {
+            waiting: vec![root],
+            seen: HashSet::from([root]),
+            absent: BTreeSet::new(),
+            malformed: Vec::new(),
+            root,
+            blocks_left: 1,
         }
     }
 
-    /// The other active members, those first that ought to have the object.
-    async fn sources(&self, me: DcId, object: ObjectId) -> Result<Vec<Member>, SharingError> {
-        let members = self.contracts.chain.members().await?;
-        let allocated = allocate(object, &members);
-        let mut sources: Vec<Member> = members
-            .iter()
-            .filter(|member| member.status == MemberStatus::Active && member.dc_id != me)
-            .cloned()
-            .collect();
-        sources.sort_by_key(|member| !allocated.contains(&member.dc_id));
-        Ok(sources)
+    /// The next blocks to fetch; none at the end, or when an object of this size has no more.
+    fn next(&mut self) -> Option<Vec<Cid>> {
+        let count = WINDOW.min(usize::try_from(self.blocks_left).unwrap_or(WINDOW));
+        let batch = self.waiting.split_off(self.waiting.len().saturating_sub(count));
+        self.blocks_left = self.blocks_left.saturating_sub(batch.len() as u64);
+        (!batch.is_empty()).then_some(batch)
     }
 
-    async fn repair_block(&self, cid: Cid, sources: &[Member]) -> Result<bool, SharingError> {
-        for member in sources {
-            if let Ok(healthy) = self.swarm.fetch_from(member.card.network_key, cid).await {
-                let store = self.store.clone();
-                Self::blocking(move || Ok(store.repair(&cid, healthy)?)).await?;
-                tracing::info!(%cid, from = %member.dc_id, "repaired a block");
-                return Ok(true);
+    /// Takes in what is below a block.
+    fn enter(&mut self, cid: &Cid, bytes: &Bytes) {
+        if *cid == self.root {
+            match ObjectRoot::decode(bytes) {
+                Ok(root) => self.blocks_left = Bounds::of_sealed(root.content_length).blocks,
+                Err(_) => return self.malformed.push(*cid),
             }
         }
-        Ok(false)
+        match links(cid, bytes) {
+            Ok(below) => {
+                let new = below.into_iter().map(|link| link.cid).filter(|cid| self.seen.insert(*cid));
+                self.waiting.extend(new);
+            }
+            Err(_) => self.malformed.push(*cid),
+        }
     }
+}
+
+fn given_up_version((id, verdict): (VersionId, Verdict)) -> GivenUp {
+    GivenUp { id: id.object, version: id.version, reason: verdict.to_string() }
 }
 
 fn check_content(
@@ -501,7 +516,8 @@ fn walk_local(store: &BlockStore, root: Cid) -> Result<Vec<StoredBlock>, Sharing
             continue;
         }
         if let Ok(Some(bytes)) = store.get(&cid) {
-            let below = links(&cid, &bytes)?.into_iter().map(|link| link.cid);
+            // A malformed block has nothing below it.
+            let below = links(&cid, &bytes).unwrap_or_default().into_iter().map(|link| link.cid);
             waiting.extend(below.filter(|cid| seen.insert(*cid)));
         }
     }

@@ -104,6 +104,7 @@ impl Vault {
             block: 3,
             seconds: 0.5,
             replicas: vec![dc(1), dc(2), dc(3)],
+            asked: 2,
         })
     }
 }
@@ -324,6 +325,7 @@ impl Service for Vault {
             nodes: vec![dc(1), dc(2)],
             faults: vec![fault],
             height: 7,
+            ..VerifyReport::default()
         })
     }
 

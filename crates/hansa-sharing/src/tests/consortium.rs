@@ -29,8 +29,8 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::{
-    Chain, FetchSink, LedgerChain, OpenMode, Parts, ProgressSink, Responder, Sharing, SharingError, Source,
-    SourceEntry, Swarm, SwarmFault, Tip,
+    Chain, DiskSpace, FetchSink, LedgerChain, OpenMode, Parts, ProgressSink, ReplicaLimits, Responder,
+    Sharing, SharingError, Source, SourceEntry, Swarm, SwarmFault, Tip,
 };
 
 /// The chain's clock starts here.
@@ -94,7 +94,22 @@ struct Peer {
 
 /// All nodes' stores and responders.
 #[derive(Default)]
-struct Mesh(Mutex<HashMap<NetworkKey, Arc<Peer>>>);
+struct Mesh {
+    peers: Mutex<HashMap<NetworkKey, Arc<Peer>>>,
+    /// Roots below which nothing ever arrives: whoever serves them is a withholder.
+    withheld: Mutex<HashSet<Cid>>,
+}
+
+/// A disk with room for everything.
+const PLENTY: DiskSpace = DiskSpace { total: 1 << 40, free: 1 << 40 };
+
+fn limits(disk: Arc<Mutex<DiskSpace>>) -> ReplicaLimits {
+    ReplicaLimits { owner_percent: 20, free_percent: 5, space: Arc::new(move || Ok(*disk.lock())) }
+}
+
+fn plenty() -> ReplicaLimits {
+    limits(Arc::new(Mutex::new(PLENTY)))
+}
 
 /// One node's view of the mesh.
 struct MeshSwarm {
@@ -105,9 +120,9 @@ struct MeshSwarm {
 
 impl MeshSwarm {
     fn peer(&self, key: NetworkKey) -> Result<Arc<Peer>, SwarmFault> {
-        let peer = self.mesh.0.lock().get(&key).cloned().ok_or(SwarmFault::Unreachable)?;
+        let peer = self.mesh.peers.lock().get(&key).cloned().ok_or(SwarmFault::Unreachable)?;
         let both = peer.online.load(Ordering::SeqCst)
-            && self.mesh.0.lock().get(&self.me).is_some_and(|me| me.online.load(Ordering::SeqCst));
+            && self.mesh.peers.lock().get(&self.me).is_some_and(|me| me.online.load(Ordering::SeqCst));
         if both { Ok(peer) } else { Err(SwarmFault::Unreachable) }
     }
 
@@ -115,7 +130,7 @@ impl MeshSwarm {
         if let Ok(Some(bytes)) = self.store.get(cid) {
             return Ok(bytes);
         }
-        let keys: Vec<_> = self.mesh.0.lock().keys().copied().filter(|key| *key != self.me).collect();
+        let keys: Vec<_> = self.mesh.peers.lock().keys().copied().filter(|key| *key != self.me).collect();
         keys.into_iter()
             .filter_map(|key| self.peer(key).ok())
             .find_map(|peer| peer.store.get(cid).ok().flatten())
@@ -132,9 +147,13 @@ impl Swarm for MeshSwarm {
         while let Some(cid) = waiting.pop() {
             let bytes = self.find(&cid)?;
             here += bytes.len() as u64;
-            let below = links(&cid, &bytes).unwrap().into_iter().map(|link| link.cid);
-            waiting.extend(below.filter(|cid| seen.insert(*cid)));
-            self.store.put_held(&[Block::verify(cid, bytes).unwrap()], &hold).unwrap();
+            let below = links(&cid, &bytes).map_err(|_| SwarmFault::Malformed(cid))?;
+            waiting.extend(below.into_iter().map(|link| link.cid).filter(|cid| seen.insert(*cid)));
+            if self.mesh.withheld.lock().contains(&cid) {
+                std::future::pending::<()>().await;
+            }
+            let stored = self.store.put_held(&[Block::verify(cid, bytes).unwrap()], &hold);
+            stored.map_err(|error| SwarmFault::Failed(error.to_string()))?;
             progress(here, here);
         }
         Ok(hold)
@@ -184,10 +203,12 @@ pub(super) struct Node {
     pub(super) sharing: Sharing,
     pub(super) store: BlockStore,
     pub(super) tip: Arc<Heard>,
+    /// What its disk is said to be.
+    pub(super) disk: Arc<Mutex<DiskSpace>>,
     peer: Arc<Peer>,
     recording: JoinHandle<()>,
     replication: Option<JoinHandle<()>>,
-    _dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
 }
 
 impl Drop for Node {
@@ -222,18 +243,26 @@ impl Node {
     }
 
     pub(super) fn replicate(&mut self) {
+        self.stop_replicating();
         self.replication = Some(self.sharing.start_replication());
     }
 
     /// The same member's service on another chain.
     pub(super) fn on(&self, chain: Arc<dyn Chain>) -> Sharing {
+        self.with(chain, self.keys.clone())
+    }
+
+    /// Its service on another chain and with other keys.
+    pub(super) fn with(&self, chain: Arc<dyn Chain>, keys: MemberKeys) -> Sharing {
         let inner = &self.sharing.0;
         Sharing::new(Parts {
             chain,
             swarm: Arc::clone(&inner.swarm),
-            keys: self.keys.clone(),
+            keys,
             kv: Arc::clone(&inner.kv),
             store: self.store.clone(),
+            responder: Arc::clone(&self.peer.responder),
+            replicas: limits(Arc::clone(&self.disk)),
         })
         .unwrap()
     }
@@ -242,8 +271,17 @@ impl Node {
         Arc::clone(&self.sharing.0.contracts.chain)
     }
 
+    pub(super) fn stop_replicating(&mut self) {
+        self.replication.take().iter().for_each(JoinHandle::abort);
+    }
+
     pub(super) async fn answer(&self, asking: &Node, request: Bytes) -> Bytes {
         self.peer.responder.answer(asking.keys.network_key(), request).await
+    }
+
+    /// Answers a node that may be nobody's.
+    pub(super) async fn answer_key(&self, asking: NetworkKey, request: Bytes) -> Bytes {
+        self.peer.responder.answer(asking, request).await
     }
 
     pub(super) async fn put(&self, name: &str, bytes: &[u8]) -> PutReceipt {
@@ -283,6 +321,8 @@ impl Node {
             keys: self.keys.clone(),
             kv: Arc::new(MemoryStore::new()),
             store: self.store.clone(),
+            responder: Arc::clone(&self.peer.responder),
+            replicas: limits(Arc::clone(&self.disk)),
         })
         .unwrap()
     }
@@ -381,8 +421,8 @@ impl Consortium {
         let mesh = Arc::new(Mesh::default());
         let chain = |keys: &MemberKeys| Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
         let start = |(keys, id): (MemberKeys, u32)| {
-            let chain = chain(&keys);
-            node(keys, id, &ledger, chain, Arc::new(MemoryStore::new()), &mesh)
+            let (chain, dir) = (chain(&keys), Arc::new(tempfile::tempdir().unwrap()));
+            node(keys, id, &ledger, chain, Arc::new(MemoryStore::new()), dir, &mesh)
         };
         let nodes = keys.into_iter().zip(1..).map(start).collect();
         Self { nodes, ledger, clock, mining, mesh }
@@ -421,6 +461,8 @@ impl Consortium {
                 keys: node.keys.clone(),
                 kv: Arc::clone(&inner.kv),
                 store: node.store.clone(),
+                responder: Arc::clone(&node.peer.responder),
+                replicas: plenty(),
             })
             .unwrap();
             node.replicate();
@@ -428,10 +470,12 @@ impl Consortium {
         (consortium, swarms)
     }
 
-    /// Starts a member's node anew, on what is left of its store.
+    /// Starts a member's node anew, on what is left of its store, and in its folder.
     pub(super) fn restart(&mut self, id: u32, chain: Arc<dyn Chain>, kv: Arc<dyn KvStore>) {
-        let keys = self.node(id).keys.clone();
-        self.nodes[id as usize - 1] = node(keys, id, &self.ledger, chain, kv, &self.mesh);
+        let old = &mut self.nodes[id as usize - 1];
+        old.stop_replicating();
+        let (keys, dir) = (old.keys.clone(), Arc::clone(&old.dir));
+        *old = node(keys, id, &self.ledger, chain, kv, dir, &self.mesh);
     }
 
     /// Stops finalising by itself.
@@ -449,6 +493,11 @@ impl Consortium {
         self.clock.store(START + seconds_after_start, Ordering::SeqCst);
     }
 
+    /// Has nothing ever arrive below a root.
+    pub(super) fn withhold(&self, root: Cid) {
+        self.mesh.withheld.lock().insert(root);
+    }
+
     pub(super) fn node(&self, id: u32) -> &Node {
         &self.nodes[id as usize - 1]
     }
@@ -460,9 +509,9 @@ fn node(
     ledger: &Ledger,
     chain: Arc<dyn Chain>,
     kv: Arc<dyn KvStore>,
+    dir: Arc<tempfile::TempDir>,
     mesh: &Arc<Mesh>,
 ) -> Node {
-    let dir = tempfile::tempdir().unwrap();
     let store = BlockStore::open(Arc::clone(&kv), dir.path()).unwrap();
     let (silent, ahead) = Default::default();
     let tip = Arc::new(Heard { ledger: ledger.clone(), silent, ahead });
@@ -472,11 +521,21 @@ fn node(
     let me = keys.network_key();
     let (online, fault) = (AtomicBool::new(true), Mutex::default());
     let peer = Arc::new(Peer { store: store.clone(), responder, online, fault });
-    mesh.0.lock().insert(me, Arc::clone(&peer));
+    mesh.peers.lock().insert(me, Arc::clone(&peer));
     let swarm = Arc::new(MeshSwarm { me, store: store.clone(), mesh: Arc::clone(mesh) });
-    let sharing = Sharing::new(Parts { chain, swarm, keys: keys.clone(), kv, store: store.clone() }).unwrap();
+    let disk = Arc::new(Mutex::new(PLENTY));
+    let sharing = Sharing::new(Parts {
+        chain,
+        swarm,
+        keys: keys.clone(),
+        kv,
+        store: store.clone(),
+        responder: Arc::clone(&peer.responder),
+        replicas: limits(Arc::clone(&disk)),
+    })
+    .unwrap();
     let id = DcId::new(id).unwrap();
-    Node { id, keys, sharing, store, tip, peer, recording, replication: None, _dir: dir }
+    Node { id, keys, sharing, store, tip, disk, peer, recording, replication: None, dir }
 }
 
 /// Finalises whatever is pending, a block at a time.

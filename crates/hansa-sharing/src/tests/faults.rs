@@ -106,19 +106,6 @@ async fn a_replica_holder_that_is_away_is_reported_as_unreachable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_does_not_wait_for_a_keeper_that_is_away_and_it_catches_up() {
-    let net = Consortium::start(4).await;
-    let next = ObjectId { owner: net.node(1).id, number: 1 };
-    let keeper = keeper(&net, next);
-    keeper.go_offline();
-    let receipt = net.node(1).put("a", b"a").await;
-    assert_eq!((receipt.id, receipt.replicas.len()), (next, 2));
-    assert!(!receipt.replicas.contains(&keeper.id));
-    keeper.go_online();
-    settled(&net, next).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn records_without_content_do_not_hold_up_those_with_it() {
     let net = Consortium::start(4).await;
     let (a, b) = (net.node(1), net.node(2));
@@ -139,6 +126,28 @@ async fn records_without_content_do_not_hold_up_those_with_it() {
     let receipt = a.put("a", b"a").await;
     assert_eq!(receipt.replicas.len(), 3);
     assert_eq!(b.put("b", b"b").await.replicas.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrub_finds_rot_goes_on_where_it_stopped_and_mends_by_itself() {
+    let net = Consortium::start(4).await;
+    let object = net.node(1).put("large.bin", &large()).await.id;
+    let keeper = keeper(&net, object);
+    let cid = large_block(keeper, object).await;
+    assert!(keeper.flip(&cid));
+    let blocks = keeper.store.cids(None, 1000).unwrap().len() as u64;
+    let (mut read, mut mended, mut more) = (0, 0, true);
+    while more {
+        // The service starts anew, and reads a few blocks.
+        let sharing = keeper.on(keeper.chain());
+        for _ in 0..3 {
+            more = more && sharing.0.scrub_portion(1).await.unwrap();
+        }
+        read += sharing.scrubbed().blocks;
+        mended += sharing.scrubbed().repaired;
+    }
+    assert_eq!((read, mended), (blocks, 1));
+    assert!(net.node(1).verify(object).await.is_clean());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -375,15 +384,7 @@ async fn a_manifest_of_an_impersonator_is_not_opened() {
     let [account, encryption] = [a.keys.account_secret(), a.keys.encryption_seed()];
     let keys =
         hansa_envelope::MemberKeys::from_secrets(*stranger.network_secret(), *account, *encryption).unwrap();
-    let inner = &a.sharing.0;
-    let impersonator = Sharing::new(crate::Parts {
-        chain: a.chain(),
-        swarm: Arc::clone(&inner.swarm),
-        keys,
-        kv: Arc::clone(&inner.kv),
-        store: a.store.clone(),
-    })
-    .unwrap();
+    let impersonator = a.with(a.chain(), keys);
     let files = Files::new(&[("order.json", Some(b"{}".as_slice()))]);
     let object = impersonator.put(meta("order.json"), files, quiet()).await.unwrap().id;
     let error = a.get(object, None).await.unwrap_err();

@@ -5,5 +5,6 @@ mod crashes;
 mod doubles;
 mod faults;
 mod openings;
+mod replicas;
 mod sockets;
 mod stories;

@@ -18,9 +18,9 @@ pub use health::{
     MembershipFigures, Standing, SwarmFigures, SyncFigures,
 };
 pub use object::{
-    BlockFile, Collected, Fault, FaultLayer, Fetching, GrantRequest, GrantSummary, LogEntry, LogKind,
-    ObjectKind, ObjectList, ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport, StoredBlock,
-    VerifyReport, VerifyRequest, VerifyScope, VisibilityRequest,
+    BlockFile, Collected, Fault, FaultLayer, Fetching, GivenUp, GrantRequest, GrantSummary, LogEntry,
+    LogKind, ObjectKind, ObjectList, ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport,
+    ReplicationStatus, ScrubStatus, StoredBlock, VerifyReport, VerifyRequest, VerifyScope, VisibilityRequest,
 };
 pub use status::{BlockSummary, ConsensusStatus, Head, NodeStatus, PoolStatus, Rejoin, SwarmStatus};
 pub use stream::{Line, Progress, Stage, header};

@@ -37,7 +37,7 @@ pub struct PutMeta {
     /// End of validity; `None`: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<u64>,
-    /// How many other members' replicas to wait for; `None`: as many as the allocation asks for.
+    /// How many other members are to keep a replica; the answer waits for them. `None`: as many as the allocation asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
 }
@@ -65,6 +65,17 @@ pub struct PutReceipt {
     /// Members that hold a replica, the owner included, as far as is known when the answer is written.
     #[serde(default)]
     pub replicas: Vec<DcId>,
+    /// How many other members were asked to keep a replica.
+    #[serde(default)]
+    pub asked: u32,
+}
+
+impl PutReceipt {
+    /// How many of the replicas asked for did not exist when the answer was written.
+    pub fn replicas_short(&self) -> u32 {
+        let others = self.replicas.iter().filter(|dc_id| **dc_id != self.id.owner).count();
+        self.asked.saturating_sub(u32::try_from(others).unwrap_or(u32::MAX))
+    }
 }
 
 /// One object as a list shows it.
@@ -274,7 +285,7 @@ pub struct Fault {
 }
 
 /// The outcome of a verification. Faults are a result, not an error of the request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyReport {
     /// The object; `None`: all that this node keeps.
@@ -286,10 +297,35 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Nodes that were asked.
     pub nodes: Vec<DcId>,
-    /// What was found; empty when clean.
+    /// What was found; empty when clean. At most 10,000; [`VerifyReport::faults_more`] counts the rest.
     pub faults: Vec<Fault>,
+    /// Faults beyond those in the list.
+    #[serde(default)]
+    pub faults_more: u64,
+    /// Versions of this member's own objects that were looked at.
+    #[serde(default)]
+    pub own_versions: u64,
+    /// Versions of other members' objects that were looked at.
+    #[serde(default)]
+    pub replica_versions: u64,
+    /// Versions that this node was to keep a replica of and never will, because what was recorded is no object. Their owners
+    /// are at fault, not this node. At most 1,000.
+    #[serde(default)]
+    pub given_up: Vec<GivenUp>,
     /// The height that everything was compared with.
     pub height: u64,
+}
+
+/// A version that no node can keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GivenUp {
+    /// The object.
+    pub id: ObjectId,
+    /// Which version.
+    pub version: Version,
+    /// What is wrong with it, in words.
+    pub reason: String,
 }
 
 impl VerifyReport {
@@ -322,6 +358,37 @@ pub struct Fetching {
     pub version: Version,
     /// How much of it is here: encrypted bytes.
     pub progress: Progress,
+}
+
+/// How a node stands with the replicas that it keeps for other members.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicationStatus {
+    /// Bytes kept, or set aside for versions that are being fetched.
+    pub bytes: u64,
+    /// Whether no replicas are taken because too little of the disk is free.
+    pub paused_by_disk: bool,
+    /// Owners whose replicas fill the share of the disk that one owner may have.
+    #[serde(default)]
+    pub full_owners: Vec<DcId>,
+    /// Versions given up because what was recorded is no object.
+    pub given_up: u64,
+}
+
+/// What the background check of the block store has done since the node started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScrubStatus {
+    /// Blocks compared with their CIDs.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Blocks found damaged.
+    pub damaged: u64,
+    /// Of those, blocks fetched anew from another member.
+    pub repaired: u64,
+    /// Times that the whole store was read.
+    pub passes: u64,
 }
 
 /// What a collection of garbage removed from a node's block store.
