@@ -7,6 +7,7 @@ use hansa_types::{DcId, ObjectId, parse_utc};
 
 /// Shown below the list of commands.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 misused, 3 refused, 4 not found, 5 unreachable, 6 damaged, \
+    7 done with fewer replicas than asked for, \
     130 interrupted by Ctrl-C, 143 ended by SIGTERM";
 /// The last second that RFC 3339 can write.
 const TIME_MAX: u64 = 253_402_300_799;
@@ -203,9 +204,10 @@ pub(crate) struct Put {
     /// Leave out what cannot be stored of a folder: links, devices, pipes, sockets, unreadable files
     #[arg(long)]
     pub(crate) skip_special: bool,
-    /// Wait until this many other members keep a replica
-    #[arg(long, default_value_t = 2)]
-    pub(crate) replicas: u32,
+    /// Have this many other members keep a replica, and wait for them; fewer in the end are an error (exit code 7), though
+    /// the object is recorded. Default: two, where there are so many other members
+    #[arg(long)]
+    pub(crate) replicas: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -309,7 +311,7 @@ pub(crate) struct Revoke {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The object; default: everything this node stores
+    /// The object; default: every object of this member, and every replica that this node keeps for others
     pub(crate) object: Option<ObjectId>,
 }
 

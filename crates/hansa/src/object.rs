@@ -28,7 +28,7 @@ pub(crate) async fn put(client: &Client, options: &Put, output: Output) -> Resul
     let receipt = client.put(source, &put, |p: Progress| bar.lock().show(&p)).await?;
     drop(bar);
     output.result(&as_json(&receipt, left_out), |_| described(&receipt));
-    Ok(())
+    all_replicas(&receipt)
 }
 
 pub(crate) async fn update(client: &Client, options: &Update, output: Output) -> Result<(), CliError> {
@@ -38,7 +38,7 @@ pub(crate) async fn update(client: &Client, options: &Update, output: Output) ->
     let receipt = client.update(options.object, source, &put, |p: Progress| bar.lock().show(&p)).await?;
     drop(bar);
     output.result(&as_json(&receipt, left_out), |_| described(&receipt));
-    Ok(())
+    all_replicas(&receipt)
 }
 
 async fn source(options: &Put) -> Result<(Source, PutOptions), CliError> {
@@ -47,9 +47,16 @@ async fn source(options: &Put) -> Result<(Source, PutOptions), CliError> {
         true => Source::stdin(),
         false => Source::path(&options.path, special).await?,
     };
-    let put =
-        PutOptions { name: options.name.clone(), replicas: Some(options.replicas), ..PutOptions::default() };
+    let put = PutOptions { name: options.name.clone(), replicas: options.replicas, ..PutOptions::default() };
     Ok((source, put))
+}
+
+/// Says so where fewer members keep the version than were asked to: it is recorded, and not as safe as it should be.
+fn all_replicas(receipt: &PutReceipt) -> Result<(), CliError> {
+    match receipt.replicas_short() {
+        0 => Ok(()),
+        short => Err(CliError::FewReplicas { id: receipt.id, asked: receipt.asked, short }),
+    }
 }
 
 /// Names what is not sent. Answers the same for the receipt.
@@ -236,6 +243,16 @@ pub(crate) async fn verify(client: &Client, options: &Verify, output: Output) ->
     );
     output.result(&report, |report| {
         let mut lines: Vec<String> = report.faults.iter().map(fault).collect();
+        if report.faults_more > 0 {
+            lines.push(format!("and {} faults more", report.faults_more));
+        }
+        lines.extend(report.given_up.iter().map(|of| {
+            format!("not kept, its owner is at fault: object {} version {}: {}", of.id, of.version, of.reason)
+        }));
+        lines.push(format!(
+            "{} versions of own objects and {} of other members' objects",
+            report.own_versions, report.replica_versions
+        ));
         lines.push(compared.clone());
         lines.join("\n")
     });

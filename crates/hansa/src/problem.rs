@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitStatus};
 
 use hansa_client::ClientError;
 use hansa_node::{FolderLock, Home, NodeError};
-use hansa_types::api::Code;
+use hansa_types::{ObjectId, api::Code};
 use serde_json::{Value, json};
 
 /// Exit codes, stable for scripts; 0 is done. `docs/command-line.md` lists them.
@@ -21,6 +21,8 @@ pub(crate) mod exit {
     pub(crate) const UNREACHABLE: u8 = 5;
     /// Data is damaged: verify found a fault.
     pub(crate) const ABNORMAL: u8 = 6;
+    /// Done, but fewer members keep a replica than were asked to.
+    pub(crate) const FEW_REPLICAS: u8 = 7;
     /// Added to the number of the signal that ended the command, as shells do.
     pub(crate) const SIGNAL: u8 = 128;
 }
@@ -94,6 +96,19 @@ pub(crate) enum CliError {
     /// Verification found faults; they have been printed.
     #[error("{0}")]
     Abnormal(String),
+    /// A version was recorded, and too few members keep it.
+    #[error(
+        "warning: {id} is recorded, but only {kept} of the {asked} other members asked for keep it yet; those that are away fetch it when they return, `hansa verify {id}` shows where it is",
+        kept = asked.saturating_sub(*short)
+    )]
+    FewReplicas {
+        /// The object.
+        id: ObjectId,
+        /// How many members were to keep it.
+        asked: u32,
+        /// How many of them do not.
+        short: u32,
+    },
     /// A file that should hold a card or an invitation.
     #[error("{} is not {expected}: {problem}", path.display())]
     BadFile {
@@ -151,6 +166,7 @@ impl CliError {
             Self::Interrupted { .. } => "interrupted".to_owned(),
             Self::Folder { .. } | Self::BadFile { .. } => "file".to_owned(),
             Self::Abnormal(_) => "abnormal".to_owned(),
+            Self::FewReplicas { .. } => "few-replicas".to_owned(),
             Self::NotANetwork { .. } => "not-a-network".to_owned(),
             Self::NodeEnded { .. } => "node-ended".to_owned(),
             Self::NotYet { .. } => "not-yet".to_owned(),
@@ -185,6 +201,7 @@ impl CliError {
             Self::Abnormal(_) => exit::ABNORMAL,
             Self::Usage(_) => exit::MISUSED,
             Self::Interrupted { number, .. } => exit::SIGNAL.saturating_add(*number),
+            Self::FewReplicas { .. } => exit::FEW_REPLICAS,
             Self::Client(error) => client_code(error),
             Self::NotYet { .. } => exit::UNREACHABLE,
             _ => exit::FAILED,
