@@ -265,7 +265,7 @@ impl Inner {
         }
         let OpeningAt { block, .. } = self.new_opening(me, object, version).await?;
         // Permitted meanwhile.
-        self.keyring.begin_opening(object, version, block)?;
+        self.keyring.begin_opening(object, version, block.saturating_sub(1))?;
         Ok(Way::Opening)
     }
 

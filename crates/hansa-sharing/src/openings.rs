@@ -32,15 +32,15 @@ fn changes() -> Vec<B256> {
 }
 
 impl Contracts {
-    /// The member's last opening of a version from a height on.
+    /// The member's last opening of a version above a height.
     pub(crate) async fn opened_since(
         &self,
         object: ObjectId,
         version: Version,
         member: DcId,
-        from: u64,
+        height: u64,
     ) -> Result<Option<OpeningAt>, SharingError> {
-        let kinds = vec![abi::Sharing::Opened::SIGNATURE_HASH];
+        let (kinds, from) = (vec![abi::Sharing::Opened::SIGNATURE_HASH], height.saturating_add(1));
         let events = self.chain.events(about(object, member, kinds, from)).await?;
         Ok(events.iter().rev().find_map(|event| match ContractEvent::decode(&event.log)? {
             ContractEvent::Opened(e) if e.version == version.0 => {
