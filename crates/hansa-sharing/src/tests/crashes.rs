@@ -1,4 +1,4 @@
-//! A node that ends at every step of put, update and revoke: what others see afterwards is the old state or the new one.
+//! A node that ends at every step of put, update, revoke, open and release: what others see afterwards is the old state or the new one.
 //!
 //! A step is a write or flush of the node's store, or a transaction, before it is sent or after it is final. The process ends
 //! alone, or with the machine: then what was not flushed is gone too.
@@ -9,12 +9,13 @@ use hansa_envelope::root_cid;
 use hansa_kv::MemoryStore;
 use hansa_types::{
     ObjectId, Version, Visibility,
-    api::{Code, PutMeta, PutReceipt},
+    api::{Code, LogKind, PutMeta, PutReceipt},
 };
 
 use super::{
     consortium::{Consortium, Files, meta, quiet},
     doubles::{Fault, Faulty, Power, PoweredStore},
+    stories::released,
 };
 use crate::{Chain, SharingError};
 
@@ -166,7 +167,9 @@ async fn after_a_revocation_that_crashes_no_version_is_under_a_key_of_the_former
             let outcome = fragile.net.node(1).sharing.revoke(object, b).await;
             fragile.restart(u32::MAX);
             fragile.check().await;
-            let stands = fragile.read(2, object).await.is_ok();
+            // What the member has opened it reads again in any case.
+            let version = contracts.latest(object).await.unwrap();
+            let stands = contracts.refusal(object, version, b).await.unwrap().is_none();
             assert!(!stands || outcome.is_err(), "a revocation that was told holds");
             fragile.update(object, "next").await.unwrap();
             let used = contracts.record(object, None).await.unwrap().keyEpoch;
@@ -174,6 +177,63 @@ async fn after_a_revocation_that_crashes_no_version_is_under_a_key_of_the_former
             assert_eq!(fragile.read(2, object).await.is_ok(), stands);
             if !power.has_failed() {
                 assert!(outcome.is_ok());
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_whose_power_fails_reads_with_the_same_opening_afterwards() {
+    for machine_ends in [false, true] {
+        let mut fragile = Fragile::start(machine_ends).await;
+        for steps in 0.. {
+            assert!(steps < STEPS_MAX, "a reading ends some time");
+            let (reader, owner) = (fragile.net.node(1), fragile.net.node(2));
+            let about = PutMeta { replicas: Some(0), ..meta("order.json") };
+            let files = Files::new(&[("order.json", Some(b"once".as_slice()))]);
+            let object = owner.sharing.put(about, files, quiet()).await.unwrap().id;
+            owner.share(object, reader, |grant| grant.max_openings = Some(1)).await;
+            let power = fragile.restart(steps);
+            let outcome = fragile.read(1, object).await;
+            fragile.restart(u32::MAX);
+            if outcome.is_err() {
+                assert_eq!(fragile.read(1, object).await.unwrap(), "once", "after {steps} steps");
+            }
+            let log = fragile.net.node(2).sharing.log(object).await.unwrap();
+            assert_eq!(log.iter().filter(|entry| entry.kind == LogKind::Opened).count(), 1);
+            if !power.has_failed() {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_by_an_owner_whose_power_fails_is_on_the_chain_once() {
+    for machine_ends in [false, true] {
+        let mut fragile = Fragile::start(machine_ends).await;
+        for steps in 0.. {
+            assert!(steps < STEPS_MAX, "a release ends some time");
+            let object = fragile.put("content", Visibility::Members).await.unwrap().id;
+            let power = fragile.restart(steps);
+            let outcome = fragile.read(2, object).await;
+            let recorded = async || {
+                let log = fragile.net.node(2).sharing.log(object).await.unwrap();
+                log.iter().any(|entry| entry.kind == LogKind::KeyReleased)
+            };
+            while !power.has_failed() && !recorded().await {
+                tokio::task::yield_now().await;
+            }
+            let failed = power.has_failed();
+            fragile.restart(u32::MAX);
+            if outcome.is_err() {
+                assert_eq!(fragile.read(2, object).await.unwrap(), "content", "after {steps} steps");
+            }
+            released(&fragile.net, fragile.net.node(2), object, 1).await;
+            let log = fragile.net.node(2).sharing.log(object).await.unwrap();
+            assert_eq!(log.iter().filter(|entry| entry.kind == LogKind::KeyReleased).count(), 1);
+            if !failed {
                 break;
             }
         }
