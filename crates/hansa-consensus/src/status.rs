@@ -370,7 +370,7 @@ mod tests {
             board.entered(Epoch::new(epoch), seat, vec![key(1)], NZU64!(256));
             board.subscribe().borrow().rejoins
         };
-        let late = |number, second| {
+        let late = |number: u64, second: u64| {
             let header = alloy_consensus::Header { number, timestamp: 100, ..Default::default() };
             board.note_delay(&Block::genesis(header), at(second * 1_000));
             board.subscribe().borrow().rejoins
