@@ -305,7 +305,7 @@ async fn perform(
     let (mut network, oracle) = TcpNetwork::new(context.child("network"), settings);
     let channels = Channels::register(|channel, quota| network.register(channel, quota));
     network.start();
-    let mut peers = MemberPeers::new(oracle.clone());
+    let mut peers = MemberPeers::new(oracle.clone(), me.clone());
     let _ = peers.track(Epoch::zero(), TrackedPeers::primary(participants.clone()), &places);
     let (sender, receiver) = channels.gossip;
     let roll = Roll::new(&config.draft, &me);

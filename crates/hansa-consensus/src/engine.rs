@@ -208,7 +208,7 @@ where
     node.timing.check()?;
     let site = Site::new(&node.signer, &node.ledger, node.partition)?;
     let board = node.board.clone();
-    let mut peers = MemberPeers::new(node.transport.clone());
+    let mut peers = MemberPeers::new(node.transport.clone(), site.me.clone());
     peers.update(&node.ledger.members());
     let head = node.ledger.head();
     board.finalised(head.number(), head.hash(), context.current());

@@ -52,6 +52,7 @@ pub(crate) fn address(endpoint: &str) -> Address {
 #[derive(Clone, Debug)]
 pub(crate) struct MemberPeers<M> {
     transport: M,
+    me: PublicKey,
     known: Arc<Mutex<Known>>,
 }
 
@@ -67,7 +68,11 @@ struct Known {
 
 impl Known {
     /// The set to track. The registry's address wins over the one frozen in the epoch artifact.
-    fn peers(&self) -> (BTreeMap<PublicKey, Address>, BTreeMap<PublicKey, Address>) {
+    /// Empty where `me` was removed: nobody would answer it.
+    fn peers(&self, me: &PublicKey) -> (BTreeMap<PublicKey, Address>, BTreeMap<PublicKey, Address>) {
+        if self.removed.contains(me) {
+            return (BTreeMap::new(), BTreeMap::new());
+        }
         let current = |peers: &BTreeMap<PublicKey, Address>| -> BTreeMap<PublicKey, Address> {
             let allowed = peers.iter().filter(|(key, _)| !self.removed.contains(*key));
             let fresh =
@@ -85,14 +90,14 @@ impl Known {
 }
 
 impl<M: AddressableManager<PublicKey = PublicKey>> MemberPeers<M> {
-    pub(crate) fn new(transport: M) -> Self {
-        Self { transport, known: Arc::default() }
+    pub(crate) fn new(transport: M, me: PublicKey) -> Self {
+        Self { transport, me, known: Arc::default() }
     }
 
     /// Takes over the registry at the finalised head.
     pub(crate) fn update(&mut self, members: &[Member]) {
         let mut known = self.known.lock();
-        let before = known.peers();
+        let before = known.peers(&self.me);
         known.members.clear();
         known.removed.clear();
         for member in members {
@@ -109,7 +114,7 @@ impl<M: AddressableManager<PublicKey = PublicKey>> MemberPeers<M> {
         // A key that went from a removed member to an active one (or was reset) counts as the active one's.
         let Known { members, removed, .. } = &mut *known;
         removed.retain(|key| !members.contains_key(key));
-        let changed = known.sets > 0 && known.peers() != before;
+        let changed = known.sets > 0 && known.peers(&self.me) != before;
         drop(known);
         if changed {
             self.publish();
@@ -128,7 +133,7 @@ impl<M: AddressableManager<PublicKey = PublicKey>> MemberPeers<M> {
 
     fn publish(&mut self) {
         let mut known = self.known.lock();
-        let (primary, secondary) = known.peers();
+        let (primary, secondary) = known.peers(&self.me);
         let id = known.sets;
         known.sets = id.saturating_add(1);
         drop(known);
@@ -193,5 +198,21 @@ mod tests {
         for bad in ["", "node", "node:port", "no de:1", "1.2.3.4:99999"] {
             assert_eq!(address(bad), Address::Symmetric("0.0.0.0:0".parse().unwrap()), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_node_that_was_removed_dials_nobody() {
+        use commonware_cryptography::{Signer as _, ed25519::PrivateKey};
+        let key = |seed| PrivateKey::from_seed(seed).public_key();
+        let (me, validator, member) = (key(1), key(2), key(3));
+        let mut known = Known::default();
+        known.primary.insert(validator, address("127.0.0.1:1"));
+        known.members.insert(member.clone(), address("127.0.0.1:2"));
+        known.removed.insert(key(4));
+        let (primary, secondary) = known.peers(&me);
+        assert_eq!((primary.len(), secondary.len()), (1, 1));
+        known.removed.insert(me.clone());
+        assert_eq!(known.peers(&me), (BTreeMap::new(), BTreeMap::new()));
+        assert_eq!(known.peers(&member).0.len(), 1, "the others go on");
     }
 }

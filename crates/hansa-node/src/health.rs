@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) validator: bool,
     /// Its consensus connection stands.
     pub(crate) connected: bool,
+    /// It has a seat and has not voted for a while.
+    pub(crate) silent: bool,
     /// Its swarm connection stands.
     pub(crate) in_swarm: bool,
     /// Why its last handshake failed.
@@ -50,8 +52,8 @@ pub(crate) struct Facts {
     pub(crate) peers: Vec<Peer>,
     /// Whether this node has a seat itself.
     pub(crate) validator: bool,
-    /// Its seat has no share of the group key.
-    pub(crate) without_share: bool,
+    /// The height from which this node's seat has a share of the group key again.
+    pub(crate) rejoins: Option<u64>,
     /// This node in its own registry.
     pub(crate) member: Option<MemberStatus>,
     /// The genesis block's hash.
@@ -85,7 +87,7 @@ impl Facts {
 
     fn consensus(&self) -> Check<ConsensusFigures> {
         let missing: Vec<&Peer> =
-            self.peers.iter().filter(|peer| peer.validator && !peer.connected).collect();
+            self.peers.iter().filter(|peer| peer.validator && (!peer.connected || peer.silent)).collect();
         let figures = ConsensusFigures {
             final_seconds_ago: self.final_ago.as_secs(),
             heartbeat_ms: u64::try_from(self.heartbeat.as_millis()).unwrap_or(u64::MAX),
@@ -101,12 +103,18 @@ impl Facts {
             } else {
                 (format!("; missing: {names}"), self.remedy(&missing))
             };
-            let reason = format!("the chain stands still for {} s{missing_words}", self.final_ago.as_secs());
+            let own = self
+                .rejoins
+                .map_or("", |_| "; this node does not vote itself, it has no share of the group key");
+            let seconds = self.final_ago.as_secs();
+            let reason = format!("the chain stands still for {seconds} s{missing_words}{own}");
             return Check::not_ok(Standing::Failed, reason, next, figures);
         }
-        if self.without_share {
-            let reason = "this node sits in the committee without a share of the group key; it does not vote";
-            let next = "keep it running: it gets a share when the committee next reshares the key";
+        if let Some(height) = self.rejoins {
+            let reason = format!(
+                "this node has a seat and no share of the group key, as after the loss of its data; it votes again from block {height}"
+            );
+            let next = "keep it running: the committee hands it a share when it next reshares the key";
             return Check::not_ok(Standing::Warning, reason, next, figures);
         }
         if missing.is_empty() {
@@ -301,8 +309,9 @@ impl Facts {
 fn described(peer: &Peer) -> String {
     let name = printable(&peer.name);
     match peer.trouble {
-        None => name,
+        _ if peer.connected => format!("{name} (connected, does not vote)"),
         Some(trouble) => format!("{name} ({})", words(trouble)),
+        None => name,
     }
 }
 
@@ -338,6 +347,7 @@ pub(crate) mod tests {
             name: name.into(),
             validator: true,
             connected: true,
+            silent: false,
             in_swarm: true,
             trouble: None,
         };
@@ -348,7 +358,7 @@ pub(crate) mod tests {
             final_height: 101,
             peers: ["gdansk", "riga", "visby"].map(peer).into(),
             validator: true,
-            without_share: false,
+            rejoins: None,
             member: Some(MemberStatus::Active),
             genesis: "0xabc".into(),
             data: "/home/data".into(),
@@ -399,6 +409,18 @@ pub(crate) mod tests {
                 "consensus",
                 Warning,
                 "validators missing: riga (it signs for another chain: its genesis file differs from this node's)",
+            )],
+        );
+        check(
+            |facts| facts.peers[0].silent = true,
+            &[("consensus", Warning, "validators missing: gdansk (connected, does not vote)")],
+        );
+        check(
+            |facts| facts.rejoins = Some(512),
+            &[(
+                "consensus",
+                Warning,
+                "this node has a seat and no share of the group key, as after the loss of its data; it votes again from block 512",
             )],
         );
         check(

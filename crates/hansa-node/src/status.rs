@@ -105,11 +105,6 @@ fn consensus(status: &Status) -> ConsensusStatus {
     }
 }
 
-/// Whether a member has a seat, or gets one with the next committee.
-fn is_validator(member: &Member) -> bool {
-    member.role == Role::Validator && member.status != MemberStatus::Removed
-}
-
 /// Bytes that this account may still write in the file system of `folder`.
 pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     let figures = rustix::fs::statvfs(folder).ok()?;
@@ -158,8 +153,8 @@ impl HealthReader {
             height: consensus.height,
             final_height: consensus.final_height,
             peers: self.peers(&members, &consensus),
-            validator: own.is_some_and(is_validator),
-            without_share: consensus.seat == Seat::ValidatorWithoutShare,
+            validator: consensus.committee.contains(&self.status.network_key),
+            rejoins: consensus.rejoins.map(|rejoins| rejoins.height),
             member: own.map(|member| member.status),
             genesis: self.status.ledger.genesis_block().hash().to_string(),
             data: self.data.display().to_string(),
@@ -185,8 +180,13 @@ impl HealthReader {
                 let key = member.card.network_key;
                 Peer {
                     name: member.card.name.clone(),
-                    validator: is_validator(member),
+                    validator: match consensus.committee.is_empty() {
+                        // The engine has not entered an epoch yet.
+                        true => member.role == Role::Validator,
+                        false => consensus.committee.contains(&key),
+                    },
                     connected: connected.contains(&key),
+                    silent: consensus.silent.contains(&key),
                     in_swarm: swarm.contains(&key),
                     trouble: troubles.get(&key).copied(),
                 }

@@ -172,7 +172,7 @@ fn a_flooder_is_not_decoded() {
     deterministic::Runner::default().start(|context| async move {
         let key = |seed| PrivateKey::from_seed(seed).public_key();
         let (outsider, flooder, honest) = (key(1), key(2), key(3));
-        let mut peers = MemberPeers::new(LocalPeers::default());
+        let mut peers = MemberPeers::new(LocalPeers::default(), key(9));
         let validators = Set::from_iter_dedup([flooder.clone(), honest.clone()]);
         let places = validators.iter().map(|key| (key.clone(), address("127.0.0.1:1")));
         let places = Map::from_iter_dedup(places.collect::<Vec<_>>()).into();
