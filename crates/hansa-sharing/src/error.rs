@@ -178,6 +178,7 @@ impl SharingError {
             Self::Chain(ChainError::Refused(_)) => Code::TransactionRefused,
             Self::Chain(ChainError::Busy(_)) => Code::ChainBusy,
             Self::Chain(ChainError::NotFinal { .. }) => Code::NotFinal,
+            Self::Content(_) | Self::Store(_) if self.is_storage_full() => Code::DiskFull,
             Self::Chain(ChainError::Unavailable(_))
             | Self::Envelope(_)
             | Self::Content(_)
@@ -185,6 +186,14 @@ impl SharingError {
             | Self::Swarm(_)
             | Self::Worker => Code::Internal,
         }
+    }
+
+    /// Whether a write failed for lack of room.
+    fn is_storage_full(&self) -> bool {
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        causes
+            .filter_map(|error| error.downcast_ref::<io::Error>())
+            .any(|error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 
     /// As the REST interface answers it.
@@ -211,4 +220,21 @@ impl SharingError {
 
 fn block(cid: Cid) -> String {
     format!("block {cid} is damaged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_has_a_code_of_its_own() {
+        let write = |kind: io::ErrorKind| {
+            let (action, path) = ("write", "/srv/hansa/data/blocks/1".into());
+            SharingError::from(ContentError::File { action, path, source: kind.into() }).problem()
+        };
+        let full = write(io::ErrorKind::StorageFull);
+        assert_eq!(full.code, Code::DiskFull);
+        assert!(full.message.contains("/srv/hansa/data/blocks/1"), "{full:?}");
+        assert_eq!(write(io::ErrorKind::PermissionDenied).code, Code::Internal);
+    }
 }
