@@ -374,7 +374,7 @@ pub(super) fn quiet() -> ProgressSink {
 pub(super) struct Consortium {
     pub(super) nodes: Vec<Node>,
     pub(super) ledger: Ledger,
-    clock: Arc<AtomicU64>,
+    clock: Arc<Mutex<u64>>,
     mining: JoinHandle<()>,
     mesh: Arc<Mesh>,
 }
@@ -416,7 +416,7 @@ impl Consortium {
         };
         let pool = Pool::new(PoolConfig::new(genesis.chain_id, limits.block_gas));
         let ledger = Ledger::open(Arc::new(MemoryStore::new()), &genesis, pool).unwrap();
-        let clock = Arc::new(AtomicU64::new(START + 1));
+        let clock = Arc::new(Mutex::new(START + 1));
         let mining = tokio::spawn(mine(ledger.clone(), Arc::clone(&clock)));
         let mesh = Arc::new(Mesh::default());
         let chain = |keys: &MemberKeys| Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
@@ -485,12 +485,12 @@ impl Consortium {
 
     /// Finalises what is pending in one block.
     pub(super) fn mine_once(&self) {
-        mine_block(&self.ledger, self.clock.load(Ordering::SeqCst));
+        mine_block(&self.ledger, &self.clock);
     }
 
     /// Sets the time of the blocks to come.
     pub(super) fn set_time(&self, seconds_after_start: u64) {
-        self.clock.store(START + seconds_after_start, Ordering::SeqCst);
+        *self.clock.lock() = START + seconds_after_start;
     }
 
     /// Has nothing ever arrive below a root.
@@ -539,14 +539,13 @@ fn node(
 }
 
 /// Finalises whatever is pending, a block at a time.
-async fn mine(ledger: Ledger, clock: Arc<AtomicU64>) {
+async fn mine(ledger: Ledger, clock: Arc<Mutex<u64>>) {
     let mut admitted = ledger.pool().watch();
     loop {
         let (chain, clock) = (ledger.clone(), Arc::clone(&clock));
         tokio::task::spawn_blocking(move || {
             while chain.has_pending(chain.head().hash()) {
-                // Read for each block: what was sent after the time was set is in a block of that time.
-                mine_block(&chain, clock.load(Ordering::SeqCst));
+                mine_block(&chain, &clock);
             }
         })
         .await
@@ -557,11 +556,13 @@ async fn mine(ledger: Ledger, clock: Arc<AtomicU64>) {
     }
 }
 
-fn mine_block(chain: &Ledger, timestamp: u64) {
+/// Finalises a block. The clock stands meanwhile: what is sent after the time was set is in a block of that time.
+fn mine_block(chain: &Ledger, clock: &Mutex<u64>) {
+    let timestamp = clock.lock();
     let proposal = Proposal {
         filling_time: None,
         parent: chain.head().hash(),
-        timestamp,
+        timestamp: *timestamp,
         prevrandao: B256::ZERO,
         beneficiary: alloy_primitives::Address::ZERO,
         consensus: ConsensusData::default(),
