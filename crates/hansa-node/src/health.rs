@@ -62,8 +62,8 @@ pub(crate) struct Facts {
     pub(crate) data: String,
     pub(crate) free_bytes: Option<u64>,
     pub(crate) watermark_bytes: u64,
-    /// Why this node takes no new replicas.
-    pub(crate) replication_paused: Option<String>,
+    /// Whether this node takes no new replicas, because too little of the disk is free.
+    pub(crate) replication_paused: bool,
     /// Own objects whose key is not here, once that has been looked for.
     pub(crate) keyless: u64,
     /// Seconds that the clock is ahead of the blocks' times.
@@ -195,15 +195,14 @@ impl Facts {
         let figures = SwarmFigures {
             peers: count(self.peers.len().saturating_sub(missing.len())),
             registered: count(self.peers.len()),
-            replication_paused: self.replication_paused.is_some(),
+            replication_paused: self.replication_paused,
         };
-        if let Some(why) = &self.replication_paused {
-            return Check::not_ok(
-                Standing::Warning,
-                format!("no new replicas are taken: {why}"),
-                "",
-                figures,
-            );
+        if self.replication_paused {
+            let reason =
+                "no new replicas are taken: less of the disk is free than replica_free_percent leaves";
+            let next =
+                format!("free space in the file system of {}, or lower replica_free_percent", self.data);
+            return Check::not_ok(Standing::Warning, reason, next, figures);
         }
         if missing.is_empty() {
             return Check::ok(figures);
@@ -364,7 +363,7 @@ pub(crate) mod tests {
             data: "/home/data".into(),
             free_bytes: Some(2 << 30),
             watermark_bytes: 1 << 30,
-            replication_paused: None,
+            replication_paused: false,
             keyless: 0,
             blocks_ahead: Some(0),
         }
@@ -409,6 +408,14 @@ pub(crate) mod tests {
                 "consensus",
                 Warning,
                 "validators missing: riga (it signs for another chain: its genesis file differs from this node's)",
+            )],
+        );
+        check(
+            |facts| facts.replication_paused = true,
+            &[(
+                "swarm",
+                Warning,
+                "no new replicas are taken: less of the disk is free than replica_free_percent leaves",
             )],
         );
         check(

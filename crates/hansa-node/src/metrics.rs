@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use hansa_gateway::Requests;
 use hansa_types::{
     MemberStatus,
-    api::{Health, NodeStatus},
+    api::{Health, NodeStatus, ReplicationStatus},
 };
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -25,6 +25,7 @@ pub(crate) struct Figures<'a> {
     pub(crate) final_height: u64,
     /// Versions whose blocks are on their way here.
     pub(crate) fetches: usize,
+    pub(crate) replication: &'a ReplicationStatus,
     pub(crate) requests: &'a Requests,
     /// The agreement engine's own text.
     pub(crate) engine: &'a str,
@@ -131,6 +132,10 @@ impl Figures<'_> {
         page.gauge("swarm_refused", "Connections turned away since the start.", as_f64(swarm.refused));
         let paused = f64::from(u8::from(checks.swarm.figures.replication_paused));
         page.gauge("replication_paused", "1 where this node takes no new replicas.", paused);
+        let kept = self.replication;
+        page.gauge("replica_bytes", "Bytes of replicas kept for other members.", as_f64(kept.bytes));
+        let help = "Versions given up because what was recorded is no object.";
+        page.gauge("replicas_given_up", help, as_f64(kept.given_up));
         page.gauge("fetches", "Versions whose blocks are on their way here.", as_f64(self.fetches as u64));
         page.gauge(
             "disk_free_bytes",
@@ -175,12 +180,14 @@ mod tests {
         .unwrap();
         let health = healthy().health();
         let requests = Requests::default();
+        let replication = ReplicationStatus { bytes: 77, ..ReplicationStatus::default() };
         let engine = "# TYPE engine_x counter\nengine_x_total 1\n# EOF\n";
         let figures = Figures {
             status: &status,
             health: &health,
             final_height: 13,
             fetches: 2,
+            replication: &replication,
             requests: &requests,
             engine,
         };
@@ -193,6 +200,7 @@ mod tests {
             "hansa_consensus_peers 3.0",
             "hansa_health{check=\"clock\"} 0.0",
             "hansa_disk_free_bytes 2147483648.0",
+            "hansa_replica_bytes 77.0",
             "engine_x_total 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -194,8 +194,9 @@ impl Node {
             heartbeat: timing(config).heartbeat,
             data: home.data(),
             keyless: Arc::default(),
+            sharing: sharing.clone(),
         };
-        tasks.push(tokio::spawn(watchdog::look_for_keys(health.clone(), sharing.clone())));
+        tasks.push(tokio::spawn(watchdog::look_for_keys(health.clone())));
         tasks.push(tokio::spawn(watchdog::watch(health.clone(), ledger.subscribe())));
         let rpc = RpcServer::start(
             config.rpc_listen,

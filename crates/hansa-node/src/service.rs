@@ -161,12 +161,14 @@ impl Service for NodeService {
     }
 
     fn metrics(&self, requests: &Requests) -> String {
+        let replication = self.sharing.replication();
         let (status, health, engine) = (self.status.read(), self.health.read(), (self.engine_metrics)());
         let figures = Figures {
             status: &status,
             health: &health,
             final_height: self.status.final_height(),
             fetches: self.sharing.fetching().len(),
+            replication: &replication,
             requests,
             engine: &engine,
         };

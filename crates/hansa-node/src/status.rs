@@ -14,6 +14,7 @@ use alloy_primitives::Address;
 use hansa_consensus::{Handshakes, Seat, Status};
 use hansa_gateway::Network;
 use hansa_ledger::Ledger;
+use hansa_sharing::Sharing;
 use hansa_swarm::Swarm;
 use hansa_types::{
     Block, Member, MemberStatus, NetworkKey, Role,
@@ -121,6 +122,7 @@ pub(crate) struct HealthReader {
     pub(crate) data: PathBuf,
     /// Own objects whose key is not here.
     pub(crate) keyless: Arc<AtomicU64>,
+    pub(crate) sharing: Sharing,
 }
 
 impl HealthReader {
@@ -160,7 +162,7 @@ impl HealthReader {
             data: self.data.display().to_string(),
             free_bytes: free_bytes(&self.data),
             watermark_bytes: WATERMARK_BYTES,
-            replication_paused: None,
+            replication_paused: self.sharing.replication().paused_by_disk,
             keyless: self.keyless.load(Ordering::Relaxed),
             blocks_ahead: pulse.seconds_ahead(),
         }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use hansa_ledger::FinalisedBlock;
-use hansa_sharing::Sharing;
 use hansa_types::{
     MemberStatus,
     api::{Health, Standing},
@@ -105,7 +104,7 @@ pub(crate) async fn watch(reader: HealthReader, mut blocks: Receiver<Arc<Finalis
 }
 
 /// Looks once, when the node has caught up, whether the keys of its member's own objects are here.
-pub(crate) async fn look_for_keys(reader: HealthReader, sharing: Sharing) {
+pub(crate) async fn look_for_keys(reader: HealthReader) {
     let mut tick = tokio::time::interval(KEYS_TICK);
     loop {
         tick.tick().await;
@@ -115,7 +114,7 @@ pub(crate) async fn look_for_keys(reader: HealthReader, sharing: Sharing) {
         {
             continue;
         }
-        match sharing.missing_keys().await {
+        match reader.sharing.missing_keys().await {
             Ok(missing) => {
                 let count = u64::try_from(missing.len()).unwrap_or(u64::MAX);
                 reader.keyless.store(count, Ordering::Relaxed);
