@@ -127,7 +127,7 @@ impl Responder {
             return Ok(Answer::Refused { reason: RefusalReason::UnknownObject.code() });
         }
         let failed = |why: &str| Ok(Answer::Failed { why: why.to_owned() });
-        let Some(tip) = self.tip.final_height() else {
+        let Some(tip) = self.tip.final_height().await else {
             return failed("it has heard of no new block for a while and releases no keys until it does");
         };
         if request.height > tip.saturating_add(BLOCKS_AHEAD_MAX) {

@@ -189,8 +189,9 @@ pub(super) struct Heard {
     pub(super) ahead: AtomicU64,
 }
 
+#[async_trait]
 impl Tip for Heard {
-    fn final_height(&self) -> Option<u64> {
+    async fn final_height(&self) -> Option<u64> {
         let height = self.ledger.head().number() + self.ahead.load(Ordering::SeqCst);
         (!self.silent.load(Ordering::SeqCst)).then_some(height)
     }
