@@ -1,6 +1,6 @@
 //! How fast the chain takes transactions, and how many may wait for it. Plain data: no locks, no clock.
 //!
-//! The rate is measured over final blocks while work is left behind them; an idle chain says nothing about what it could
+//! The rate is measured over final blocks that leave a backlog; an idle chain says nothing about what it could
 //! take. A node that follows only sees its own users' transactions, and the chain's share for them.
 
 /// The rate that is assumed until it has been measured, in transactions a second.
@@ -9,6 +9,9 @@ const RATE_ASSUMED: f64 = 4_000.0;
 const WAIT_MAX: f64 = 2.5;
 /// So many may wait however slow the chain is, so that one caller's batch passes.
 const WAITING_MIN: usize = 256;
+/// So many waiting after a block are work that it could not take. Fewer may just have arrived: under light load every block
+/// leaves one or two behind, and says nothing of what the chain could take.
+const BACKLOG_MIN: usize = WAITING_MIN / 2;
 /// Shortest time over which the rate is measured, in milliseconds: several blocks may become final together.
 const SAMPLE_MS_MIN: u64 = 250;
 /// Longest such time; a longer one includes a pause of the chain or of this node.
@@ -48,11 +51,11 @@ impl Drain {
     #[expect(clippy::cast_precision_loss, reason = "counts and milliseconds are far below 2^53")]
     pub(crate) fn finalised(&mut self, now: u64, executed: usize, ready: usize) {
         let Some(sample) = &mut self.sample else {
-            self.sample = Some(Sample { since: now, executed: 0, backlog: ready > 0 });
+            self.sample = Some(Sample { since: now, executed: 0, backlog: ready >= BACKLOG_MIN });
             return;
         };
         sample.executed = sample.executed.saturating_add(executed);
-        sample.backlog &= ready > 0;
+        sample.backlog &= ready >= BACKLOG_MIN;
         let elapsed = now.saturating_sub(sample.since);
         if elapsed < SAMPLE_MS_MIN {
             return;
@@ -62,7 +65,7 @@ impl Drain {
             let weight = (elapsed as f64 / SMOOTHING_MS).min(1.0);
             self.rate += (measured - self.rate) * weight;
         }
-        self.sample = Some(Sample { since: now, executed: 0, backlog: ready > 0 });
+        self.sample = Some(Sample { since: now, executed: 0, backlog: ready >= BACKLOG_MIN });
     }
 
     /// Most transactions that may wait.
@@ -132,6 +135,8 @@ mod tests {
         let assumed = drain.waiting_max();
         let now = feed(&mut drain, 0, 1_000, 60, 3, 0);
         assert_eq!(drain.waiting_max(), assumed, "an idle chain says nothing");
+        let now = feed(&mut drain, now, 50, 200, 1, 2);
+        assert_eq!(drain.waiting_max(), assumed, "nor does one under light load");
         let now = feed(&mut drain, now, 200, 100, 80, 5_000);
         assert!((900..=1_100).contains(&drain.waiting_max()), "400 a second for 2.5 s: {drain:?}");
         let now = feed(&mut drain, now, 200, 10, 2_000, 0);
