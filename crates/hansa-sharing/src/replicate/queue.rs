@@ -56,6 +56,11 @@ impl Lane {
         !self.ready.is_empty() || self.due().is_some_and(|at| at <= now)
     }
 
+    /// Whether one more of this owner may run beside so many of all.
+    fn has_place(&self, running: usize) -> bool {
+        self.running == 0 || running < SHARED_MAX && self.running < SHARED_MAX
+    }
+
     fn due(&self) -> Option<Instant> {
         let Reverse((at, ..)) = self.later.peek().filter(|_| self.retrying < RETRIES_MAX)?;
         Some(*at)
@@ -142,11 +147,8 @@ impl Queue {
         if self.running >= FETCHES_MAX {
             return None;
         }
-        let shared = self.running < SHARED_MAX;
-        let open = self
-            .lanes
-            .values_mut()
-            .filter(|lane| lane.has_next(now) && (lane.running == 0 || shared && lane.running < SHARED_MAX));
+        let running = self.running;
+        let open = self.lanes.values_mut().filter(|lane| lane.has_next(now) && lane.has_place(running));
         let lane = open.min_by_key(|lane| (lane.running, lane.turn))?;
         let attempt = match lane.ready.pop_front() {
             Some(task) => Attempt { task, tries: 0 },
@@ -185,12 +187,12 @@ impl Queue {
         self.ended(attempt).postpone(now, task, tries, BACKOFF_MAX);
     }
 
-    /// When the next repeated attempt is due.
+    /// When the next repeated attempt is due for which there is a place.
     pub(super) fn due(&self) -> Option<Instant> {
         if self.running >= FETCHES_MAX {
             return None;
         }
-        self.lanes.values().filter_map(Lane::due).min()
+        self.lanes.values().filter(|lane| lane.has_place(self.running)).filter_map(Lane::due).min()
     }
 
     /// An owner of whom more is on the disk than here, and for whom there is room again.
@@ -267,6 +269,22 @@ mod tests {
         queue.failed(after(1), Attempt { task: task(2), tries: 1 });
         assert_eq!(next(&mut queue, after(2)), None);
         assert_eq!(next(&mut queue, after(3)), Some((task(2), 2)));
+    }
+
+    #[test]
+    fn nothing_is_due_while_no_place_is_free_for_it() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        for owner in 1..=4 {
+            (1..=8).for_each(|number| queue.add(task_of(owner, number)));
+            survey(&mut queue, now, |_| false);
+        }
+        let later = now + BACKOFF_MAX;
+        let running: Vec<_> = std::iter::from_fn(|| queue.next(later)).collect();
+        assert!(running.len() >= SHARED_MAX && running.len() < 32, "{}", running.len());
+        assert_eq!(queue.due(), None, "or the task that waits for it would not sleep");
+        running.into_iter().for_each(|attempt| queue.done(attempt));
+        assert!(queue.due().is_some_and(|due| due <= later));
     }
 
     #[test]
