@@ -43,6 +43,14 @@ fn open(folder: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path(folder))
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing tells when another process gives up a lock, and no task waits here"
+)]
+fn pause() {
+    std::thread::sleep(PAUSE);
+}
+
 impl FolderLock {
     /// Takes the folder, making it if need be. Waits for a second at most.
     ///
@@ -59,7 +67,7 @@ impl FolderLock {
                     lock.say("").map_err(failed)?;
                     return Ok(lock);
                 }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => pause(),
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
         }

@@ -153,7 +153,7 @@ impl Inner {
                 |error| tracing::warn!(%object, %member, %error, "the new key was not deposited"),
             )
         });
-        futures::future::join_all(renewing).await.into_iter().fold(Ok(()), |all, one| one.and(all))
+        futures::future::join_all(renewing).await.into_iter().collect()
     }
 
     async fn renew_deposit(

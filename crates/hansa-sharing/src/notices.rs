@@ -16,11 +16,14 @@ use crate::replicate::Task;
 /// Versions asked for that wait in memory; all are on the disk.
 const ASKED_MAX: usize = 1024;
 
+/// The members that keep a version, and the number of tasks that wait for it.
+type Keepers = (watch::Sender<BTreeSet<DcId>>, usize);
+
 /// Between the responder, which hears, and the tasks that wait.
 #[derive(Default)]
 pub(crate) struct Notices {
-    /// Roots that somebody waits for, with the members that keep them and the number of those who wait.
-    awaited: Mutex<HashMap<Cid, (watch::Sender<BTreeSet<DcId>>, usize)>>,
+    /// Roots that somebody waits for.
+    awaited: Mutex<HashMap<Cid, Keepers>>,
     asked: Mutex<VecDeque<Task>>,
     added: Notify,
 }

@@ -81,7 +81,8 @@ impl Node {
 
 /// Pings often enough that a connection with a live peer is never silent for as long as is allowed, although one is lost.
 fn pings(silence: Duration) -> ping::Config {
-    ping::Config::new().with_interval(silence / 4).with_timeout(silence / 2)
+    let part = |of: u32| silence.checked_div(of).unwrap_or(silence);
+    ping::Config::new().with_interval(part(4)).with_timeout(part(2))
 }
 
 /// The key of a block in the hash table: its multihash, as everywhere in IPFS.

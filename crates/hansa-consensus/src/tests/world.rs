@@ -195,7 +195,7 @@ impl World {
         };
         let (network, oracle) = Network::new(context.child("network"), config);
         network.start();
-        let keys: Vec<_> = organisations.iter().map(|o| signer(&o).public_key()).collect();
+        let keys: Vec<_> = organisations.iter().map(|o| signer(o).public_key()).collect();
         oracle.manager().track(0, Set::from_iter_dedup(keys));
         let mut world = Self {
             stores: organisations.iter().map(|_| MemoryStore::new()).collect(),
@@ -283,7 +283,7 @@ impl World {
     ) -> Running {
         self.starts += 1;
         let organisation = &self.organisations[index];
-        let signer = signer(&organisation);
+        let signer = signer(organisation);
         let mut secrets = SealedSecrets::open(self.secrets.path().join(&name), &[7; 32]).unwrap();
         if let Some(share) = self.shares.get_value(&signer.public_key()) {
             secrets.put_share(Epoch::zero(), share.clone()).await;

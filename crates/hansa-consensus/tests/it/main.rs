@@ -37,7 +37,7 @@ fn config(organisation: &Organisation, ledger: Ledger, folder: &TempDir) -> Conf
 
 /// Every other node is registered by a name, which the others look up.
 fn reachable_by(seed: u8, endpoint: String) -> String {
-    if seed % 2 == 0 { endpoint.replace("127.0.0.1", "localhost") } else { endpoint }
+    if seed.is_multiple_of(2) { endpoint.replace("127.0.0.1", "localhost") } else { endpoint }
 }
 
 impl Organisation {

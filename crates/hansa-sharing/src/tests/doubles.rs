@@ -181,7 +181,7 @@ impl KvStore for PoweredStore {
     }
 
     fn ingest(&self, _: Space, _: Fill<'_>) -> Result<(), KvError> {
-        unimplemented!("objects are not ingested")
+        panic!("objects are not ingested")
     }
 
     fn sync(&self) -> Result<(), KvError> {
