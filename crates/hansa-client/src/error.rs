@@ -35,7 +35,7 @@ pub enum ClientError {
     File {
         /// Which.
         path: PathBuf,
-        /// What the system said.
+        /// The system's reason.
         #[source]
         source: io::Error,
     },
@@ -59,7 +59,7 @@ pub enum ClientError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's reason.
         #[source]
         source: io::Error,
     },
@@ -81,10 +81,10 @@ pub enum ClientError {
         /// Where the content is.
         kept: PathBuf,
     },
-    /// What is to be put holds something that cannot be stored.
+    /// The source holds something that cannot be stored.
     #[error("{0} cannot be stored")]
     Unpackable(LeftOut),
-    /// What is to be put is a device or a socket, or changed into something else meanwhile.
+    /// The source is a device or a socket, or changed into something else meanwhile.
     #[error("{} is neither a file, a folder nor a pipe", path.display())]
     Unreadable {
         /// Which.

@@ -32,7 +32,7 @@ const NAMED_MAX: usize = 1_000;
 /// The owner's right to run a file, in a mode.
 const RUN: u32 = 0o100;
 
-/// What to do with links, devices, pipes, sockets, unreadable files and names that cannot be stored.
+/// The treatment of links, devices, pipes, sockets, unreadable files and names that cannot be stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Special {
     /// Store nothing, and name them all.
@@ -42,7 +42,7 @@ pub enum Special {
     LeaveOut,
 }
 
-/// What of a folder cannot be stored, and why.
+/// The entries of a folder that cannot be stored, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
     items: Vec<(PathBuf, String)>,

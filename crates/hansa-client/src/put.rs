@@ -111,7 +111,7 @@ impl Source {
         Self { path, name: Some(name), kind: ObjectKind::File, executable: false, size: None, from }
     }
 
-    /// What is below a folder and is not sent.
+    /// The entries below a folder that are not sent.
     pub fn left_out(&self) -> Option<&LeftOut> {
         match &self.from {
             From::Folder(plan) => Some(plan.left_out()).filter(|left_out| !left_out.is_empty()),

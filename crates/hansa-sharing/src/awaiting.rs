@@ -53,7 +53,7 @@ pub(crate) struct Keepers {
 }
 
 impl Inner {
-    /// Waits until as many other members as wanted keep all of a version, or it is clear that they do not for now.
+    /// Waits until as many other members as wanted keep all of a version, or the missing ones are away or late.
     pub(crate) async fn await_keepers(
         &self,
         wanted: Wanted,

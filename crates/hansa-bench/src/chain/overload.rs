@@ -16,7 +16,7 @@ use crate::{
     wallet::{Signed, Supply},
 };
 
-/// What an open loop saw.
+/// Measurements of an open loop.
 struct Pressed {
     seconds: f64,
     latencies_ms: Vec<f64>,
