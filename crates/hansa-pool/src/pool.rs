@@ -274,8 +274,18 @@ impl Pool {
     /// The nonce that the sender's next transaction should have: after those pending without a gap. `None` when
     /// nothing of it is pending.
     pub fn next_nonce(&self, sender: Address) -> Option<u64> {
-        let next = self.0.policy.get()?.sender(sender).ok()??.nonce;
-        self.queues().next_nonce(&sender, next)
+        let policy = self.0.policy.get()?;
+        let executed = || Some(policy.sender(sender).ok()??.nonce);
+        let mut next = executed()?;
+        loop {
+            let free = self.queues().next_nonce(&sender, next);
+            // A block that became final between the two questions has taken the run's beginning out of the pool.
+            let now = executed()?;
+            if now == next {
+                return free;
+            }
+            next = now;
+        }
     }
 
     /// Pending transactions, oldest first.

@@ -202,6 +202,36 @@ fn members_take_turns_and_gaps_wait() {
     assert_eq!(pool.add(transfer(1, 1)), Err(PoolError::NonceTooLow { transaction: 1, next: 2 }));
 }
 
+/// A registry whose answer about an account is out of date as soon as it is given: a block becomes final.
+struct BlockMeanwhile {
+    world: World,
+    pool: Pool,
+    block: Mutex<Option<(Address, u64)>>,
+}
+
+impl SenderPolicy for BlockMeanwhile {
+    fn sender(&self, address: Address) -> Result<Option<SenderState>, ()> {
+        let answer = self.world.sender(address);
+        if let Some((sender, nonce)) = self.block.lock().take() {
+            self.world.members.lock().get_mut(&sender).unwrap().nonce = nonce;
+            self.pool.on_finalised([(sender, Some(nonce))]);
+        }
+        answer
+    }
+}
+
+#[test]
+fn a_block_that_becomes_final_meanwhile_leaves_the_next_nonce_free() {
+    let (_, world) = pool();
+    let pool = Pool::with_clock(config(), Arc::new(world.clone()));
+    let meanwhile =
+        Arc::new(BlockMeanwhile { world: world.clone(), pool: pool.clone(), block: Mutex::default() });
+    pool.attach(Arc::clone(&meanwhile) as _);
+    (0..4).for_each(|nonce| drop(pool.add(transfer(1, nonce)).unwrap()));
+    *meanwhile.block.lock() = Some((address(1), 2));
+    assert_eq!(pool.next_nonce(address(1)), Some(4));
+}
+
 #[test]
 fn a_sender_can_be_left_out_of_the_rest() {
     let (pool, _) = pool();
