@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// Longest time of each phase in seconds
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Concurrent clients; 1, 8 and 32 after one another unless told
+    #[arg(long, value_parser = number_of_clients)]
+    clients: Option<usize>,
     /// Runs, each on a fresh network
     #[arg(long, default_value_t = 3)]
     runs: usize,
@@ -41,6 +44,11 @@ pub(crate) struct Options {
     /// Seconds of `bench chain`'s full load; 0 leaves it out
     #[arg(long, default_value_t = 15)]
     chain_seconds: u64,
+}
+
+fn number_of_clients(word: &str) -> Result<usize, String> {
+    let known = CLIENTS.iter().find(|clients| clients.to_string() == word);
+    known.copied().ok_or_else(|| format!("one of {CLIENTS:?}"))
 }
 
 /// Names of the figures of one operation, for one, eight and 32 clients.
@@ -131,27 +139,30 @@ impl Bench {
 
     async fn measure(&self, options: &Options) -> Result<Values, BenchError> {
         let limit = Duration::from_secs(options.seconds);
+        let chosen = || {
+            let all = CLIENTS.into_iter().enumerate();
+            all.filter(|(_, clients)| options.clients.is_none_or(|only| only == *clients))
+        };
         let mut values = Vec::new();
         let mut stock = Vec::new();
         // Connections, caches and the first blocks.
         self.phase(8, Duration::from_secs(1), (0..).map(|_| ()), |()| self.put()).await?;
-        for (index, clients) in CLIENTS.into_iter().enumerate() {
+        for (index, clients) in chosen() {
             let (phase, ids) = self.phase(clients, limit, (0..).map(|_| ()), |()| self.put()).await?;
             values.extend(phase.values(&PUT, index));
             stock.extend(ids);
         }
         let mut shared = Vec::new();
-        for (index, share) in self.shares(stock).into_iter().enumerate() {
-            let (phase, ids) =
-                self.phase(CLIENTS[index], limit, share.into_iter(), |id| self.share(id)).await?;
+        for ((index, clients), items) in chosen().zip(portions(stock, chosen().count())) {
+            let (phase, ids) = self.phase(clients, limit, items.into_iter(), |id| self.share(id)).await?;
             values.extend(phase.values(&SHARE, index));
             shared.extend(ids);
         }
-        for (index, share) in self.shares(shared).into_iter().enumerate() {
-            let (phase, _) = self.phase(CLIENTS[index], limit, share.into_iter(), |id| self.get(id)).await?;
+        for ((index, clients), items) in chosen().zip(portions(shared, chosen().count())) {
+            let (phase, _) = self.phase(clients, limit, items.into_iter(), |id| self.get(id)).await?;
             values.extend(phase.values(&GET, index));
         }
-        for (index, clients) in CLIENTS.into_iter().enumerate() {
+        for (index, clients) in chosen() {
             let whole = async |()| self.get(self.share(self.put().await?).await?).await;
             let (phase, _) = self.phase(clients, limit, (0..).map(|_| ()), whole).await?;
             values.extend(phase.values(&PATH, index));
@@ -162,13 +173,6 @@ impl Bench {
         let resident = self.network.resident_bytes() as f64 / 1e6;
         values.push((Figure::new("node_rss_mb", "MB"), resident));
         Ok(values)
-    }
-
-    /// Items for the phases with one, eight and 32 clients.
-    fn shares<T>(&self, mut items: Vec<T>) -> [Vec<T>; 3] {
-        let few = items.split_off(items.len() * 9 / 10);
-        let some = items.split_off(items.len() * 7 / 10);
-        [few, some, items]
     }
 
     /// Runs `operation` on each item from so many clients at a time, until the items or the time are used up.
@@ -250,6 +254,16 @@ impl Bench {
             status => Err(BenchError::Rest(format!("`hansa {}` ended with {status}", words.join(" ")))),
         }
     }
+}
+
+/// Items for one phase, or for the phases with one, eight and 32 clients.
+fn portions<T>(mut items: Vec<T>, phases: usize) -> Vec<Vec<T>> {
+    if phases == 1 {
+        return vec![items];
+    }
+    let few = items.split_off(items.len() * 9 / 10);
+    let some = items.split_off(items.len() * 7 / 10);
+    vec![few, some, items]
 }
 
 /// A client of a member's node, with the token in the member's home folder.

@@ -104,11 +104,10 @@ impl Application {
         if is_first(context) {
             clock.sleep(self.timing.epoch_grace).await;
         }
-        let now = clock.current();
-        let earliest =
-            self.board.proposal_seen(parent).and_then(|seen| seen.checked_add(self.timing.interval_min));
+        let (now, least) = (clock.current(), self.timing.interval_after(parent.transactions().len()));
+        let earliest = self.board.proposal_seen(parent).and_then(|seen| seen.checked_add(least));
         let wait = earliest.and_then(|earliest| earliest.duration_since(now).ok()).unwrap_or_default();
-        clock.sleep(wait.min(self.timing.interval_min)).await;
+        clock.sleep(wait.min(least)).await;
     }
 
     /// How long the next block is filled. Machines that are busy with more than blocks, as when a pool fills up, take so much

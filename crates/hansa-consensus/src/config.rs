@@ -31,8 +31,10 @@ pub struct Config {
 pub struct Timing {
     /// How long an idle leader waits for a transaction before it proposes an empty block.
     pub heartbeat: Duration,
-    /// The least time between a block's proposal and the next one's.
+    /// The least time between a block's proposal and the next one's, for each transaction in the first of them.
     pub interval_min: Duration,
+    /// The least time after a block of many transactions.
+    pub interval_crowd: Duration,
     /// How long an epoch's first leader waits: the others lose what reaches them before they have entered the epoch too, and if
     /// that is a quorum's votes, the view is lost with them.
     pub epoch_grace: Duration,
@@ -59,6 +61,7 @@ impl Default for Timing {
         Self {
             heartbeat: Duration::from_secs(1),
             interval_min: Duration::from_millis(5),
+            interval_crowd: Duration::from_millis(60),
             epoch_grace: Duration::from_millis(200),
             roll_call: Duration::from_secs(1),
             filling: Some(Duration::from_millis(100)),
@@ -72,6 +75,14 @@ impl Default for Timing {
 }
 
 impl Timing {
+    /// The least time between the proposal of a block of so many transactions and the next one's. After one transaction the
+    /// next is at most a moment away from its block. Where many come at a time, others soon follow, and agreement costs the
+    /// same whether a block holds one or a hundred.
+    pub(crate) fn interval_after(&self, transactions: usize) -> Duration {
+        let crowd = u32::try_from(transactions.max(1)).unwrap_or(u32::MAX);
+        self.interval_min.saturating_mul(crowd).min(self.interval_crowd.max(self.interval_min))
+    }
+
     /// Checks the order that the fields' documentation demands.
     ///
     /// # Errors

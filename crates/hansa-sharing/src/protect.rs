@@ -146,7 +146,7 @@ impl Sharing {
         progress: &ProgressSink,
     ) -> Result<PutReceipt, SharingError> {
         let seconds = started.elapsed().as_secs_f64();
-        self.0.swarm.announce(stored.root).await;
+        self.0.swarm.announce(stored.root);
         let wanted = Wanted {
             id: VersionId::new(object, Version(stored.record.version)),
             root: stored.root,

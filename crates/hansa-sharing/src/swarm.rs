@@ -50,5 +50,5 @@ pub trait Swarm: Send + Sync + 'static {
     async fn ask(&self, peer: NetworkKey, request: Bytes) -> Result<Bytes, SwarmFault>;
 
     /// Announces a root to nodes that look for it outside this protocol.
-    async fn announce(&self, root: Cid);
+    fn announce(&self, root: Cid);
 }

@@ -47,8 +47,8 @@ impl Swarm for hansa_swarm::Swarm {
         Ok(self.request_key(peer, request).await?)
     }
 
-    async fn announce(&self, root: Cid) {
-        if let Err(error) = self.provide(root).await {
+    fn announce(&self, root: Cid) {
+        if let Err(error) = Self::announce(self, root) {
             tracing::debug!(%root, %error, "a root could not be announced outside the consortium's own protocol");
         }
     }

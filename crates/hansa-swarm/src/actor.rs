@@ -11,7 +11,7 @@ use cid::Cid;
 use futures::StreamExt;
 use hansa_content::{Block, BlockStore};
 use hansa_types::NetworkKey;
-use libp2p::kad::{self, InboundRequest, ProviderRecord};
+use libp2p::kad::{self, InboundRequest, ProviderRecord, RecordKey};
 use libp2p::request_response::{self, OutboundFailure, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ListenError, SwarmEvent};
@@ -23,7 +23,7 @@ use crate::behaviour::{Node, NodeEvent, record_key};
 use crate::bitswap::{self, Budget, Entry, Key, Message, Outcome, ServeJob, SessionId};
 use crate::dial::Dialer;
 use crate::peer::peer_id;
-use crate::providers::Providers;
+use crate::providers::{Announcements, Providers};
 use crate::serve::{answer, verify};
 use crate::slots::Slots;
 use crate::{Heard, KeyResponder, Limits, SwarmError, SwarmMember};
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     SetMembers { members: Vec<SwarmMember>, done: oneshot::Sender<()> },
     ListenAddrs { reply: oneshot::Sender<Vec<String>> },
     RequestKey { peer: NetworkKey, request: Bytes, reply: oneshot::Sender<Result<Bytes, SwarmError>> },
-    Provide { cid: Cid, reply: oneshot::Sender<bool> },
+    Announce { cid: Cid },
     Shutdown { done: oneshot::Sender<()> },
 }
 
@@ -89,6 +89,7 @@ pub(crate) struct Actor {
     /// Members whose host name is being looked up.
     resolving: HashSet<PeerId>,
     providers: Providers,
+    announcements: Announcements,
     published: Published,
     dialer: Dialer,
     asked: HashMap<OutboundRequestId, Asked>,
@@ -120,6 +121,7 @@ impl Actor {
             addresses: HashMap::new(),
             resolving: HashSet::new(),
             providers: Providers::default(),
+            announcements: Announcements::default(),
             published,
             dialer,
             asked: HashMap::new(),
@@ -151,6 +153,7 @@ impl Actor {
                 _ = tick.tick() => {
                     self.dial();
                     self.swarm.behaviour_mut().bitswap.tick(self.limits.fetch_idle);
+                    self.announcements.tick().for_each(|key| self.announce(key));
                 }
             }
         }
@@ -175,8 +178,10 @@ impl Actor {
                 let _ = reply.send(self.swarm.listeners().map(Multiaddr::to_string).collect());
             }
             Command::RequestKey { peer, request, reply } => self.request_key(peer, request, reply),
-            Command::Provide { cid, reply } => {
-                let _ = reply.send(self.provide(&cid));
+            Command::Announce { cid } => {
+                if let Some(key) = self.announcements.add(record_key(&cid)) {
+                    self.announce(key);
+                }
             }
             Command::Shutdown { .. } => {}
         }
@@ -289,13 +294,13 @@ impl Actor {
         }
     }
 
-    fn provide(&mut self, cid: &Cid) -> bool {
-        let (key, this) = (record_key(cid), *self.swarm.local_peer_id());
+    fn announce(&mut self, key: RecordKey) {
+        let this = *self.swarm.local_peer_id();
         let node = self.swarm.behaviour_mut();
         if let Some(oldest) = self.providers.enter(this, &key) {
             node.remove_provider(&oldest, &this);
         }
-        node.provide(key)
+        node.provide(key);
     }
 
     /// Keeps what a member says that it provides.

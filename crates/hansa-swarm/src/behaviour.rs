@@ -62,8 +62,10 @@ impl Node {
     }
 
     /// Announces a block.
-    pub(crate) fn provide(&mut self, key: RecordKey) -> bool {
-        self.kad.start_providing(key).is_ok()
+    pub(crate) fn provide(&mut self, key: RecordKey) {
+        if let Err(error) = self.kad.start_providing(key) {
+            tracing::debug!(%error, "a root is not announced");
+        }
     }
 
     /// Keeps another member's announcement.

@@ -44,9 +44,6 @@ pub enum SwarmError {
     /// A key request or answer above the limit.
     #[error("a key message of {0} bytes is longer than the limit of {limit}", limit = crate::MAX_KEY_MESSAGE_BYTES)]
     TooLong(usize),
-    /// The distributed hash table did not take an announcement.
-    #[error("cannot announce {0} in the hash table; members find it all the same")]
-    Provide(Cid),
     /// A block could not be read or stored.
     #[error("the block store failed")]
     Content(#[from] ContentError),

@@ -154,15 +154,14 @@ impl Swarm {
         self.ask(|reply| Command::RequestKey { peer, request, reply }).await?
     }
 
-    /// Announces a root in the hash table, so that nodes which know only its CID find this one.
+    /// Announces a root in the hash table before long, so that nodes which know only its CID find this one. Each
+    /// announcement is a conversation with all members near the CID, so only some in a second are made: of a crowd the
+    /// newest.
     ///
     /// # Errors
-    /// [`SwarmError::Provide`], [`SwarmError::Stopped`].
-    pub async fn provide(&self, cid: Cid) -> Result<(), SwarmError> {
-        match self.ask(|reply| Command::Provide { cid, reply }).await? {
-            true => Ok(()),
-            false => Err(SwarmError::Provide(cid)),
-        }
+    /// [`SwarmError::Stopped`].
+    pub fn announce(&self, cid: Cid) -> Result<(), SwarmError> {
+        self.command(Command::Announce { cid })
     }
 
     /// Stops the node; its connections are closed when this returns.

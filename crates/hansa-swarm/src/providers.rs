@@ -40,9 +40,54 @@ impl Providers {
     }
 }
 
+/// Announcements made in one tick.
+const ANNOUNCED_MAX: usize = 4;
+
+/// This node's own announcements that wait for their turn, oldest first. A crowd of them pushes out its oldest.
+#[derive(Debug, Default)]
+pub(crate) struct Announcements {
+    waiting: VecDeque<RecordKey>,
+    made: usize,
+}
+
+impl Announcements {
+    /// Takes an announcement, and returns it if it can be made at once.
+    pub(crate) fn add(&mut self, key: RecordKey) -> Option<RecordKey> {
+        if self.made < ANNOUNCED_MAX {
+            self.made = self.made.saturating_add(1);
+            return Some(key);
+        }
+        if self.waiting.len() >= RECORDS_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(key);
+        None
+    }
+
+    /// Begins the next tick, and returns what can be announced in it.
+    pub(crate) fn tick(&mut self) -> impl Iterator<Item = RecordKey> + use<> {
+        self.made = self.waiting.len().min(ANNOUNCED_MAX);
+        self.waiting.drain(..self.made).collect::<Vec<_>>().into_iter()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crowd_of_announcements_is_made_bit_by_bit() {
+        let key = |number: usize| RecordKey::new(&number.to_be_bytes());
+        let mut announcements = Announcements::default();
+        let at_once = (0..RECORDS_MAX + 10).filter_map(|number| announcements.add(key(number)));
+        assert_eq!(at_once.collect::<Vec<_>>(), [0, 1, 2, 3].map(key));
+        // Ten came, of which four went; the oldest six of those that waited made room.
+        assert_eq!(announcements.tick().collect::<Vec<_>>(), [10, 11, 12, 13].map(key));
+        assert_eq!(announcements.add(key(0)), None);
+        let rest: usize = (0..RECORDS_MAX).map(|_| announcements.tick().count()).sum();
+        assert_eq!(rest, RECORDS_MAX - ANNOUNCED_MAX + 1);
+        assert_eq!(announcements.add(key(1)), Some(key(1)));
+    }
 
     #[test]
     fn each_member_has_room_for_its_newest_records() {

@@ -324,7 +324,7 @@ async fn a_certain_members_replica_can_be_asked() {
     assert_eq!(auditor.swarm.fetch_from(keeper.key(), large).await.unwrap(), vec![1; 5000]);
     assert!(!auditor.store.has(&large).unwrap());
     assert!(not_found(auditor.swarm.fetch_from(keeper.key(), elsewhere).await));
-    auditor.swarm.provide(large).await.unwrap();
+    auditor.swarm.announce(large).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

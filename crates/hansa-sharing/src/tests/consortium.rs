@@ -179,7 +179,7 @@ impl Swarm for MeshSwarm {
         }
     }
 
-    async fn announce(&self, _: Cid) {}
+    fn announce(&self, _: Cid) {}
 }
 
 /// What a node has heard of the chain's tip.
