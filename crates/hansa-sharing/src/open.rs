@@ -198,7 +198,8 @@ impl Inner {
             _ => SharingError::Unavailable { object, source },
         };
         let running = self.fetches.begin(object, version);
-        let hold = self.swarm.fetch_dag(root, running.sink()).await.map_err(unavailable)?;
+        let likely = self.keys_of_keepers(object).await?;
+        let hold = self.swarm.fetch_dag(root, &likely, running.sink()).await.map_err(unavailable)?;
         drop(running);
         let store = self.store.clone();
         let root = Self::blocking(move || {

@@ -8,7 +8,7 @@ use hansa_content::BlockStore;
 use hansa_envelope::{MANIFEST_BYTES_MAX, MemberKeys, root_cid};
 use hansa_kv::KvStore;
 use hansa_types::{
-    DcId, Member, MemberStatus, ObjectId, Version,
+    DcId, Member, MemberStatus, NetworkKey, ObjectId, Version,
     api::{Fetching, Progress, ReplicationStatus, ScrubStatus},
 };
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Chain, ReplicaLimits, Responder, SharingError, Swarm,
+    Chain, ReplicaLimits, Responder, SharingError, Swarm, allocate,
     contracts::Contracts,
     fetches::Fetches,
     flights::Flights,
@@ -174,6 +174,14 @@ impl Inner {
     pub(crate) async fn owner(&self, object: ObjectId) -> Result<Member, SharingError> {
         let me = self.contracts.me().await?;
         if me.dc_id == object.owner { Ok(me) } else { Err(SharingError::NotOwner(object)) }
+    }
+
+    /// The network keys of the members that are to keep an object, its owner included, this node excluded.
+    pub(crate) async fn keys_of_keepers(&self, object: ObjectId) -> Result<Vec<NetworkKey>, SharingError> {
+        let (me, members) = (self.contracts.me().await?.dc_id, self.contracts.chain.members().await?);
+        let keepers = allocate(object, &members);
+        let others = members.iter().filter(|member| member.dc_id != me && keepers.contains(&member.dc_id));
+        Ok(others.map(|member| member.card.network_key).collect())
     }
 
     /// Runs blocking work of this crate off the executor.

@@ -38,10 +38,16 @@ pub enum SwarmFault {
 pub trait Swarm: Send + Sync + 'static {
     /// Fetches what is not here of everything below `root`; durable when it returns. The hold keeps it from garbage
     /// collection until it is pinned or no longer needed.
-    async fn fetch_dag(&self, root: Cid, progress: FetchSink) -> Result<Arc<Hold>, SwarmFault>;
+    /// Those who probably have it are asked for it first.
+    async fn fetch_dag(
+        &self,
+        root: Cid,
+        likely: &[NetworkKey],
+        progress: FetchSink,
+    ) -> Result<Arc<Hold>, SwarmFault>;
 
-    /// Fetches one block, from here or from anybody.
-    async fn fetch(&self, cid: Cid) -> Result<Bytes, SwarmFault>;
+    /// Fetches one block, from here, from those who probably have it, or from anybody.
+    async fn fetch(&self, cid: Cid, likely: &[NetworkKey]) -> Result<Bytes, SwarmFault>;
 
     /// Fetches one block from one peer, verified, without storing it.
     async fn fetch_from(&self, peer: NetworkKey, cid: Cid) -> Result<Bytes, SwarmFault>;

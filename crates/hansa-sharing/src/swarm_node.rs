@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cid::Cid;
 use hansa_content::{ContentError, Hold};
-use hansa_swarm::{FetchProgress, KeyResponder, SwarmError};
+use hansa_swarm::{FetchBounds, FetchProgress, KeyResponder, SwarmError};
 use hansa_types::NetworkKey;
 
 use crate::{FetchSink, Responder, Swarm, SwarmFault};
@@ -30,13 +30,18 @@ impl From<SwarmError> for SwarmFault {
 
 #[async_trait]
 impl Swarm for hansa_swarm::Swarm {
-    async fn fetch_dag(&self, root: Cid, progress: FetchSink) -> Result<Arc<Hold>, SwarmFault> {
-        let sink = move |so_far: FetchProgress| progress(so_far.bytes, so_far.bytes_known);
-        Ok(hansa_swarm::Swarm::fetch_dag(self, root, Arc::new(sink)).await?.hold)
+    async fn fetch_dag(
+        &self,
+        root: Cid,
+        likely: &[NetworkKey],
+        progress: FetchSink,
+    ) -> Result<Arc<Hold>, SwarmFault> {
+        let sink = Arc::new(move |so_far: FetchProgress| progress(so_far.bytes, so_far.bytes_known));
+        Ok(self.fetch_dag_within(root, FetchBounds::NONE, likely, sink).await?.hold)
     }
 
-    async fn fetch(&self, cid: Cid) -> Result<Bytes, SwarmFault> {
-        Ok(hansa_swarm::Swarm::fetch(self, cid).await?)
+    async fn fetch(&self, cid: Cid, likely: &[NetworkKey]) -> Result<Bytes, SwarmFault> {
+        Ok(self.fetch_likely(cid, likely).await?)
     }
 
     async fn fetch_from(&self, peer: NetworkKey, cid: Cid) -> Result<Bytes, SwarmFault> {

@@ -394,7 +394,7 @@ impl Inner {
         if !matches!(cid.codec(), DAG_CBOR | DAG_PB) {
             return None;
         }
-        self.swarm.fetch(cid).await.ok()
+        self.swarm.fetch(cid, &[]).await.ok()
     }
 
     /// Says of each block that did not come whether it is damaged or missing, as far as its node tells.

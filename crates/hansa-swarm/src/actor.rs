@@ -41,14 +41,38 @@ pub(crate) enum Delivery {
 
 /// What the handle asks of the node.
 pub(crate) enum Command {
-    Open { id: SessionId, only: Option<PeerId>, presence: bool, deliveries: mpsc::UnboundedSender<Delivery> },
-    Want { id: SessionId, cids: Vec<Cid> },
-    Close { id: SessionId },
-    SetMembers { members: Vec<SwarmMember>, done: oneshot::Sender<()> },
-    ListenAddrs { reply: oneshot::Sender<Vec<String>> },
-    RequestKey { peer: NetworkKey, request: Bytes, reply: oneshot::Sender<Result<Bytes, SwarmError>> },
-    Announce { cid: Cid },
-    Shutdown { done: oneshot::Sender<()> },
+    Open {
+        id: SessionId,
+        only: Option<PeerId>,
+        presence: bool,
+        likely: Vec<PeerId>,
+        deliveries: mpsc::UnboundedSender<Delivery>,
+    },
+    Want {
+        id: SessionId,
+        cids: Vec<Cid>,
+    },
+    Close {
+        id: SessionId,
+    },
+    SetMembers {
+        members: Vec<SwarmMember>,
+        done: oneshot::Sender<()>,
+    },
+    ListenAddrs {
+        reply: oneshot::Sender<Vec<String>>,
+    },
+    RequestKey {
+        peer: NetworkKey,
+        request: Bytes,
+        reply: oneshot::Sender<Result<Bytes, SwarmError>>,
+    },
+    Announce {
+        cid: Cid,
+    },
+    Shutdown {
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// What comes back from other threads.
@@ -161,9 +185,9 @@ impl Actor {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Open { id, only, presence, deliveries } => {
+            Command::Open { id, only, presence, likely, deliveries } => {
                 self.sessions.insert(id, deliveries);
-                self.swarm.behaviour_mut().bitswap.open(id, only, presence);
+                self.swarm.behaviour_mut().bitswap.open(id, only, presence, likely);
             }
             Command::Want { id, cids } => self.swarm.behaviour_mut().bitswap.want(id, cids),
             Command::Close { id } => {

@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout_at};
 use crate::actor::Delivery;
 use crate::bitswap::{Budget, Outcome};
 use crate::handle::Session;
-use crate::peer::peer_id;
 use crate::{Limits, Swarm, SwarmError};
 
 /// Blocks wanted at the same time by one fetch.
@@ -75,10 +74,18 @@ impl Swarm {
     /// [`SwarmError::NotFound`] when nobody has given it within [`crate::Limits::fetch_idle`]; [`SwarmError::Content`],
     /// [`SwarmError::Stopped`].
     pub async fn fetch(&self, cid: Cid) -> Result<Bytes, SwarmError> {
+        self.fetch_likely(cid, &[]).await
+    }
+
+    /// Like [`Swarm::fetch`], and asks those first who probably have the block.
+    ///
+    /// # Errors
+    /// As [`Swarm::fetch`].
+    pub async fn fetch_likely(&self, cid: Cid, likely: &[NetworkKey]) -> Result<Bytes, SwarmError> {
         if let Some(bytes) = blocking(self.store(), move |store| get_healthy(store, &cid)).await? {
             return Ok(bytes);
         }
-        let session = self.session(None, false)?;
+        let session = self.session(likely)?;
         let block = single(session, None, cid).await?;
         let stored = block.clone();
         blocking(self.store(), move |store| store.put(&stored)).await?;
@@ -92,7 +99,7 @@ impl Swarm {
     /// [`SwarmError::NotConnected`], [`SwarmError::NotFound`] if it has not got it or does not answer within
     /// [`crate::Limits::fetch_idle`], [`SwarmError::Stopped`].
     pub async fn fetch_from(&self, peer: NetworkKey, cid: Cid) -> Result<Bytes, SwarmError> {
-        let session = self.session(Some(peer_id(&peer)?), false)?;
+        let session = self.session_with(peer, false)?;
         single(session, Some(peer), cid).await.map(Block::into_bytes)
     }
 
@@ -101,7 +108,7 @@ impl Swarm {
     /// # Errors
     /// [`SwarmError::NotConnected`], [`SwarmError::Timeout`], [`SwarmError::Stopped`].
     pub async fn have(&self, peer: NetworkKey, cids: Vec<Cid>) -> Result<Vec<bool>, SwarmError> {
-        let mut session = self.session(Some(peer_id(&peer)?), true)?;
+        let mut session = self.session_with(peer, true)?;
         let mut answers: HashMap<Cid, bool> = HashMap::new();
         session.want(cids.clone())?;
         let different: HashSet<&Cid> = cids.iter().collect();
@@ -124,10 +131,11 @@ impl Swarm {
     /// [`SwarmError::Stopped`]; [`SwarmError::Content`]: [`ContentError::Malformed`] and [`ContentError::UnsupportedHash`] say that
     /// the root can never be fetched, by nobody. What had arrived by then is stored.
     pub async fn fetch_dag(&self, root: Cid, progress: FetchProgressFn) -> Result<Fetched, SwarmError> {
-        self.fetch_dag_within(root, FetchBounds::NONE, progress).await
+        self.fetch_dag_within(root, FetchBounds::NONE, &[], progress).await
     }
 
     /// Like [`Swarm::fetch_dag`], and gives up as soon as it is known that the bounds do not allow what is below the root.
+    /// Those who are likely to have it are asked for it at once; everybody else only for what they do not have.
     ///
     /// # Errors
     /// Besides those of [`Swarm::fetch_dag`], [`SwarmError::TooLarge`].
@@ -135,11 +143,12 @@ impl Swarm {
         &self,
         root: Cid,
         bounds: FetchBounds,
+        likely: &[NetworkKey],
         progress: FetchProgressFn,
     ) -> Result<Fetched, SwarmError> {
         let found = Arc::new(self.store().hold());
         let mut walk = Walk::new(root, bounds, Pace::new(self.limits()), progress, Arc::clone(&found))?;
-        let mut session = self.session(None, false)?;
+        let mut session = self.session(likely)?;
         let writer = Writer::start(self.store());
         let walked = walk.run(self.store(), &mut session, &writer).await;
         drop(session);

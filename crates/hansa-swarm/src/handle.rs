@@ -20,6 +20,7 @@ use crate::actor::{Actor, Command, Delivery, Published};
 use crate::behaviour::Node;
 use crate::bitswap::SessionId;
 use crate::key::MAX_KEY_MESSAGE_BYTES;
+use crate::peer::peer_id;
 use crate::{Config, Limits, SwarmError, SwarmMember, transport};
 
 /// A running node. Cloning gives another handle; the node stops with [`Swarm::shutdown`] or with the last handle.
@@ -188,11 +189,20 @@ impl Swarm {
         answer.await.map_err(|_| SwarmError::Stopped)
     }
 
-    /// Begins to want blocks, of anybody or of one peer, or to ask only whether they are there.
-    pub(crate) fn session(&self, only: Option<PeerId>, presence: bool) -> Result<Session, SwarmError> {
+    /// Begins to want blocks of one peer, or to ask only whether they are there.
+    pub(crate) fn session_with(&self, peer: NetworkKey, presence: bool) -> Result<Session, SwarmError> {
+        self.open(Some(peer_id(&peer)?), presence, Vec::new())
+    }
+
+    /// Begins to want blocks of anybody, first of those who probably have them.
+    pub(crate) fn session(&self, likely: &[NetworkKey]) -> Result<Session, SwarmError> {
+        self.open(None, false, likely.iter().filter_map(|key| peer_id(key).ok()).collect())
+    }
+
+    fn open(&self, only: Option<PeerId>, presence: bool, likely: Vec<PeerId>) -> Result<Session, SwarmError> {
         let id = SessionId(self.0.next_session.fetch_add(1, Ordering::Relaxed));
         let (sender, deliveries) = mpsc::unbounded_channel();
-        self.command(Command::Open { id, only, presence, deliveries: sender })?;
+        self.command(Command::Open { id, only, presence, likely, deliveries: sender })?;
         Ok(Session { swarm: self.clone(), id, deliveries })
     }
 }

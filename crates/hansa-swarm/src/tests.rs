@@ -415,7 +415,7 @@ async fn a_fetch_ends_where_its_bounds_do() {
     let [owner, reader] = &members[..] else { unreachable!() };
     let root = owner.object(9);
     let fetch = |bytes_max, blocks_max| {
-        reader.swarm.fetch_dag_within(root, FetchBounds { bytes_max, blocks_max }, silent())
+        reader.swarm.fetch_dag_within(root, FetchBounds { bytes_max, blocks_max }, &[], silent())
     };
     assert!(matches!(fetch(9 << 20, 100).await, Err(SwarmError::TooLarge(cid)) if cid == root));
     assert!(matches!(fetch(10 << 20, 12).await, Err(SwarmError::TooLarge(_))));

@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use hansa_content::{DAG_PB, RAW};
 use hansa_envelope::{LEAF_BYTES, Layout, MANIFEST_BYTES_MAX, ObjectRoot};
+use hansa_types::NetworkKey;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -155,7 +156,12 @@ impl Inner {
                 Err(full) => return Ok(Outcome::NoRoom(full)),
             },
         };
-        let root = match read_root(&self.fetch_root(&task).await?, task.size_class) {
+        // The owner has been asked what it holds; what is lost of an own version, the others have.
+        let likely = match is_own {
+            true => self.keys_of_keepers(task.id.object).await?,
+            false => vec![self.contracts.network_key(task.id.object.owner).await?],
+        };
+        let root = match read_root(&self.fetch_root(&task, &likely).await?, task.size_class) {
             Ok(root) => root,
             Err(verdict) => return self.give_up(&task, verdict),
         };
@@ -168,7 +174,7 @@ impl Inner {
         let gauge = Gauge::new(Bounds::of_sealed(root.content_length));
         let running = self.fetches.begin(task.id.object, task.id.version);
         let fetched = tokio::select! {
-            fetched = self.swarm.fetch_dag(cid, gauge.sink(running.sink())) => fetched,
+            fetched = self.swarm.fetch_dag(cid, &likely, gauge.sink(running.sink())) => fetched,
             () = gauge.exceeded.notified() => return self.give_up(&task, Verdict::TooLarge),
             () = gauge.too_slow(Instant::now()) => Err(SwarmFault::Slow),
         };
@@ -188,9 +194,9 @@ impl Inner {
         Ok(Outcome::Kept)
     }
 
-    async fn fetch_root(&self, task: &Task) -> Result<Bytes, SharingError> {
+    async fn fetch_root(&self, task: &Task, likely: &[NetworkKey]) -> Result<Bytes, SharingError> {
         let unavailable = |source| SharingError::Unavailable { object: task.id.object, source };
-        let fetch = self.swarm.fetch(task.cid());
+        let fetch = self.swarm.fetch(task.cid(), likely);
         let fetched = tokio::time::timeout(Duration::from_secs(FETCH_SECONDS_MIN), fetch).await;
         fetched.unwrap_or(Err(SwarmFault::Slow)).map_err(unavailable)
     }

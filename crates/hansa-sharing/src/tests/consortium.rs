@@ -140,7 +140,12 @@ impl MeshSwarm {
 
 #[async_trait]
 impl Swarm for MeshSwarm {
-    async fn fetch_dag(&self, root: Cid, progress: FetchSink) -> Result<Arc<Hold>, SwarmFault> {
+    async fn fetch_dag(
+        &self,
+        root: Cid,
+        _: &[NetworkKey],
+        progress: FetchSink,
+    ) -> Result<Arc<Hold>, SwarmFault> {
         let hold = Arc::new(self.store.hold());
         let (mut waiting, mut seen) = (vec![root], HashSet::from([root]));
         let mut here = 0;
@@ -159,7 +164,7 @@ impl Swarm for MeshSwarm {
         Ok(hold)
     }
 
-    async fn fetch(&self, cid: Cid) -> Result<Bytes, SwarmFault> {
+    async fn fetch(&self, cid: Cid, _: &[NetworkKey]) -> Result<Bytes, SwarmFault> {
         self.find(&cid)
     }
 

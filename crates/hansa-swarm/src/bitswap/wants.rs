@@ -80,7 +80,7 @@ struct Session {
     only: Option<PeerId>,
     /// Whether to ask for presence alone.
     presence: bool,
-    /// Peers that have had something of this session.
+    /// Peers that have had something of this session, or probably have.
     providers: BTreeSet<PeerId>,
     wants: HashMap<Key, Want>,
     /// Wants without a peer, in order.
@@ -155,6 +155,13 @@ impl Wants {
             self.outcomes.push(Outcome::NotConnected(id));
         }
         self.sessions.insert(id, session);
+    }
+
+    /// These probably have what a session wants: they are asked for blocks at once, instead of everybody whether it has them.
+    pub(crate) fn expect_of(&mut self, id: SessionId, peers: impl IntoIterator<Item = PeerId>) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.providers.extend(peers);
+        }
     }
 
     /// Adds wants to a session.
@@ -614,6 +621,25 @@ mod tests {
         assert!(!network.asked.contains_key(&c));
         network.wants.close(id);
         assert!(network.wants.is_idle());
+    }
+
+    #[test]
+    fn a_peer_that_probably_has_blocks_is_asked_alone_until_it_has_not() {
+        let [likely, other, away] = [PeerId::random(), PeerId::random(), PeerId::random()];
+        let mut network = Network::new(&[(likely, 0..10), (other, 0..20)]);
+        network.wants.open(SessionId(1), None, false, network.now);
+        network.wants.expect_of(SessionId(1), [likely, away]);
+        network.wants.want(SessionId(1), (0..10).map(cid), network.now);
+        let messages = network.wants.take_messages();
+        assert_eq!(messages.keys().collect::<Vec<_>>(), [&likely]);
+        assert!(messages[&likely].iter().all(|entry| entry.kind == Kind::Block));
+        network.wants.want(SessionId(1), (10..20).map(cid), network.now);
+        for _ in 0..3 {
+            network.settle();
+            network.now += PATIENCE;
+            network.wants.tick(network.now, IDLE);
+        }
+        assert_eq!(network.delivered.len(), 20);
     }
 
     #[test]
