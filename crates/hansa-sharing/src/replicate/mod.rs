@@ -168,7 +168,7 @@ fn ended(
 ) -> Result<bool, SharingError> {
     match outcome {
         Ok(Outcome::Kept) => {
-            queue.done(attempt);
+            queue.kept(attempt);
             return Ok(true);
         }
         Ok(Outcome::Dropped) => queue.done(attempt),

@@ -29,7 +29,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 struct Lane {
     /// The owner has not been asked about them; the newest last, and taken first.
     fresh: VecDeque<Task>,
-    /// The owner holds them, or did not answer.
+    /// The owner holds them, did not answer, or need not be asked.
     ready: VecDeque<Task>,
     /// Tried before, by the time of the next attempt.
     later: BinaryHeap<Reverse<(Instant, u32, Task)>>,
@@ -42,6 +42,9 @@ struct Lane {
     retrying: usize,
     /// When it was served last, in turns of the queue.
     turn: u64,
+    /// Whether the last fetch brought what it was to bring: the owner need not be asked first, which takes longer than a
+    /// small version itself.
+    is_reliable: bool,
     /// Whether there is more on the disk than here.
     is_partial: bool,
 }
@@ -112,6 +115,11 @@ impl Queue {
         if !lane.known.insert(task) {
             return;
         }
+        // So few that an owner who begins to deceive takes its share of the fetches once, and no more.
+        if lane.is_reliable && lane.fresh.is_empty() && lane.ready.len() < SHARED_MAX {
+            lane.ready.push_back(task);
+            return;
+        }
         lane.fresh.push_back(task);
         if lane.fresh.len() > WAITING_MAX
             && let Some(oldest) = lane.fresh.pop_front()
@@ -170,7 +178,13 @@ impl Queue {
         lane
     }
 
-    /// A version is kept or given up.
+    /// A version is kept.
+    pub(super) fn kept(&mut self, attempt: Attempt) {
+        self.lane(attempt.task.id.object.owner).is_reliable = true;
+        self.done(attempt);
+    }
+
+    /// A version is kept or need not be.
     pub(super) fn done(&mut self, attempt: Attempt) {
         self.ended(attempt).known.remove(&attempt.task);
     }
@@ -178,7 +192,9 @@ impl Queue {
     /// A fetch failed; each failure waits longer than the one before.
     pub(super) fn failed(&mut self, now: Instant, attempt: Attempt) {
         let Attempt { task, tries } = attempt;
-        self.ended(attempt).postpone(now, task, tries, backoff(tries));
+        let lane = self.ended(attempt);
+        lane.is_reliable = false;
+        lane.postpone(now, task, tries, backoff(tries));
     }
 
     /// There is no room for a version; that takes its time to change.
@@ -269,6 +285,23 @@ mod tests {
         queue.failed(after(1), Attempt { task: task(2), tries: 1 });
         assert_eq!(next(&mut queue, after(2)), None);
         assert_eq!(next(&mut queue, after(3)), Some((task(2), 2)));
+    }
+
+    #[test]
+    fn an_owner_that_delivers_is_not_asked_until_it_fails() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        queue.add(task(1));
+        survey(&mut queue, now, |_| true);
+        let first = queue.next(now).unwrap();
+        queue.kept(first);
+        (2..=40).for_each(|number| queue.add(task(number)));
+        let at_once: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
+        assert_eq!(at_once.len(), SHARED_MAX);
+        assert_eq!(queue.unasked().unwrap().tasks.len(), 39 - SHARED_MAX, "a crowd is asked about at once");
+        at_once.into_iter().for_each(|attempt| queue.failed(now, attempt));
+        queue.add(task(41));
+        assert_eq!(queue.next(now), None);
     }
 
     #[test]
