@@ -106,3 +106,19 @@ impl Timing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_after_a_block_grows_with_its_transactions_up_to_a_bound() {
+        let timing = Timing::default();
+        let waits = [0, 1, 3, 1_000, usize::MAX].map(|transactions| timing.interval_after(transactions));
+        let ms = Duration::from_millis;
+        assert_eq!(waits, [ms(5), ms(5), ms(15), timing.interval_crowd, timing.interval_crowd]);
+        // A lone interval may be set above the crowd's.
+        let slow = Timing { interval_min: ms(500), ..timing };
+        assert_eq!(slow.interval_after(7), ms(500));
+    }
+}

@@ -30,6 +30,8 @@ use crate::{Heard, KeyResponder, Limits, SwarmError, SwarmMember};
 
 /// Addresses kept of a member's announcement.
 const ADDRESSES_MAX: usize = 8;
+/// Bytes of blocks whose digests take less time than handing them to another thread.
+const VERIFIED_HERE_MAX: usize = 16 * 1024;
 const TICK: Duration = Duration::from_millis(250);
 
 /// What a session is given.
@@ -404,11 +406,17 @@ impl Actor {
     fn on_bitswap(&mut self, event: bitswap::Event) {
         match event {
             bitswap::Event::Verify { peer, payloads, budget } => {
-                let back = self.back.clone();
-                tokio::task::spawn_blocking(move || {
+                let bytes: usize = payloads.iter().map(|payload| payload.data.len()).sum();
+                let verified = move || {
                     let blocks = payloads.into_iter().filter_map(verify).collect();
-                    let _ = back.send(Done::Verified { peer, blocks, budget });
-                });
+                    Done::Verified { peer, blocks, budget }
+                };
+                if bytes <= VERIFIED_HERE_MAX {
+                    self.on_done(verified());
+                } else {
+                    let back = self.back.clone();
+                    tokio::task::spawn_blocking(move || back.send(verified()));
+                }
             }
             bitswap::Event::Serve(job) => {
                 let (back, store) = (self.back.clone(), self.store.clone());
