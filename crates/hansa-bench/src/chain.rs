@@ -168,6 +168,11 @@ impl Slice {
         self.own_cpu / (self.own_cpu + self.nodes_cpu)
     }
 
+    /// Transactions for each second of the nodes' processor time.
+    fn per_cpu_second(&self) -> f64 {
+        self.latencies_ms.len() as f64 / self.nodes_cpu
+    }
+
     fn disk_per_tx(&self) -> f64 {
         self.disk as f64 / (self.latencies_ms.len() as f64).max(1.0)
     }

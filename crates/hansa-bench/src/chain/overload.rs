@@ -8,7 +8,7 @@ use std::{
 use futures::future::try_join_all;
 use parking_lot::Mutex;
 
-use super::{Bench, Flight, MEMBERS, Options, Slice};
+use super::{Bench, Costs, Flight, MEMBERS, Options, Slice};
 use crate::{
     BenchError,
     report::{self, Figure, Series, percentile},
@@ -18,14 +18,14 @@ use crate::{
 
 /// Measurements of an open loop.
 struct Pressed {
-    seconds: f64,
-    latencies_ms: Vec<f64>,
+    slice: Slice,
     offers: usize,
     refusals: usize,
 }
 
 impl Bench {
-    /// The closed-loop peak, then an open loop that offers `factor` times as much. Refused transactions are offered again.
+    /// An open loop that offers `factor` times the closed-loop peak. Refused transactions are offered again. The peak is the
+    /// mean of one measurement before and one after, since a chain grows slower as its state grows.
     pub(super) async fn overload(
         &mut self,
         factor: f64,
@@ -40,22 +40,33 @@ impl Bench {
             Figure::new("overload_p50_ms", "ms"),
             Figure::new("overload_p99_ms", "ms"),
             Figure::new("refused_share", "of offers"),
+            Figure::new("peak_tx_per_cpu_s", "1/s"),
+            Figure::new("overload_tx_per_cpu_s", "1/s"),
+            Figure::new("peak_generator_cpu_share", "ratio"),
+            Figure::new("overload_generator_cpu_share", "ratio"),
         ];
         for _ in 0..options.runs {
             self.stock().await?;
-            let peak = Slice::join(&self.full(options).await?).per_second();
+            let before = Slice::join(&self.full(options).await?);
             self.stock().await?;
-            let offered = peak * factor;
-            let pressed = self.press(offered, options).await?;
-            let per_second = pressed.latencies_ms.len() as f64 / pressed.seconds;
+            let pressed = self.press(before.per_second() * factor, options).await?;
+            let Pressed { slice, offers, refusals } = pressed;
+            self.stock().await?;
+            let after = Slice::join(&self.full(options).await?);
+            let at_peak = Slice::join(&[before, after]);
+            let peak = at_peak.per_second();
             let values = [
                 peak,
-                pressed.offers as f64 / pressed.seconds,
-                per_second,
-                per_second / peak,
-                percentile(&pressed.latencies_ms, 50.0),
-                percentile(&pressed.latencies_ms, 99.0),
-                pressed.refusals as f64 / (pressed.offers as f64).max(1.0),
+                offers as f64 / slice.seconds,
+                slice.per_second(),
+                slice.per_second() / peak,
+                percentile(&slice.latencies_ms, 50.0),
+                percentile(&slice.latencies_ms, 99.0),
+                refusals as f64 / (offers as f64).max(1.0),
+                at_peak.per_cpu_second(),
+                slice.per_cpu_second(),
+                at_peak.generator_share(),
+                slice.generator_share(),
             ];
             for (figure, value) in figures.iter_mut().zip(values) {
                 figure.push(value);
@@ -69,7 +80,7 @@ impl Bench {
     async fn press(&mut self, offered_per_s: f64, options: &Options) -> Result<Pressed, BenchError> {
         let warm = Instant::now() + Duration::from_secs(options.seconds / 5 + 1);
         let end = warm + Duration::from_secs(options.seconds);
-        let flight = self.flight.clone();
+        let (flight, network) = (self.flight.clone(), &self.network);
         let counted = Mutex::new((0, 0));
         let between = Duration::from_secs_f64((options.batch * MEMBERS) as f64 / offered_per_s);
         let load = try_join_all(self.supplies.iter_mut().enumerate().map(|(member, (rpc, supply))| {
@@ -79,10 +90,13 @@ impl Bench {
             tokio::time::sleep_until(warm.into()).await;
             flight.latencies_ms.lock().clear();
             *counted.lock() = (0, 0);
+            let before = Costs::read(network);
             tokio::time::sleep_until(end.into()).await;
             let (offers, refusals) = *counted.lock();
             let latencies_ms = std::mem::take(&mut *flight.latencies_ms.lock());
-            Ok(Pressed { seconds: (end - warm).as_secs_f64(), latencies_ms, offers, refusals })
+            let after = Costs::read(network);
+            let slice = after.since(&before, latencies_ms, Vec::new(), network.resident_bytes());
+            Ok(Pressed { slice, offers, refusals })
         };
         let (_, pressed) = tokio::try_join!(load, measure)?;
         self.flight.rest().await;
