@@ -1,6 +1,10 @@
 //! Runs the fuzz targets of `fuzz/` with cargo-fuzz and a nightly compiler, one after the other.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{Outcome, shell};
 
@@ -11,20 +15,24 @@ const LENGTH_MAX: usize = 65_536;
 /// A decoder that takes more memory than this for such an input fails.
 const MEMORY_MB_MAX: usize = 1_024;
 
-/// `[TARGET]… [--seconds N]`.
+/// Longest input that is kept among the seeds.
+const SEED_LENGTH_MAX: usize = 2_048;
+
+/// `[TARGET]… [--seconds N] [--keep]`.
 pub(crate) fn run(rest: &[&str]) -> Outcome {
     shell::require("cargo-fuzz", "install it with `cargo install cargo-fuzz --locked`")?;
-    let seconds = rest.iter().position(|word| *word == "--seconds");
-    let limit = match seconds {
-        Some(at) => rest.get(at + 1).and_then(|word| word.parse().ok()).ok_or("--seconds needs a number")?,
-        None => SECONDS,
-    };
-    let named: Vec<&str> = match seconds {
-        Some(at) => {
-            rest.iter().enumerate().filter(|(i, _)| *i != at && *i != at + 1).map(|(_, w)| *w).collect()
+    let (mut limit, mut keep, mut named) = (SECONDS, false, Vec::new());
+    let mut words = rest.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--seconds" => {
+                let number = words.next().and_then(|word| word.parse().ok());
+                limit = number.ok_or("--seconds needs a number")?;
+            }
+            "--keep" => keep = true,
+            name => named.push(name),
         }
-        None => rest.to_vec(),
-    };
+    }
     let all = targets(&shell::root().join("fuzz/fuzz_targets"))?;
     if let Some(unknown) = named.iter().find(|name| !all.iter().any(|target| target == *name)) {
         return Err(format!("there is no fuzz target '{unknown}'; there are {}", all.join(", ")));
@@ -32,16 +40,51 @@ pub(crate) fn run(rest: &[&str]) -> Outcome {
     let chosen = all.iter().filter(|target| named.is_empty() || named.contains(&target.as_str()));
     for target in chosen {
         println!("── fuzz {target}");
-        shell::run(
-            shell::command("rustup")
-                .args(["run", "nightly", "cargo", "fuzz", "run", target, "--"])
-                .arg(format!("-max_total_time={limit}"))
-                .arg(format!("-max_len={LENGTH_MAX}"))
-                .arg(format!("-rss_limit_mb={MEMORY_MB_MAX}"))
-                .args(["-timeout=10", "-print_final_stats=1", "-verbosity=0"]),
-        )?;
+        one(target, limit)?;
+        if keep {
+            keep_seeds(target)?;
+        }
     }
     Ok(())
+}
+
+/// Runs a target, beginning with the committed seeds and what earlier runs here have found.
+fn one(target: &str, seconds: u64) -> Outcome {
+    let [seeds, corpus] = inputs(target)?;
+    shell::run(
+        fuzzer(target)
+            .args([corpus, seeds])
+            .arg("--")
+            .arg(format!("-max_total_time={seconds}"))
+            .arg(format!("-max_len={LENGTH_MAX}"))
+            .arg(format!("-rss_limit_mb={MEMORY_MB_MAX}"))
+            .args(["-timeout=10", "-print_final_stats=1", "-verbosity=0"]),
+    )
+}
+
+/// Adds to the committed seeds those short inputs that reach what the seeds do not.
+fn keep_seeds(target: &str) -> Outcome {
+    shell::run(
+        fuzzer(target)
+            .args(inputs(target)?)
+            .args(["--", "-merge=1", "-verbosity=0"])
+            .arg(format!("-max_len={SEED_LENGTH_MAX}")),
+    )
+}
+
+fn fuzzer(target: &str) -> Command {
+    let mut command = shell::command("rustup");
+    command.args(["run", "nightly", "cargo", "fuzz", "run", target]);
+    command
+}
+
+/// The folders with a target's committed seeds, and with what runs here have found.
+fn inputs(target: &str) -> Outcome<[PathBuf; 2]> {
+    let folders = ["seeds", "corpus"].map(|name| shell::root().join("fuzz").join(name).join(target));
+    for folder in &folders {
+        fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
+    Ok(folders)
 }
 
 /// Checks that the targets still fit what they throw bytes at. Their workspace is none of ours, so nothing else compiles them.

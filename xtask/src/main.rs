@@ -26,7 +26,8 @@ cargo xtask COMMAND
   bench chain|ingest|transfer|path [--json] [--against BINARY]
                                           measure, also in turns with another version; see docs/performance.md
   bench kubo                              ingest and transfer beside Kubo's, in turns (builds it with Go)
-  fuzz [TARGET]… [--seconds N]            throw bytes at the decoders (default: all of them, 60 s each)
+  fuzz [TARGET]… [--seconds N] [--keep]   throw bytes at the decoders (default: all of them, 60 s each); --keep
+                                          adds inputs that reach more code to fuzz/seeds
   codegen [--check]                       rebuild api/ from contracts/
   lint                                    rustfmt, clippy, fuzz targets, cargo deny
   tidy                                    house rules: rows, file sizes, headers
