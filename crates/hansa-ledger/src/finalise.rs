@@ -69,7 +69,8 @@ impl Ledger {
             self.members()
         };
         let mut batch = Batch::new();
-        record(&mut batch, &executed, &members, registry_changed, self.genesis().limits.epoch_blocks)?;
+        record(&mut batch, &executed, &members, registry_changed)?;
+        members::freeze(shared.store.as_ref(), &mut batch, &executed.block, &members, self.epoch_blocks())?;
         let staged = shared.states.stage(&executed.state, &mut batch)?;
         shared.store.write_buffered(batch)?;
         shared.states.adopt(staged);
@@ -116,13 +117,12 @@ impl Ledger {
     }
 }
 
-/// Everything that is stored about a block but its state.
+/// Everything that is stored about a block but its state and its epoch.
 pub(crate) fn record(
     batch: &mut Batch,
     executed: &ExecutedBlock,
     members: &[Member],
     members_changed: bool,
-    epoch_blocks: u64,
 ) -> Result<(), LedgerError> {
     let block = &executed.block;
     let number = block.number();
@@ -138,11 +138,6 @@ pub(crate) fn record(
     logs::index(batch, number, &executed.receipts);
     if members_changed {
         batch.put(META, members::MEMBERS_KEY, members::encode(members)?);
-    }
-    let next = number.saturating_add(1);
-    if next.checked_rem(epoch_blocks) == Some(0) {
-        let epoch = number.checked_div(epoch_blocks).unwrap_or_default();
-        batch.put(META, members::epoch_key(epoch), members::encode(members)?);
     }
     Ok(())
 }

@@ -204,7 +204,8 @@ fn begin(
     let members = members::read(executor, &executed)?;
     let mut batch = Batch::new();
     batch.put(META, GENESIS_KEY, executed.block.hash().as_slice());
-    finalise::record(&mut batch, &executed, &members, true, genesis.limits.epoch_blocks)?;
+    finalise::record(&mut batch, &executed, &members, true)?;
+    members::freeze(store, &mut batch, &executed.block, &members, genesis.limits.epoch_blocks)?;
     let staged = states.stage(&executed.state, &mut batch)?;
     store.write(batch)?;
     states.adopt(staged);

@@ -1,13 +1,14 @@
 //! The registry's members as the ledger remembers them: at the head, and frozen at each epoch's last block.
 //!
-//! Read from the contract only when it has emitted an event; kept in the store as JSON.
+//! Read from the contract only when it has emitted an event; kept in the store as JSON. An epoch with the members of the one
+//! before it has no entry of its own.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use hansa_contracts::{REGISTRY, abi, members_from_return};
 use hansa_evm::Executor;
-use hansa_kv::KvStore;
-use hansa_types::Member;
+use hansa_kv::{Batch, KeyRange, KvStore, Order};
+use hansa_types::{Block, Member};
 
 use alloy_primitives::Bytes;
 
@@ -30,16 +31,51 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::EpochNotFinal`] when that block is not final yet.
     pub fn members_at_epoch(&self, epoch: u64) -> Result<Vec<Member>, LedgerError> {
-        let bytes =
-            self.shared().store.get(META, &epoch_key(epoch))?.ok_or(LedgerError::EpochNotFinal(epoch))?;
-        decode(&bytes)
+        let next = epoch.saturating_add(1).saturating_mul(self.epoch_blocks());
+        if self.head().number().saturating_add(1) < next {
+            return Err(LedgerError::EpochNotFinal(epoch));
+        }
+        let bytes = frozen(self.shared().store.as_ref(), epoch)?;
+        decode(&bytes.ok_or(LedgerError::Damaged { what: "list of an epoch's members" })?)
+    }
+
+    pub(crate) fn epoch_blocks(&self) -> u64 {
+        self.genesis().limits.epoch_blocks
     }
 }
 
-pub(crate) fn epoch_key(epoch: u64) -> Vec<u8> {
+fn epoch_key(epoch: u64) -> Vec<u8> {
     let mut key = EPOCH_PREFIX.to_vec();
     key.extend_from_slice(&epoch.to_be_bytes());
     key
+}
+
+/// The members at the end of an epoch: its own entry, or the last one before it.
+fn frozen(store: &dyn KvStore, epoch: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+    let mut up_to = KeyRange::up_to(&epoch_key(epoch));
+    up_to.start = Bound::Included(epoch_key(0));
+    let newest = store.scan(META, up_to, Order::Descending, 1)?;
+    Ok(newest.into_iter().next().map(|(_, members)| members))
+}
+
+/// Stores the members at the end of an epoch, if `block` is its last and they are not those of the epoch before.
+pub(crate) fn freeze(
+    store: &dyn KvStore,
+    batch: &mut Batch,
+    block: &Block,
+    members: &[Member],
+    epoch_blocks: u64,
+) -> Result<(), LedgerError> {
+    let number = block.number();
+    if number.saturating_add(1).checked_rem(epoch_blocks) != Some(0) {
+        return Ok(());
+    }
+    let epoch = number.checked_div(epoch_blocks).unwrap_or_default();
+    let members = encode(members)?;
+    if frozen(store, epoch)?.as_ref() != Some(&members) {
+        batch.put(META, epoch_key(epoch), members);
+    }
+    Ok(())
 }
 
 /// Whether any of these transactions changed the registry. Every change emits an event.

@@ -1,11 +1,14 @@
 //! Who is a member, and since when.
 
+use std::sync::Arc;
+
 use alloy_consensus::transaction::SignerRecoverable as _;
 use alloy_eips::eip2718::Decodable2718 as _;
 use alloy_primitives::{address, bytes};
 use alloy_sol_types::SolCall;
 
 use hansa_contracts::{GOVERNANCE, abi, card_from_types};
+use hansa_kv::{KeyRange, KvStore as _, MemoryStore, Order, Space};
 use hansa_ledger::LedgerError;
 use hansa_pool::PoolError;
 use hansa_types::{DEPLOYER_ACCOUNT, MemberStatus, Role, SignedTransaction, is_deployer};
@@ -65,6 +68,21 @@ fn a_ballot_admits_a_member_who_may_then_send_and_epochs_remember() {
     grow(&ledger, vec![]);
     grow(&ledger, vec![]);
     assert_eq!(ledger.members_at_epoch(1).unwrap(), *ledger.members());
+}
+
+#[test]
+fn an_epoch_with_the_members_of_the_one_before_takes_no_room() {
+    let store = MemoryStore::new();
+    let ledger = open(Arc::new(store.clone()), &genesis());
+    for _ in 0..4 * 5 {
+        grow(&ledger, vec![]);
+    }
+    let entries = store.scan(Space::new("ledger-meta"), KeyRange::prefix(b"epoch"), Order::Ascending, 100);
+    assert_eq!(entries.unwrap().len(), 1);
+    for epoch in 0..5 {
+        assert_eq!(ledger.members_at_epoch(epoch).unwrap(), *ledger.members());
+    }
+    assert!(matches!(ledger.members_at_epoch(5), Err(LedgerError::EpochNotFinal(5))));
 }
 
 #[test]
