@@ -31,6 +31,7 @@ use crate::{
     application::Application,
     block::{BlockRules, ChainBlock},
     budget::{Allowance, FromValidators},
+    certificate_store::CertificateStore,
     committee::Committees,
     config::Timing,
     elector::{Beginnings, Draw},
@@ -45,7 +46,7 @@ use crate::{
     seeds::SeedBook,
     shelf::{SECTION_BLOCKS, Shelf},
     status::StatusBoard,
-    types::{Epochs, Marshal, PARTICIPANTS_MAX, PrivateKey, PublicKey, SHARING_MODE, Scheme},
+    types::{Epochs, PARTICIPANTS_MAX, PrivateKey, PublicKey, SHARING_MODE, Scheme},
     witness::Witness,
 };
 
@@ -76,12 +77,6 @@ pub(crate) struct Node<M, X, SS> {
     pub(crate) board: StatusBoard,
     /// Prefix of everything stored in the runtime's storage, which simulated nodes share.
     pub(crate) partition: String,
-}
-
-/// What can be asked of a running assembly.
-#[derive(Clone)]
-pub(crate) struct Running {
-    pub(crate) marshal: Marshal,
 }
 
 /// What every part of the assembly needs.
@@ -188,7 +183,7 @@ impl Site {
     }
 }
 
-/// Starts a node and returns what can be asked of it, and a handle that resolves when the first part of it stops.
+/// Starts a node and returns a handle that resolves when the first part of it stops.
 ///
 /// # Errors
 /// When the genesis file cannot start an engine.
@@ -196,7 +191,7 @@ pub(crate) async fn start<E, M, X, SS, S, R>(
     context: E,
     node: Node<M, X, SS>,
     channels: Channels<S, R>,
-) -> Result<(Running, Handle<Result<(), ConsensusError>>), ConsensusError>
+) -> Result<Handle<Result<(), ConsensusError>>, ConsensusError>
 where
     E: Spawner + CryptoRng + Metrics + Clock + Storage + Network,
     M: AddressableManager<PublicKey = PublicKey>,
@@ -248,6 +243,8 @@ where
     let certificates = prunable::Archive::init(context.child("finalisations"), certificates)
         .await
         .map_err(|error| ConsensusError::Stopped(format!("the archive of certificates: {error}")))?;
+    let certificates =
+        CertificateStore::new(context.child("certificates"), certificates, node.ledger.clone());
     let blocks = site.archive("blocks", site.rules.clone());
     let blocks = prunable::Archive::init(context.child("blocks"), blocks)
         .await
@@ -350,8 +347,7 @@ where
         outbound_handle,
         inbound_handle,
     ]);
-    let handle = context.child("supervisor").spawn(move |_| supervise(finaliser, parts));
-    Ok((Running { marshal }, handle))
+    Ok(context.child("supervisor").spawn(move |_| supervise(finaliser, parts)))
 }
 
 /// Resolves when the first part of a node stops, with the reason where it is known.

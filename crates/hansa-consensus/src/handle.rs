@@ -11,7 +11,6 @@ use std::{
 };
 
 use commonware_codec::DecodeExt as _;
-use commonware_consensus::types::Height;
 use commonware_macros::select;
 use commonware_runtime::{Metrics as _, Runner as _, Spawner as _, Supervisor as _, tokio as engine_runtime};
 use tokio::sync::watch;
@@ -19,9 +18,8 @@ use tokio::sync::watch;
 use crate::{
     block::BlockRules,
     ceremony,
-    certificate::FinalityCertificate,
     config::Config,
-    engine::{self, Node, Running},
+    engine::{self, Node},
     error::ConsensusError,
     genesis,
     handshake::Handshakes,
@@ -109,19 +107,15 @@ pub(crate) fn private_key(bytes: &[u8; 32]) -> Result<PrivateKey, ConsensusError
     PrivateKey::decode(bytes::Bytes::copy_from_slice(bytes)).map_err(|_| ConsensusError::SecretKey)
 }
 
-/// What a running engine can be asked, once it runs.
-#[derive(Clone)]
-struct Questions {
-    running: Running,
-    metrics: Arc<dyn Fn() -> String + Send + Sync>,
-}
+/// Encodes a running engine's metrics.
+type Encoder = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// A running agreement engine. Dropping it tells the engine to stop, without waiting.
 pub struct Engine {
     worker: Worker<()>,
     board: StatusBoard,
     handshakes: Handshakes,
-    questions: watch::Receiver<Option<Questions>>,
+    encoder: watch::Receiver<Option<Encoder>>,
 }
 
 impl Engine {
@@ -139,12 +133,12 @@ impl Engine {
         let secrets = SealedSecrets::open(config.store.join("secrets"), &config.storage_key)?;
         ceremony::clear(&config.store)?;
         let board = StatusBoard::default();
-        let (answer, questions) = watch::channel(None);
+        let (running, encoder) = watch::channel(None);
         let handshakes = Handshakes::default();
         let notes = Notes { board: board.clone(), handshakes: handshakes.clone() };
         let worker =
-            Worker::spawn("consensus", move |stop| run(config, signer, secrets, notes, answer, stop))?;
-        Ok(Self { worker, board, handshakes, questions })
+            Worker::spawn("consensus", move |stop| run(config, signer, secrets, notes, running, stop))?;
+        Ok(Self { worker, board, handshakes, encoder })
     }
 
     /// Consensus as this node sees it; changes are signalled.
@@ -157,20 +151,12 @@ impl Engine {
         &self.handshakes
     }
 
-    /// The certificate of a final block, where this node has one. Not every height has its own: a block may be final
-    /// through a descendant, so ask for the next heights until there is one. `None` also while the engine starts.
-    pub async fn finalisation(&self, height: u64) -> Option<FinalityCertificate> {
-        let questions = self.questions.borrow().clone()?;
-        let finalization = questions.running.marshal.get_finalization(Height::new(height)).await?;
-        FinalityCertificate::of(&finalization)
-    }
-
     /// Reads the engine's own metrics in the Prometheus text format; empty while it starts and after it has ended.
     pub fn metrics(&self) -> impl Fn() -> String + Send + Sync + 'static {
-        let questions = self.questions.clone();
+        let encoder = self.encoder.clone();
         move || {
-            let questions = questions.borrow().clone();
-            questions.map(|questions| (questions.metrics)()).unwrap_or_default()
+            let encoder = encoder.borrow().clone();
+            encoder.map(|encode| encode()).unwrap_or_default()
         }
     }
 
@@ -204,7 +190,7 @@ fn run(
     signer: PrivateKey,
     secrets: SealedSecrets,
     notes: Notes,
-    answer: watch::Sender<Option<Questions>>,
+    running: watch::Sender<Option<Encoder>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ConsensusError> {
     let runtime = engine_runtime::Config::new()
@@ -231,10 +217,9 @@ fn run(
             board: notes.board,
             partition: "node".into(),
         };
-        let (running, mut parts) = engine::start(context.child("engine"), node, channels).await?;
-        let encoder = context.child("metrics");
-        let metrics = Arc::new(move || encoder.encode());
-        answer.send_replace(Some(Questions { running, metrics }));
+        let mut parts = engine::start(context.child("engine"), node, channels).await?;
+        let metrics = context.child("metrics");
+        running.send_replace(Some(Arc::new(move || metrics.encode())));
         let outcome = select! {
             () = stopped(&mut stop) => Ok(()),
             outcome = &mut parts => outcome.unwrap_or_else(|error| {
@@ -242,7 +227,7 @@ fn run(
             }),
             _ = &mut network => Err(ConsensusError::Stopped("the network ended; is the address in use?".into())),
         };
-        answer.send_replace(None);
+        running.send_replace(None);
         if let Err(error) = context.stop(0, Some(STOP)).await {
             tracing::debug!(%error, "some parts of the engine were cut short");
         }

@@ -21,6 +21,7 @@ mod block;
 mod budget;
 mod ceremony;
 mod certificate;
+mod certificate_store;
 mod committee;
 mod config;
 mod digest;

@@ -23,7 +23,7 @@ use crate::{
 /// Blocks that the archive drops together.
 pub(crate) const SECTION_BLOCKS: u64 = 512;
 /// Executed blocks that stay in the archive, more than the engine looks back on its own account.
-const MARGIN_BLOCKS: u64 = 1_024;
+pub(crate) const MARGIN_BLOCKS: u64 = 1_024;
 
 type Archive<E> = prunable::Archive<EightCap, E, BlockDigest, Arc<ChainBlock>>;
 

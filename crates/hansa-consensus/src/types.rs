@@ -44,8 +44,6 @@ pub(crate) type Activity = simplex::types::Activity<Scheme, BlockDigest>;
 pub(crate) type Finalization = simplex::types::Finalization<Scheme, BlockDigest>;
 /// Whole blocks are broadcast.
 pub(crate) type Broadcast = marshal::standard::Standard<ChainBlock>;
-/// The way to the actor that orders and delivers finalised blocks.
-pub(crate) type Marshal = marshal::core::Mailbox<Scheme, Broadcast>;
 /// Epochs of equal length; epoch 0 begins with the genesis block.
 pub(crate) type Epochs = FixedEpocher;
 

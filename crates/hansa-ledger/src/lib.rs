@@ -16,6 +16,7 @@
 
 mod accounts;
 mod calls;
+mod certificates;
 mod chain;
 mod error;
 mod execute;
@@ -59,5 +60,7 @@ pub(crate) const RECEIPTS: Space = Space::new("ledger-receipts");
 pub(crate) const TRANSACTIONS: Space = Space::new("ledger-transactions");
 /// Blocks in which an address or topic occurs.
 pub(crate) const LOGS: Space = Space::new("ledger-logs");
-/// The head, the genesis hash, the members; members by epoch.
+/// Certificates of finality by number.
+pub(crate) const CERTIFICATES: Space = Space::new("ledger-certificates");
+/// The head, the genesis hash, the members; members at the ends of epochs, where they differ from the epoch before.
 pub(crate) const META: Space = Space::new("ledger-meta");

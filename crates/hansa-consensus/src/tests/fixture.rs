@@ -2,16 +2,24 @@
 
 use alloy_consensus::Header;
 use commonware_codec::Encode as _;
+use commonware_consensus::{
+    simplex::types::{Finalize, Proposal},
+    types::{Epoch, Round, View},
+};
 use commonware_cryptography::bls12381::{dkg::feldman_desmedt::deal, primitives::group::Share};
-use commonware_utils::{N3f1, TestRng, ordered::Map};
+use commonware_parallel::Sequential;
+use commonware_utils::{N3f1, TestRng, non_empty, ordered::Map};
+use hansa_kv::MemoryStore;
+use hansa_ledger::Ledger;
 use hansa_types::{Block, Genesis};
 
-use super::organisation::{Organisation, draft};
+use super::organisation::{Organisation, draft, ledger};
 use crate::{
     block::BlockRules,
+    digest::BlockDigest,
     genesis,
     handle::private_key,
-    types::{PrivateKey, PublicKey, SHARING_MODE, Variant},
+    types::{Finalization, PrivateKey, PublicKey, SHARING_MODE, Scheme, Variant},
 };
 
 /// The key with which an organisation's node signs in the agreement.
@@ -24,6 +32,23 @@ pub(crate) fn rules() -> BlockRules {
     let founders: Vec<_> = (1..=4).map(|i| Organisation::new(i, format!("127.0.0.1:{i}"))).collect();
     let (genesis, _) = dealt(&founders, 16);
     BlockRules { genesis: genesis::block(&genesis, Block::genesis(Header::default())).unwrap() }
+}
+
+/// A ledger of a chain with a single founder.
+pub(crate) fn lone_ledger(store: MemoryStore) -> Ledger {
+    let (genesis, _) = dealt(&[Organisation::new(1, "127.0.0.1:1".into())], 16);
+    ledger(store, &genesis)
+}
+
+/// The certificate that a single founder signs for a block of this view.
+pub(crate) fn certificate(view: u64, block: BlockDigest) -> Finalization {
+    let (genesis, shares) = dealt(&[Organisation::new(1, "127.0.0.1:1".into())], 16);
+    let info = genesis::first_epoch(&genesis).unwrap();
+    let (polynomial, share) = (info.output.public().clone(), shares.values()[0].clone());
+    let scheme = Scheme::signer(b"test", info.players, polynomial, share).unwrap();
+    let proposal = Proposal::new(Round::new(Epoch::zero(), View::new(view)), View::zero(), block);
+    let vote = Finalize::sign(&scheme, proposal).unwrap();
+    Finalization::from_finalizes(&scheme, non_empty![&vote], &Sequential).unwrap()
 }
 
 /// A genesis file whose group key was dealt by the test itself, and the shares.

@@ -6,5 +6,6 @@ mod organisation;
 
 mod faults;
 pub(crate) mod fixture;
+mod growth;
 mod resharing;
 mod world;

@@ -140,9 +140,11 @@ pub(super) struct World {
     pub(super) organisations: Vec<Organisation>,
     pub(super) genesis: Genesis,
     pub(super) nodes: BTreeMap<usize, Running>,
+    /// The times that nodes keep which are started from now on.
+    pub(super) timing: Timing,
     oracle: Oracle<PublicKey, Context>,
     shares: Map<PublicKey, Share>,
-    stores: Vec<MemoryStore>,
+    pub(super) stores: Vec<MemoryStore>,
     /// How often each node has lost its data; part of the names of what it stores.
     wiped: Vec<u32>,
     secrets: TempDir,
@@ -204,6 +206,7 @@ impl World {
             organisations,
             genesis,
             nodes: BTreeMap::new(),
+            timing: Timing { filling: None, ..Timing::default() },
             oracle,
             shares,
             secrets: tempfile::tempdir().unwrap(),
@@ -295,7 +298,7 @@ impl World {
             transport: LocalPeers::default(),
             blocker: self.oracle.control(signer.public_key()),
             secrets,
-            timing: Timing { filling: None, ..Timing::default() },
+            timing: self.timing,
             board: board.clone(),
             partition: name,
         };
@@ -303,7 +306,7 @@ impl World {
         let channels = Channels::register(|_, _| channels.pop().unwrap());
         let context = self.context.child("node").with_attribute("start", self.starts);
         let handle = context.spawn(move |context| async move {
-            let (_running, parts) = engine::start(context.child("engine"), node, channels).await.unwrap();
+            let parts = engine::start(context.child("engine"), node, channels).await.unwrap();
             parts.await.unwrap().unwrap();
             panic!("a node ended by itself");
         });

@@ -8,7 +8,7 @@ use std::{
 };
 
 use alloy_consensus::{SignableTransaction as _, TxEip1559};
-use alloy_primitives::{Address, B256, Signature, TxKind, U256};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
 use alloy_sol_types::SolCall as _;
 use hansa_contracts::{GOVERNANCE, abi::Governance, card_from_types};
 use hansa_kv::MemoryStore;
@@ -202,15 +202,13 @@ async fn founders_agree_admit_a_member_and_do_without_one_over_tcp() {
     reaches(&net.engines[3], height + 20).await;
     net.check_equal(&[1, 2, 3], height + 10);
 
-    let mut certificate = None;
-    for height in height..height + 10 {
-        certificate = certificate.or(net.engines[0].finalisation(height).await);
-    }
-    let certificate = certificate.expect("no height has a certificate");
-    let (genesis, block) = (net.ledgers[0].genesis(), net.ledgers[0].genesis_block().hash());
-    let verified = FinalityCertificate::verify(genesis, block, &certificate.encoded).unwrap();
-    assert_eq!(verified, Some(certificate.clone()));
-    assert_eq!(FinalityCertificate::verify(genesis, B256::ZERO, &certificate.encoded).unwrap(), None);
+    let ledger = &net.ledgers[0];
+    let certified = |height| Some((height, Bytes::from(ledger.certificate(height).unwrap()?)));
+    let (height, encoded) = (height..height + 10).find_map(certified).expect("no height has a certificate");
+    let (genesis, block) = (ledger.genesis(), ledger.genesis_block().hash());
+    let verified = FinalityCertificate::verify(genesis, block, &encoded).unwrap().unwrap();
+    assert_eq!(verified.block_hash, hash_at(ledger, height));
+    assert_eq!(FinalityCertificate::verify(genesis, B256::ZERO, &encoded).unwrap(), None);
     for engine in net.engines {
         Consortium::stop(engine).await;
     }
