@@ -127,9 +127,12 @@ pub(crate) fn tcp_config(
         handshake_timeout: Duration::from_secs(5),
         dial_timeout: Duration::from_secs(10),
         peer_connection_cooldown: Duration::from_secs(1),
+        // An address alone takes less than a third of the places: its rate times the timeout.
         max_concurrent_handshakes: NZU32!(512),
-        allowed_handshake_rate_per_ip: Quota::per_second(NZU32!(64)),
-        allowed_handshake_rate_per_subnet: Quota::per_second(NZU32!(256)),
+        allowed_handshake_rate_per_ip: Quota::per_second(NZU32!(32)),
+        // What an address asks beyond its own rate counts against its subnet too, so a limit there would let it keep its
+        // neighbours out.
+        allowed_handshake_rate_per_subnet: Quota::per_second(NZU32!(1_000_000)),
         ping_frequency: PING,
         dial_frequency: Duration::from_millis(100),
         // Every set names all members, so an older set could only keep removed ones connected.
