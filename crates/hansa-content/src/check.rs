@@ -85,32 +85,12 @@ impl DagReport {
 }
 
 impl BlockStore {
-    /// Reads and checks every block. Damaged ones are quarantined and named. `progress` is called after each block.
+    /// Reads and checks a portion of the store: the blocks behind the cursor in the order of their digests, until their length
+    /// comes to `bytes_max`, and at least one. Returns the cursor for the next portion, none at the end of the store, and
+    /// what this portion showed. Damaged blocks are quarantined and named. How often it is called sets the rate.
     ///
     /// # Errors
     /// [`ContentError::Index`]. A block file that the disk cannot read counts as damaged.
-    pub fn scrub(&self, mut progress: impl FnMut(ScrubProgress)) -> Result<ScrubReport, ContentError> {
-        let mut done = ScrubProgress::default();
-        let mut damaged = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.records(after.as_ref(), PAGE)?;
-            let Some(&(last, _)) = page.last() else { break };
-            for (key, record) in page {
-                self.scrub_block(&key, record, &mut done, &mut damaged)?;
-                progress(done);
-            }
-            after = Some(last);
-        }
-        Ok(ScrubReport { blocks: done.blocks, bytes: done.bytes, damaged })
-    }
-
-    /// Reads and checks a portion of the store: the blocks behind the cursor in the order of their digests, until their length
-    /// comes to `bytes_max`, and at least one. Returns the cursor for the next portion, none at the end of the store, and
-    /// what this portion showed. How often it is called sets the rate.
-    ///
-    /// # Errors
-    /// As for [`BlockStore::scrub`].
     pub fn scrub_some(
         &self,
         cursor: Option<ScrubCursor>,
