@@ -11,6 +11,7 @@ use libp2p::kad::{self, ProviderRecord, RecordKey, StoreInserts};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
 
+use crate::incoming::Incoming;
 use crate::key::{self, KeyBehaviour};
 use crate::{Limits, bitswap};
 
@@ -19,8 +20,9 @@ const CONNECTIONS_PER_PEER: u32 = 4;
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Node {
-    // The two that turn peers away stand first: nothing else sees a connection they refuse.
+    // Those that turn connections away stand first: nothing else sees one that they refuse.
     pub(crate) members: allow_block_list::Behaviour<AllowedPeers>,
+    incoming: Incoming,
     limits: connection_limits::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -40,6 +42,7 @@ impl Node {
             .with_max_pending_incoming(Some(limits.connections_max.min(128)));
         Self {
             members: allow_block_list::Behaviour::default(),
+            incoming: Incoming::default(),
             limits: connection_limits::Behaviour::new(connections),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(pings(limits.silence)),

@@ -23,6 +23,7 @@ mod dial;
 mod error;
 mod fetch;
 mod handle;
+mod incoming;
 mod key;
 mod muxer;
 mod peer;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::*;
 
@@ -78,18 +79,51 @@ async fn a_member_is_found_by_its_host_name() {
     assert_eq!(answer, [a.key().0.as_slice(), b"key"].concat());
 }
 
+/// Opens a connection from an address of this machine, and says nothing.
+async fn idle_from(source: [u8; 4], port: u16) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    socket.connect(([127, 0, 0, 1], port).into()).await.unwrap()
+}
+
+fn port(member: &Member) -> u16 {
+    member.endpoint.rsplit('/').next().unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_of_strangers_keep_no_member_out() {
     let a = &Member::start(1, swarm_key(), PATIENT).await;
     let b = &Member::start(2, swarm_key(), PATIENT).await;
     let mut idle = Vec::new();
     for member in [a, b] {
-        let port: u16 = member.endpoint.rsplit('/').next().unwrap().parse().unwrap();
         for _ in 0..600 {
-            idle.push(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+            idle.push(idle_from([127, 0, 0, 1], port(member)).await);
         }
     }
     introduce(&[a, b]).await;
     a.swarm.fetch(b.block(b"served all the same")).await.unwrap();
     assert_eq!(idle.len(), 1200);
+}
+
+/// A stranger who takes every place for new connections as soon as it is free, from one address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flooder_at_one_address_keeps_no_member_at_another_out() {
+    let a = &Member::start(1, swarm_key(), PATIENT).await;
+    let b = &Member::start(2, swarm_key(), PATIENT).await;
+    let mut flood = JoinSet::new();
+    for port in [port(a), port(b)] {
+        for _ in 0..150 {
+            let first = idle_from([127, 0, 0, 2], port).await;
+            flood.spawn(async move {
+                let mut held = first;
+                loop {
+                    while held.read(&mut [0; 64]).await.is_ok_and(|bytes| bytes > 0) {}
+                    held = idle_from([127, 0, 0, 2], port).await;
+                }
+            });
+        }
+    }
+    introduce(&[a, b]).await;
+    a.swarm.fetch(b.block(b"served all the same")).await.unwrap();
+    assert_eq!(flood.len(), 300);
 }
