@@ -46,7 +46,6 @@ pub(crate) enum Command {
     Open {
         id: SessionId,
         only: Option<PeerId>,
-        presence: bool,
         likely: Vec<PeerId>,
         deliveries: mpsc::UnboundedSender<Delivery>,
     },
@@ -187,9 +186,9 @@ impl Actor {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Open { id, only, presence, likely, deliveries } => {
+            Command::Open { id, only, likely, deliveries } => {
                 self.sessions.insert(id, deliveries);
-                self.swarm.behaviour_mut().bitswap.open(id, only, presence, likely);
+                self.swarm.behaviour_mut().bitswap.open(id, only, likely);
             }
             Command::Want { id, cids } => self.swarm.behaviour_mut().bitswap.want(id, cids),
             Command::Close { id } => {
@@ -426,8 +425,7 @@ impl Actor {
                 });
             }
             bitswap::Event::Outcome(outcome) => {
-                let (Outcome::NotFound(id, _) | Outcome::NotConnected(id) | Outcome::Presence(id, ..)) =
-                    outcome;
+                let (Outcome::NotFound(id, _) | Outcome::NotConnected(id)) = outcome;
                 if let Some(session) = self.sessions.get(&id) {
                     let _ = session.send(Delivery::Outcome(outcome));
                 }

@@ -1,7 +1,7 @@
 //! Fetching: single blocks, everything below a root, a certain member's replica. What arrives was verified before; what is
 //! fetched is durable before it is reported as done.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,28 +99,8 @@ impl Swarm {
     /// [`SwarmError::NotConnected`], [`SwarmError::NotFound`] if it has not got it or does not answer within
     /// [`crate::Limits::fetch_idle`], [`SwarmError::Stopped`].
     pub async fn fetch_from(&self, peer: NetworkKey, cid: Cid) -> Result<Bytes, SwarmError> {
-        let session = self.session_with(peer, false)?;
+        let session = self.session_with(peer)?;
         single(session, Some(peer), cid).await.map(Block::into_bytes)
-    }
-
-    /// Which of these blocks a member says it has, in their order.
-    ///
-    /// # Errors
-    /// [`SwarmError::NotConnected`], [`SwarmError::Timeout`], [`SwarmError::Stopped`].
-    pub async fn have(&self, peer: NetworkKey, cids: Vec<Cid>) -> Result<Vec<bool>, SwarmError> {
-        let mut session = self.session_with(peer, true)?;
-        let mut answers: HashMap<Cid, bool> = HashMap::new();
-        session.want(cids.clone())?;
-        let different: HashSet<&Cid> = cids.iter().collect();
-        while answers.len() < different.len() {
-            match session.next().await? {
-                Delivery::Outcome(Outcome::Presence(_, cid, have)) => drop(answers.insert(cid, have)),
-                Delivery::Outcome(Outcome::NotConnected(_)) => return Err(SwarmError::NotConnected(peer)),
-                Delivery::Outcome(Outcome::NotFound(..)) => return Err(SwarmError::Timeout(peer)),
-                Delivery::Block(..) => {}
-            }
-        }
-        Ok(cids.iter().map(|cid| answers.get(cid).copied().unwrap_or_default()).collect())
     }
 
     /// Everything below a root: raw leaves, dag-pb and dag-cbor. What is in the store already is not fetched again, so a fetch
@@ -171,7 +151,6 @@ async fn single(mut session: Session, peer: Option<NetworkKey>, cid: Cid) -> Res
                 None => return Err(SwarmError::NotFound(cid)),
             },
             Delivery::Outcome(Outcome::NotFound(_, cid)) => return Err(SwarmError::NotFound(cid)),
-            Delivery::Outcome(Outcome::Presence(..)) => {}
         }
     }
 }

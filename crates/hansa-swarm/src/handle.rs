@@ -189,20 +189,20 @@ impl Swarm {
         answer.await.map_err(|_| SwarmError::Stopped)
     }
 
-    /// Begins to want blocks of one peer, or to ask only whether they are there.
-    pub(crate) fn session_with(&self, peer: NetworkKey, presence: bool) -> Result<Session, SwarmError> {
-        self.open(Some(peer_id(&peer)?), presence, Vec::new())
+    /// Begins to want blocks of one peer.
+    pub(crate) fn session_with(&self, peer: NetworkKey) -> Result<Session, SwarmError> {
+        self.open(Some(peer_id(&peer)?), Vec::new())
     }
 
     /// Begins to want blocks of anybody, first of those who probably have them.
     pub(crate) fn session(&self, likely: &[NetworkKey]) -> Result<Session, SwarmError> {
-        self.open(None, false, likely.iter().filter_map(|key| peer_id(key).ok()).collect())
+        self.open(None, likely.iter().filter_map(|key| peer_id(key).ok()).collect())
     }
 
-    fn open(&self, only: Option<PeerId>, presence: bool, likely: Vec<PeerId>) -> Result<Session, SwarmError> {
+    fn open(&self, only: Option<PeerId>, likely: Vec<PeerId>) -> Result<Session, SwarmError> {
         let id = SessionId(self.0.next_session.fetch_add(1, Ordering::Relaxed));
         let (sender, deliveries) = mpsc::unbounded_channel();
-        self.command(Command::Open { id, only, presence, likely, deliveries: sender })?;
+        self.command(Command::Open { id, only, likely, deliveries: sender })?;
         Ok(Session { swarm: self.clone(), id, deliveries })
     }
 }

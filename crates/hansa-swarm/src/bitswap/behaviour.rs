@@ -71,8 +71,8 @@ impl Behaviour {
         self.members = members;
     }
 
-    pub(crate) fn open(&mut self, id: SessionId, only: Option<PeerId>, presence: bool, likely: Vec<PeerId>) {
-        self.wants.open(id, only, presence, Instant::now());
+    pub(crate) fn open(&mut self, id: SessionId, only: Option<PeerId>, likely: Vec<PeerId>) {
+        self.wants.open(id, only, Instant::now());
         self.wants.expect_of(id, likely);
         self.wake();
     }

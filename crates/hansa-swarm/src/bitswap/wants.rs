@@ -42,8 +42,6 @@ pub(crate) enum Outcome {
     NotFound(SessionId, Cid),
     /// The only peer that may be asked is not there.
     NotConnected(SessionId),
-    /// The peer says whether it has the block (sessions that only ask).
-    Presence(SessionId, Cid, bool),
 }
 
 struct Want {
@@ -78,8 +76,6 @@ impl Want {
 struct Session {
     /// The only peer that may be asked.
     only: Option<PeerId>,
-    /// Whether to ask for presence alone.
-    presence: bool,
     /// Peers that have had something of this session, or probably have.
     providers: BTreeSet<PeerId>,
     wants: HashMap<Key, Want>,
@@ -141,10 +137,9 @@ pub(crate) struct Wants {
 
 impl Wants {
     /// Begins a session, restricted to one peer or not.
-    pub(crate) fn open(&mut self, id: SessionId, only: Option<PeerId>, presence: bool, now: Instant) {
+    pub(crate) fn open(&mut self, id: SessionId, only: Option<PeerId>, now: Instant) {
         let session = Session {
             only,
-            presence,
             providers: only.into_iter().collect(),
             wants: HashMap::new(),
             waiting: VecDeque::new(),
@@ -282,14 +277,6 @@ impl Wants {
             return false;
         }
         let Some(want) = session.wants.get_mut(key) else { return false };
-        if session.presence {
-            self.outcomes.extend(want.names().map(|cid| Outcome::Presence(id, cid, have)));
-            if let Some(want) = session.wants.remove(key) {
-                self.forget(key, id);
-                self.release(key, &want, Some(peer));
-            }
-            return false;
-        }
         if have {
             let is_new = session.providers.insert(peer);
             return want.refused.remove(&peer) || is_new;
@@ -325,11 +312,7 @@ impl Wants {
             let Some(want) = session.wants.remove(key) else { continue };
             session.progress = now;
             session.providers.insert(peer);
-            if session.presence {
-                self.outcomes.extend(want.names().map(|cid| Outcome::Presence(id, cid, true)));
-            } else {
-                takers.extend(want.names().map(|cid| (id, cid)));
-            }
+            takers.extend(want.names().map(|cid| (id, cid)));
             done.push((id, want));
         }
         if let Some(state) = self.peers.get_mut(&peer) {
@@ -427,10 +410,10 @@ impl Wants {
             };
             match choose(&self.peers, &session.providers, want, now) {
                 Choice::Ask(peer) => {
-                    let kind = if session.presence { Kind::Have } else { Kind::Block };
                     want.assigned = Some((peer, now));
                     want.asked.insert(peer);
-                    ask_block(&mut self.peers, &mut self.messages, peer, key, Entry::want(want.cid, kind));
+                    let entry = Entry::want(want.cid, Kind::Block);
+                    ask_block(&mut self.peers, &mut self.messages, peer, key, entry);
                     continue;
                 }
                 Choice::Wait => {}
@@ -613,7 +596,7 @@ mod tests {
         let [a, b, c] = [PeerId::random(), PeerId::random(), PeerId::random()];
         let mut network = Network::new(&[(a, 0..200), (b, 0..200), (c, 0..0)]);
         let id = SessionId(1);
-        network.wants.open(id, None, false, network.now);
+        network.wants.open(id, None, network.now);
         network.wants.want(id, (0..200).map(cid), network.now);
         network.settle();
         assert_eq!(network.delivered.len(), 200);
@@ -646,7 +629,7 @@ mod tests {
     fn blocks_in_different_places_are_all_found() {
         let [a, b] = [PeerId::random(), PeerId::random()];
         let mut network = Network::new(&[(a, 0..50), (b, 50..100)]);
-        network.wants.open(SessionId(1), None, false, network.now);
+        network.wants.open(SessionId(1), None, network.now);
         network.wants.want(SessionId(1), (0..100).map(cid), network.now);
         for _ in 0..5 {
             network.settle();
@@ -660,7 +643,7 @@ mod tests {
     fn what_a_peer_took_along_is_asked_of_another() {
         let [a, b] = [PeerId::random(), PeerId::random()];
         let mut network = Network::new(&[(a, 0..100)]);
-        network.wants.open(SessionId(1), None, false, network.now);
+        network.wants.open(SessionId(1), None, network.now);
         network.wants.want(SessionId(1), (0..100).map(cid), network.now);
         network.round();
         assert!(!network.wants.peers[&a].outstanding.is_empty());
@@ -678,7 +661,7 @@ mod tests {
         let [silent, good] = [PeerId::random(), PeerId::random()];
         let mut network = Network::new(&[(silent, 0..1)]);
         let id = SessionId(1);
-        network.wants.open(id, None, false, network.now);
+        network.wants.open(id, None, network.now);
         network.wants.want(id, [cid(0)], network.now);
         network.round();
         // It has promised the block and never sends it.
@@ -701,20 +684,16 @@ mod tests {
     fn a_session_with_one_peer_asks_nobody_else() {
         let [a, b] = [PeerId::random(), PeerId::random()];
         let mut network = Network::new(&[(a, 0..1), (b, 0..2)]);
-        let (only, presence, gone) = (SessionId(1), SessionId(2), SessionId(3));
-        network.wants.open(only, Some(a), false, network.now);
+        let (only, gone) = (SessionId(1), SessionId(2));
+        network.wants.open(only, Some(a), network.now);
         network.wants.want(only, [cid(0), cid(1)], network.now);
-        network.wants.open(presence, Some(a), true, network.now);
-        network.wants.want(presence, [cid(0), cid(1)], network.now);
-        network.wants.open(gone, Some(PeerId::random()), false, network.now);
+        network.wants.open(gone, Some(PeerId::random()), network.now);
         network.settle();
         assert_eq!(network.delivered, vec![(only, cid(0))]);
         assert!(!network.asked.contains_key(&b));
         let outcomes = network.wants.take_outcomes();
         assert!(outcomes.contains(&Outcome::NotConnected(gone)));
         assert!(outcomes.contains(&Outcome::NotFound(only, cid(1))));
-        assert!(outcomes.contains(&Outcome::Presence(presence, cid(0), true)));
-        assert!(outcomes.contains(&Outcome::Presence(presence, cid(1), false)));
     }
 
     /// The names of an object's blocks are its owner's choice.
@@ -723,26 +702,16 @@ mod tests {
         let a = PeerId::random();
         let names = [RAW, hansa_content::DAG_PB].map(|codec| Cid::new_v1(codec, *cid(0).hash()));
         let mut network = Network::new(&[(a, 0..1)]);
-        let (fetch, presence) = (SessionId(1), SessionId(2));
-        network.wants.open(fetch, None, false, network.now);
-        network.wants.open(presence, Some(a), true, network.now);
-        for id in [fetch, presence] {
-            network.wants.want(id, names, network.now);
-            network.wants.want(id, names, network.now);
-        }
+        let fetch = SessionId(1);
+        network.wants.open(fetch, None, network.now);
+        network.wants.want(fetch, names, network.now);
+        network.wants.want(fetch, names, network.now);
         network.settle();
         network.delivered.sort();
         let mut expected = names.map(|name| (fetch, name)).to_vec();
         expected.sort();
         assert_eq!(network.delivered, expected);
-        let outcomes = network.wants.take_outcomes();
-        assert_eq!(outcomes.len(), 2, "{outcomes:?}");
-        for name in names {
-            assert!(outcomes.contains(&Outcome::Presence(presence, name, true)));
-        }
-        for id in [fetch, presence] {
-            network.wants.close(id);
-        }
+        network.wants.close(fetch);
         assert!(network.wants.is_idle());
     }
 
@@ -752,7 +721,7 @@ mod tests {
         let [trickler, good] = [PeerId::random(), PeerId::random()];
         let mut network = Network::new(&[(trickler, 0..0), (good, 0..64)]);
         let id = SessionId(1);
-        network.wants.open(id, None, false, network.now);
+        network.wants.open(id, None, network.now);
         network.wants.want(id, (0..64).map(cid), network.now);
         network.wants.take_messages();
         let have = |peer, network: &mut Network| {
@@ -778,7 +747,7 @@ mod tests {
     fn unasked_presences_are_counted_against_a_peer() {
         let [a, b] = [PeerId::random(), PeerId::random()];
         let mut network = Network::new(&[(a, 0..0), (b, 0..0)]);
-        network.wants.open(SessionId(1), None, false, network.now);
+        network.wants.open(SessionId(1), None, network.now);
         network.wants.want(SessionId(1), [cid(0)], network.now);
         network.wants.take_messages();
         let have = |number| Presence { cid: cid(number), have: true };
@@ -808,7 +777,7 @@ mod tests {
             let peers = [PeerId::random(), PeerId::random(), PeerId::random()];
             let mut network = Network::new(&[]);
             let id = SessionId(1);
-            network.wants.open(id, None, false, network.now);
+            network.wants.open(id, None, network.now);
             network.wants.want(id, (0..40).map(cid), network.now);
             for (kind, peer, number) in events {
                 let peer = peers[peer];
