@@ -610,7 +610,7 @@ mod tests {
     fn a_peer_that_probably_has_blocks_is_asked_alone_until_it_has_not() {
         let [likely, other, away] = [PeerId::random(), PeerId::random(), PeerId::random()];
         let mut network = Network::new(&[(likely, 0..10), (other, 0..20)]);
-        network.wants.open(SessionId(1), None, false, network.now);
+        network.wants.open(SessionId(1), None, network.now);
         network.wants.expect_of(SessionId(1), [likely, away]);
         network.wants.want(SessionId(1), (0..10).map(cid), network.now);
         let messages = network.wants.take_messages();
