@@ -2,7 +2,7 @@
 //!
 //! The order keeps a crash harmless: key, blocks and pin are written first, all or none in one durable write, whose flush
 //! concurrent puts share; then the version is recorded. What a crash leaves behind before the record is ciphertext that
-//! nobody refers to.
+//! nobody refers to. Upkeep publishes a public object's key that a crash after the record left unpublished.
 
 use std::{
     sync::Arc,
@@ -271,11 +271,11 @@ impl Inner {
             }
             Ok(recorded) => recorded,
         };
-        self.table().end_recording(VersionId::new(object, version), stored.record.root)?;
         report(1);
         let (keyring, known) = (self.keyring.clone(), known(version, about, sealed));
         Self::blocking(move || keyring.remember(object, &known)).await?;
         self.publish_if_public(object, stored.record.keyEpoch, &kek, visibility).await?;
+        self.table().end_recording(VersionId::new(object, version), stored.record.root)?;
         Ok((stored, recorded))
     }
 
@@ -298,8 +298,8 @@ impl Inner {
         Ok(())
     }
 
-    /// A public object can be read by everybody only when its key is on the chain.
-    async fn publish_if_public(
+    /// A public object can be read by everybody only when its key is on the chain. The caller holds the object's lock.
+    pub(crate) async fn publish_if_public(
         &self,
         object: ObjectId,
         epoch: u32,

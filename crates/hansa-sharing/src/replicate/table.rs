@@ -9,7 +9,7 @@
 //! | `p` VERSION | root (32), size class (8), others (4) | a version to fetch |
 //! | `c` VERSION | root (32), bytes (8), whole (1), others (4) | another member's version whose root is pinned here |
 //! | `g` VERSION | root (32), reason (1) | a version that no node can keep |
-//! | `u` VERSION DIGEST | sightings (4), height (8) | an own version that is pinned and not known to be recorded |
+//! | `u` VERSION DIGEST | sightings (4), height (8) | an own version that is pinned, and not known to be recorded with all that follows the record |
 //! | `followed` | next height (8), fingerprint of the members (32) | how far the chain was read |
 //!
 //! A crash between two writes repeats a step and skips none: a version is pending until one batch says that it is held,
@@ -152,7 +152,8 @@ impl Verdict {
     }
 }
 
-/// An own version that is pinned, and of which it is not known whether it was recorded.
+/// An own version that is pinned, and of which it is not known whether it was recorded, or whether the key of a public one
+/// was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unrecorded {
     pub(crate) id: VersionId,
@@ -359,7 +360,7 @@ impl Table {
         Ok(self.0.write_buffered(batch)?)
     }
 
-    /// Notes that an own version is recorded, or no longer pinned. Losing this to a crash costs another look at the chain.
+    /// Notes that an own version is recorded and published, or no longer pinned. Losing this to a crash costs another look at the chain.
     pub(crate) fn end_recording(&self, id: VersionId, root: B256) -> Result<(), SharingError> {
         let mut batch = Batch::new();
         batch.remove(SPACE, unrecorded_key(id, root));

@@ -1,12 +1,13 @@
 //! Lets go of what is no longer needed: replicas that the allocation has moved elsewhere, once the others hold them, and own
-//! versions whose record never became final. The next collection gives the room back.
+//! versions whose record never became final. The next collection gives the room back. Publishes the keys of public versions
+//! whose record became final and whose key did not reach the chain.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use cid::Cid;
 use hansa_envelope::root_cid;
-use hansa_types::{DcId, Member};
+use hansa_types::{DcId, Member, Visibility};
 
 use super::table::{Replica, Unrecorded, VersionId};
 use crate::{
@@ -19,13 +20,31 @@ use crate::{
 /// How long after the start, and after how long again, pins are looked at.
 const FIRST: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(3600);
+/// How long after the start, and after how long again, keys that are to be published are looked for.
+const PUBLISH_FIRST: Duration = Duration::from_secs(5);
+const PUBLISH_PAUSE: Duration = Duration::from_secs(60);
 /// How often an own version has to be missing on the chain, each time at another height, before it is let go.
 const SIGHTINGS_MAX: u32 = 24;
 /// Own versions that are looked for at a time.
 const UNRECORDED_MAX: usize = 1024;
 
-/// Looks after pins for ever; errors are logged.
+/// Looks after pins and keys for ever; errors are logged.
 pub(super) async fn run(inner: &Arc<Inner>) {
+    futures::join!(keep_tidying(inner), keep_publishing(inner));
+}
+
+async fn keep_publishing(inner: &Inner) {
+    let mut pause = PUBLISH_FIRST;
+    loop {
+        tokio::time::sleep(pause).await;
+        if let Err(error) = inner.publish_missing().await {
+            tracing::warn!(%error, "not every public object has its key on the chain yet; it is tried again");
+        }
+        pause = PUBLISH_PAUSE;
+    }
+}
+
+async fn keep_tidying(inner: &Inner) {
     let mut pause = FIRST;
     loop {
         tokio::time::sleep(pause).await;
@@ -114,13 +133,9 @@ impl Inner {
         let height = self.contracts.chain.head().await?.number;
         for seen in self.table().unrecorded(UNRECORDED_MAX)? {
             let Unrecorded { id, root, sightings, height: last } = seen;
-            let found = match self.contracts.record(id.object, Some(id.version)).await {
-                Ok(record) => Some(record.root),
-                Err(SharingError::UnknownObject(_) | SharingError::UnknownVersion(..)) => None,
-                Err(error) => return Err(error),
-            };
+            let found = self.recorded_root(id).await?;
             if found == Some(root) {
-                self.table().end_recording(id, root)?;
+                // Until its key is published, where it is public.
             } else if found.is_some() || sightings >= SIGHTINGS_MAX {
                 self.forget_unrecorded(id, root)?;
                 tracing::info!(object = %id.object, version = %id.version, "let go of a version that was never recorded");
@@ -130,6 +145,48 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// The root that the chain has for an own version.
+    async fn recorded_root(&self, id: VersionId) -> Result<Option<B256>, SharingError> {
+        match self.contracts.record(id.object, Some(id.version)).await {
+            Ok(record) => Ok(Some(record.root)),
+            Err(SharingError::UnknownObject(_) | SharingError::UnknownVersion(..)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends what the node, or a chain that was busy, left undone after own versions were recorded.
+    ///
+    /// # Errors
+    /// The last failure, after all were tried.
+    pub(crate) async fn publish_missing(&self) -> Result<(), SharingError> {
+        let mut outcome = Ok(());
+        for Unrecorded { id, root, .. } in self.table().unrecorded(UNRECORDED_MAX)? {
+            if self.recorded_root(id).await? == Some(root)
+                && let Err(error) = self.finish_recording(id, root).await
+            {
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// Publishes the key of a recorded version, if that and the newest one are public.
+    async fn finish_recording(&self, id: VersionId, root: B256) -> Result<(), SharingError> {
+        // A put, an update or a narrowing under way is finished first.
+        let _writer = self.writing(id.object).await;
+        let record = self.contracts.record(id.object, Some(id.version)).await?;
+        let newest = self.contracts.latest(id.object).await?;
+        for version in [id.version, newest] {
+            if self.contracts.visibility(id.object, version).await? != Visibility::Public {
+                return self.table().end_recording(id, root);
+            }
+        }
+        if let Some(key) = self.keyring.key(id.object, record.keyEpoch)? {
+            self.publish_if_public(id.object, record.keyEpoch, &key, Visibility::Public).await?;
+        }
+        self.table().end_recording(id, root)
     }
 }
 

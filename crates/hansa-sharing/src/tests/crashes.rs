@@ -67,6 +67,21 @@ impl Fragile {
         Ok(String::from_utf8(bytes).unwrap())
     }
 
+    /// The first member's objects whose newest version's key is not on the chain.
+    async fn unpublished(&self) -> Vec<ObjectId> {
+        let owner = self.net.node(1);
+        let contracts = &owner.sharing.0.contracts;
+        let mut unpublished = Vec::new();
+        for number in contracts.numbers(owner.id, 1000).await.unwrap().into_iter().rev() {
+            let object = ObjectId { owner: owner.id, number };
+            let epoch = contracts.record(object, None).await.unwrap().keyEpoch;
+            if contracts.published_key(object, epoch).await.unwrap().is_none() {
+                unpublished.push(object);
+            }
+        }
+        unpublished
+    }
+
     /// Checks that every version on the chain is pinned and can be read by its owner, also after a collection.
     async fn check(&self) {
         let owner = self.net.node(1);
@@ -105,12 +120,39 @@ async fn a_put_that_crashes_leaves_a_whole_object_or_none() {
             assert_eq!(outcome.is_err(), power.has_failed());
             fragile.restart(u32::MAX);
             fragile.check().await;
+            fragile.net.node(1).sharing.0.publish_missing().await.unwrap();
+            assert_eq!(fragile.unpublished().await, [], "after {steps} steps");
             if !power.has_failed() {
                 assert_eq!(fragile.read(2, outcome.unwrap().id).await.unwrap(), "content");
                 break;
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_narrowed_after_a_crash_is_not_published() {
+    let mut fragile = Fragile::start(true).await;
+    let mut narrowed = Vec::new();
+    for steps in 0.. {
+        assert!(steps < STEPS_MAX, "a put ends some time");
+        let power = fragile.restart(steps);
+        // The outcome is known by what is on the chain.
+        let _ = fragile.put("content", Visibility::Public).await;
+        fragile.restart(u32::MAX);
+        let sharing = &fragile.net.node(1).sharing;
+        let unpublished = fragile.unpublished().await;
+        if let Some(object) = unpublished.get(narrowed.len()) {
+            sharing.set_visibility(*object, Visibility::Listed).await.unwrap();
+            narrowed.push(*object);
+        }
+        sharing.0.publish_missing().await.unwrap();
+        assert_eq!(fragile.unpublished().await, narrowed, "after {steps} steps");
+        if !power.has_failed() {
+            break;
+        }
+    }
+    assert!(!narrowed.is_empty(), "some crash was between the record and the key");
 }
 
 #[tokio::test(flavor = "multi_thread")]
