@@ -1,13 +1,15 @@
 //! Accepts connections for both interfaces and bounds what a caller may hold with them.
 //!
 //! A connection that has sent no complete request head in time is closed, also between two requests. A body of which
-//! nothing comes for long ends with an error. At the limit of connections the oldest idle one gives way to a new one, so
+//! nothing comes for long ends with an error, and a connection whose caller takes nothing of an answer for as long is
+//! closed. At the limit of connections the oldest idle one gives way to a new one, so
 //! that idle callers never shut others out; where all are busy the new one is closed. HTTP/1.1 alone is spoken, with
 //! upgrades.
 
 use std::{
     collections::BTreeMap,
     future::Future,
+    io::{self, IoSlice},
     pin::Pin,
     sync::{
         Arc,
@@ -29,6 +31,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{AbortHandle, JoinSet},
@@ -48,7 +51,7 @@ pub struct ConnectionLimits {
     pub connections: usize,
     /// How long a connection may take to send a request's head, and how long it may be idle between two requests.
     pub head_time: Duration,
-    /// How long a request's body may pause.
+    /// How long a body may pause: a request's while nothing of it comes, an answer's while the caller takes nothing.
     pub body_pause: Duration,
 }
 
@@ -57,7 +60,7 @@ impl Default for ConnectionLimits {
         Self {
             connections: 512,
             head_time: Duration::from_secs(30),
-            // Content may come from a program that thinks for a while.
+            // Content may come from, or go to, a program that thinks for a while.
             body_pause: Duration::from_secs(300),
         }
     }
@@ -195,7 +198,8 @@ async fn connection<S, B>(
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
-    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), answer).with_upgrades());
+    let socket = TokioIo::new(Taken { socket, most: limits.body_pause, deadline: None });
+    let mut serving = std::pin::pin!(builder.serve_connection(socket, answer).with_upgrades());
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = stopped(&mut stop) => {
@@ -205,6 +209,72 @@ async fn connection<S, B>(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
+    }
+}
+
+/// A socket whose writing fails when the caller takes nothing for too long. A timer in the answer's body would not do:
+/// the body is not asked for more while the socket is full.
+struct Taken {
+    socket: TcpStream,
+    most: Duration,
+    /// Set while the socket takes nothing.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Taken {
+    /// What came of a write; an error in the place of a wait that is too long.
+    fn limited<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.deadline = None;
+            return written;
+        }
+        let most = self.most;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(most)));
+        ready!(deadline.as_mut().poll(context));
+        let problem = format!("the caller took nothing of the answer for {most:?}");
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, problem)))
+    }
+}
+
+impl AsyncRead for Taken {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Taken {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.limited(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.limited(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
 

@@ -2,14 +2,20 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use hansa_client::OpenOptions;
 use hansa_gateway::{ConnectionLimits, RestLimits, RpcLimits};
+use hansa_types::{ObjectId, api::Code};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use crate::{chain::Fixture, rest::Rest};
+use crate::{
+    chain::Fixture,
+    rest::Rest,
+    vault::{LARGE, LARGE_MIB, dc},
+};
 
 /// Short enough to wait for.
 const SOON: Duration = Duration::from_millis(50);
@@ -80,6 +86,29 @@ async fn a_body_that_pauses_too_long_is_an_error_and_nothing_is_recorded() {
     let call = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     let answer = until_closed(connect(f.server.address(), call).await).await;
     assert!(!answer.contains("200 OK"), "{answer}");
+}
+
+/// A caller that asks for large content and reads no more of it than the first line.
+#[tokio::test]
+async fn a_download_that_nobody_takes_is_cut_and_gives_its_place_back() {
+    let connections = ConnectionLimits { body_pause: SOON, ..ConnectionLimits::default() };
+    let rest = Rest::with(RestLimits { operations: 1, connections, ..RestLimits::default() }).await;
+    let request = format!(
+        "GET /v1/objects/1/{LARGE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        rest.token.reveal()
+    );
+    let mut unread = connect(rest.server.address(), &request).await;
+    let mut head = [0; 12];
+    unread.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let large = ObjectId { owner: dc(1), number: LARGE };
+    loop {
+        match rest.client.open(large, OpenOptions::default()).await {
+            Ok(_) => break,
+            Err(error) => assert_eq!(error.code(), Some(Code::Busy), "{error}"),
+        }
+    }
+    assert!(until_closed(unread).await.len() < LARGE_MIB << 20);
 }
 
 #[tokio::test]

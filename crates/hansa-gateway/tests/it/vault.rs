@@ -17,9 +17,9 @@ use hansa_types::{
     DcId, MemberCard, ObjectId, Version, Visibility,
     api::{
         Ballot, BallotState, Check, Checks, Code, Collected, Fault, FaultLayer, Fetching, GrantRequest,
-        Health, Invitation, LogEntry, LogKind, NodeStatus, ObjectList, ObjectSummary, Problem, Progress,
-        PutMeta, PutReceipt, Recorded, RepairReport, Stage, Standing, StoredBlock, Tally, VerifyReport,
-        VerifyRequest,
+        Health, Invitation, LogEntry, LogKind, NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem,
+        Progress, PutMeta, PutReceipt, Recorded, RepairReport, Stage, Standing, StoredBlock, Tally,
+        VerifyReport, VerifyRequest,
     },
 };
 use tokio::sync::watch;
@@ -41,6 +41,9 @@ pub(crate) struct Vault {
     checks: Mutex<Checks>,
 }
 
+/// An object that no socket's buffers hold.
+pub(crate) const LARGE: u64 = 98;
+pub(crate) const LARGE_MIB: usize = 64;
 /// An object whose opening goes on until the vault has been asked twice how far it is.
 pub(crate) const AWAITED: u64 = 99;
 
@@ -111,6 +114,21 @@ impl Vault {
 
 fn unknown(object: ObjectId) -> Problem {
     Problem::new(Code::UnknownObject, format!("there is no object {object}"))
+}
+
+fn large(id: ObjectId) -> Download {
+    let piece = Bytes::from(vec![7; 1 << 20]);
+    let size = (LARGE_MIB * piece.len()) as u64;
+    let entry = Entry { path: "large".to_owned(), directory: false, executable: false, size: Some(size) };
+    let pieces = (0..LARGE_MIB).map(move |_| Ok(piece.clone()));
+    Download {
+        id,
+        version: Version(1),
+        name: entry.path.clone(),
+        kind: ObjectKind::File,
+        entries: vec![entry],
+        content: futures::stream::iter(pieces).boxed(),
+    }
 }
 
 fn recorded() -> Recorded {
@@ -228,6 +246,9 @@ impl Service for Vault {
             let mut asked = self.asked.subscribe();
             let before = *asked.borrow();
             asked.wait_for(|times| *times >= before + 2).await.unwrap();
+        }
+        if object.number == LARGE {
+            return Ok(large(object));
         }
         if ask_owner {
             return Err(Problem::new(Code::KeyRefused, "the owner says no"));
