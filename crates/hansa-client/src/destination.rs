@@ -1,4 +1,4 @@
-//! Where an opened object goes. Everything that can be known beforehand is checked before the opening is asked for, so
+//! Where an opened object goes, or a file that a command makes itself. Everything that can be known beforehand is checked before the opening is asked for, so
 //! that a refused destination costs no opening.
 //!
 //! Nothing that exists is removed, emptied or replaced unless it was named itself and replacing was asked for; a folder
@@ -8,7 +8,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io,
+    io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -22,6 +22,10 @@ use crate::{
 
 /// Names that are tried when one is taken.
 const NAMES_MAX: u32 = 10_000;
+/// Rights of a file that others may read, less those that the process's mask takes away.
+const ANYBODY: u32 = 0o666;
+/// Rights of a file with a secret.
+const OWNER_ALONE: u32 = 0o600;
 
 /// A checked destination.
 #[derive(Debug)]
@@ -51,26 +55,42 @@ impl Destination {
     /// When something is there and `replace` is not set, when it is a device, pipe or socket, when the folder is missing
     /// or takes no new file, when the file system has no such names.
     pub fn at(to: &Path, replace: bool) -> Result<Self, ClientError> {
+        let found = found(to, replace)?;
         let path = to.to_owned();
-        let found = match fs::symlink_metadata(to) {
-            Ok(_) if !replace => return Err(ClientError::Exists { path }),
-            Ok(found) => Some(found),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(source) => return Err(ClientError::File { path, source }),
-        };
         let is_folder = found.is_some() && fs::metadata(to).is_ok_and(|target| target.is_dir());
         if is_folder {
-            return Self::new(Place::Into, path);
+            return Self::new(Place::Into, path, ANYBODY);
         }
-        if found.is_some_and(|found| !found.is_file() && !found.is_symlink()) {
+        if found.is_some_and(|found| !is_replaceable(&found)) {
             return Err(ClientError::Special { path });
         }
-        if to.file_name().is_none() {
-            return Err(ClientError::File { path, source: io::ErrorKind::InvalidFilename.into() });
+        Self::new(Place::At { path, replace }, folder_of(to)?, ANYBODY)
+    }
+
+    /// The path `to` for a file that the command makes itself and gives to [`Destination::write`]. With `replace`, a file
+    /// or link there is replaced.
+    ///
+    /// # Errors
+    /// When something is there and `replace` is not set, when it is neither file nor link, when the folder is missing or
+    /// takes no new file, when the file system has no such names.
+    pub fn of_file(to: &Path, replace: bool) -> Result<Self, ClientError> {
+        Self::of_own(to, replace, ANYBODY)
+    }
+
+    /// As [`Destination::of_file`], for a file that never anybody but this account can read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_secret(to: &Path, replace: bool) -> Result<Self, ClientError> {
+        Self::of_own(to, replace, OWNER_ALONE)
+    }
+
+    fn of_own(to: &Path, replace: bool, mode: u32) -> Result<Self, ClientError> {
+        let path = to.to_owned();
+        if found(to, replace)?.is_some_and(|found| !is_replaceable(&found)) {
+            return Err(ClientError::NotAFile { path });
         }
-        let folder = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let folder = folder.to_owned();
-        Self::new(Place::At { path, replace }, folder)
+        Self::new(Place::At { path, replace }, folder_of(to)?, mode)
     }
 
     /// In `folder`, under the object's own name; with a number behind it where that is taken.
@@ -78,11 +98,11 @@ impl Destination {
     /// # Errors
     /// When the folder is missing or takes no new file.
     pub fn within(folder: &Path) -> Result<Self, ClientError> {
-        Self::new(Place::In, folder.to_owned())
+        Self::new(Place::In, folder.to_owned(), ANYBODY)
     }
 
-    fn new(place: Place, folder: PathBuf) -> Result<Self, ClientError> {
-        match ScratchFile::make(&folder) {
+    fn new(place: Place, folder: PathBuf, mode: u32) -> Result<Self, ClientError> {
+        match ScratchFile::make(&folder, mode) {
             Ok(scratch) => Ok(Self { place, folder, scratch }),
             Err(source) => Err(ClientError::Folder { path: folder, source }),
         }
@@ -99,6 +119,26 @@ impl Destination {
             return Ok(());
         }
         Err(ClientError::NoRoom { path: self.folder.clone(), free, needed })
+    }
+
+    /// Writes the file and gives it its place. It is durable when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written, when its place was taken meanwhile; nothing is left of it then.
+    pub fn write(self, bytes: &[u8]) -> Result<(), ClientError> {
+        let Self { place, folder, mut scratch } = self;
+        let (path, replace) = match place {
+            Place::At { path, replace } => (path, replace),
+            Place::In | Place::Into => return Err(ClientError::NotAFile { path: folder }),
+        };
+        let mut file = scratch.file();
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(ClientError::file(&path))?;
+        let published = if replace { scratch.replace(&path) } else { scratch.publish(&path) };
+        match published {
+            Err(error) if taken(&error) => return Err(ClientError::Exists { path }),
+            other => other.map_err(ClientError::file(&path))?,
+        }
+        File::open(&folder).and_then(|folder| folder.sync_all()).map_err(ClientError::file(folder))
     }
 
     /// The file in the making, for errors.
@@ -170,6 +210,34 @@ fn settled(place: Place, wanted: PathBuf, kept: PathBuf) -> Result<PathBuf, Clie
         Place::At { .. } if kept != wanted => Err(ClientError::Kept { wanted, kept }),
         _ => Ok(kept),
     }
+}
+
+/// What is at a destination.
+///
+/// # Errors
+/// When it must not be replaced.
+fn found(to: &Path, replace: bool) -> Result<Option<fs::Metadata>, ClientError> {
+    let path = to.to_owned();
+    match fs::symlink_metadata(to) {
+        Ok(_) if !replace => Err(ClientError::Exists { path }),
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ClientError::File { path, source }),
+    }
+}
+
+fn is_replaceable(found: &fs::Metadata) -> bool {
+    found.is_file() || found.is_symlink()
+}
+
+/// The folder that a path's file is in.
+fn folder_of(path: &Path) -> Result<PathBuf, ClientError> {
+    if path.file_name().is_none() {
+        let source = io::ErrorKind::InvalidFilename.into();
+        return Err(ClientError::File { path: path.to_owned(), source });
+    }
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Ok(folder.unwrap_or(Path::new(".")).to_owned())
 }
 
 fn is_folder(path: &Path) -> bool {
@@ -293,5 +361,43 @@ mod tests {
         assert!(matches!(free.room(u64::MAX), Err(ClientError::NoRoom { .. })));
         drop((free, socket));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "the checks leave nothing behind");
+    }
+
+    #[test]
+    fn a_commands_own_file_replaces_what_was_named_and_a_secret_is_never_readable_by_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mode = |name: &str| fs::symlink_metadata(at(name)).unwrap().mode() & 0o777;
+        fs::write(at("target"), "kept").unwrap();
+        std::os::unix::fs::symlink(at("target"), at("link")).unwrap();
+        fs::write(at("open"), "old").unwrap();
+        fs::set_permissions(at("open"), Permissions::from_mode(0o644)).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for name in ["link", "open", "folder", "socket"] {
+            let refused = Destination::of_secret(&at(name), false);
+            assert!(matches!(refused, Err(ClientError::Exists { .. })), "{name}");
+        }
+        for name in ["folder", "socket"] {
+            let refused = Destination::of_file(&at(name), true);
+            assert!(matches!(refused, Err(ClientError::NotAFile { .. })), "{name}");
+        }
+        for name in ["link", "open", "free"] {
+            let secret = Destination::of_secret(&at(name), name != "free").unwrap();
+            assert_eq!(
+                secret.file().metadata().unwrap().mode() & 0o777,
+                OWNER_ALONE,
+                "before its first byte"
+            );
+            secret.write(b"secret").unwrap();
+            assert_eq!((fs::read(at(name)).unwrap(), mode(name)), (b"secret".into(), OWNER_ALONE), "{name}");
+        }
+        assert_eq!(fs::read(at("target")).unwrap(), b"kept", "what a link points to stays");
+        let late = Destination::of_file(&at("late"), false).unwrap();
+        fs::write(at("late"), "mine").unwrap();
+        assert!(matches!(late.write(b"x"), Err(ClientError::Exists { .. })));
+        assert_eq!(fs::read(at("late")).unwrap(), b"mine");
+        drop(socket);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 7, "nothing else is left");
     }
 }

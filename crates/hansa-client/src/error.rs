@@ -54,6 +54,12 @@ pub enum ClientError {
         /// The destination.
         path: PathBuf,
     },
+    /// The destination of a command's own file is a folder, a device, a pipe or a socket.
+    #[error("{} is no file and is not replaced", path.display())]
+    NotAFile {
+        /// The destination.
+        path: PathBuf,
+    },
     /// The folder of the destination does not exist or takes no new file.
     #[error("no file can be made in the folder {}", path.display())]
     Folder {
@@ -120,7 +126,7 @@ impl ClientError {
             Self::Address(_) => "address",
             Self::File { .. } | Self::Source(_) => "file",
             Self::Exists { .. } => "exists",
-            Self::Special { .. } => "special-file",
+            Self::Special { .. } | Self::NotAFile { .. } => "special-file",
             Self::Folder { .. } => "folder",
             Self::NoRoom { .. } => "no-room",
             Self::Kept { .. } => "kept-elsewhere",
@@ -143,6 +149,7 @@ impl ClientError {
             Self::Broken(_) => Some("See the node's log, then try again."),
             Self::Exists { .. } => Some("Choose another destination, or overwrite it with --force."),
             Self::Special { .. } => Some("Send the content there with `-o -` and a redirection."),
+            Self::NotAFile { .. } => Some("Choose another destination with -o."),
             Self::Folder { .. } => Some("Make the folder, or choose another destination with -o."),
             Self::NoRoom { .. } => {
                 Some("Choose a destination with more room with -o; nothing was opened yet.")

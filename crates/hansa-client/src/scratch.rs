@@ -28,11 +28,11 @@ enum Kind {
 }
 
 impl ScratchFile {
-    pub(crate) fn make(folder: &Path) -> io::Result<Self> {
-        let kind = match unnamed(folder)? {
+    /// Makes it with these rights, less those that the process's mask takes away.
+    pub(crate) fn make(folder: &Path, mode: u32) -> io::Result<Self> {
+        let kind = match unnamed(folder, mode)? {
             Some(file) => Kind::Unnamed(file),
-            // Rights as any new file has them: the process's mask applies.
-            None => Kind::Named(builder(0o666).tempfile_in(folder)?),
+            None => Kind::Named(builder(mode).tempfile_in(folder)?),
         };
         Ok(Self(Some(kind)))
     }
@@ -122,13 +122,13 @@ fn builder(mode: u32) -> Builder<'static, 'static> {
 
 /// A file without a name; `None` where the file system or the system has none.
 #[cfg(target_os = "linux")]
-fn unnamed(folder: &Path) -> io::Result<Option<File>> {
+fn unnamed(folder: &Path, mode: u32) -> io::Result<Option<File>> {
     use rustix::{
         fs::{Mode, OFlags, open},
         io::Errno,
     };
-    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
-    match open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match open(folder, flags, Mode::from_raw_mode(mode)) {
         // Without /proc it could not be given a name later.
         Ok(file) => {
             let file = File::from(file);
@@ -140,7 +140,7 @@ fn unnamed(folder: &Path) -> io::Result<Option<File>> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn unnamed(_: &Path) -> io::Result<Option<File>> {
+fn unnamed(_: &Path, _: u32) -> io::Result<Option<File>> {
     Ok(None)
 }
 
@@ -198,7 +198,7 @@ mod tests {
 
     fn both(folder: &Path) -> [ScratchFile; 2] {
         let named = ScratchFile(Some(Kind::Named(builder(0o666).tempfile_in(folder).unwrap())));
-        [ScratchFile::make(folder).unwrap(), named]
+        [ScratchFile::make(folder, 0o666).unwrap(), named]
     }
 
     #[test]

@@ -160,14 +160,13 @@ pub fn open_keys(home: &Home, config: &NodeConfig) -> Result<MemberKeys, NodeErr
     Ok(KeyStore::open(&home.keys_file(), &passphrase)?)
 }
 
-/// Writes the account's secret key as plain hexadecimal digits, mode 0600.
+/// The account's secret key as plain hexadecimal digits and a newline.
 ///
 /// # Errors
-/// When the key store cannot be opened or the file not be written.
-pub fn export_account(home: &Home, file: &Path) -> Result<(), NodeError> {
+/// When the key store cannot be opened.
+pub fn account_key(home: &Home) -> Result<Zeroizing<String>, NodeError> {
     let keys = open_keys(home, &home.config()?)?;
-    let text = Zeroizing::new(format!("0x{}\n", alloy_primitives::hex::encode(keys.account_secret())));
-    write_file(file, text.as_bytes(), Secrecy::Private)
+    Ok(Zeroizing::new(format!("0x{}\n", alloy_primitives::hex::encode(keys.account_secret()))))
 }
 
 /// Reads a member's card.

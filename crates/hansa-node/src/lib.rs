@@ -21,7 +21,7 @@ mod watchdog;
 pub use config::{Home, NodeConfig, Secrecy, read_text, write_file};
 pub use error::NodeError;
 pub use identity::{
-    NewHome, accept_invitation, create_home, export_account, invite, new_swarm_key, open_keys, read_card,
+    NewHome, accept_invitation, account_key, create_home, invite, new_swarm_key, open_keys, read_card,
     read_genesis, read_swarm_key, unix_seconds,
 };
 pub use lock::{FolderLock, Holder};

@@ -58,6 +58,7 @@ pub(crate) enum Command {
     /// that exists is replaced unless -o names it and --force is given; what else is in a folder stays.
     Get(Get),
     /// Let others open an object
+    #[command(override_usage = "hansa share [OPTIONS] <OBJECT> <--with <DC>...|--all|--public>")]
     Share(Share),
     /// Take back a grant; versions already opened stay readable, all others are closed
     Revoke(Revoke),
@@ -87,7 +88,7 @@ pub(crate) struct Up {
     /// Keep the network's data here; started again, the same network goes on
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Founding members, all validators
+    /// Founding members, all validators: 4 to 16
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(4..=16))]
     pub(crate) members: u8,
 }
@@ -117,9 +118,12 @@ pub(crate) struct Found {
     /// EIP-155 chain id, for good; wallets take 1 to 4503599627370476
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=hansa_types::CHAIN_ID_MAX))]
     pub(crate) chain_id: u64,
-    /// Where to write the genesis draft
+    /// Where to write the genesis draft; the swarm's key is written beside it, as swarm.key with mode 0600
     #[arg(short, long, default_value = "genesis.json")]
     pub(crate) output: PathBuf,
+    /// Replace the two files where they exist
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -133,6 +137,9 @@ pub(crate) enum Keys {
         /// The file to write, mode 0600
         #[arg(short, long)]
         output: PathBuf,
+        /// Replace the file where it exists
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -178,7 +185,7 @@ pub(crate) enum Member {
         /// The ballot's number
         ballot: u64,
         /// yes or no
-        #[arg(value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
+        #[arg(value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set, hide_possible_values = true)]
         support: bool,
     },
     /// List ballots with their tallies
@@ -187,9 +194,12 @@ pub(crate) enum Member {
     Invitation {
         /// The admitted member's dcId
         member: DcId,
-        /// The file to write; only that member can use it
+        /// The file to write, mode 0600; only that member can use it
         #[arg(short, long, default_value = "invitation.json")]
         output: PathBuf,
+        /// Replace the file where it exists
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -199,7 +209,7 @@ pub(crate) struct Put {
     pub(crate) path: PathBuf,
     /// The object's name inside its encrypted manifest; default: for a new object the file's, `stdin` or `pipe`; for an
     /// update the object's own
-    #[arg(long)]
+    #[arg(long, value_parser = object_name)]
     pub(crate) name: Option<String>,
     /// Leave out what cannot be stored of a folder: links, devices, pipes, sockets, unreadable files
     #[arg(long)]
@@ -223,7 +233,7 @@ pub(crate) struct Get {
     /// The object, OWNER/NUMBER
     pub(crate) object: ObjectId,
     /// The version; default: the latest
-    #[arg(long = "version")]
+    #[arg(long = "version", value_name = "VERSION")]
     pub(crate) at: Option<u32>,
     /// Where to write; - for standard output; default: the object's own name in the current folder, with a number behind
     /// it where that is taken
@@ -260,6 +270,14 @@ pub(crate) struct Share {
     /// The grant allows this many openings, at least 1; default: any number
     #[arg(long, requires = "with", value_name = "COUNT", value_parser = openings)]
     pub(crate) max_openings: Option<u32>,
+}
+
+/// A name that an object can have.
+fn object_name(text: &str) -> Result<String, String> {
+    match hansa_types::name_problem(text) {
+        Some(problem) => Err(format!("the name {problem}")),
+        None => Ok(text.to_owned()),
+    }
 }
 
 /// A time that is neither zero, which the chain takes for never, nor in milliseconds.
@@ -370,6 +388,13 @@ mod tests {
             ("--expires-at", "2027-01-31T12:00:00Z", false),
         ] {
             assert_eq!(share(option, value).is_some(), refused, "{option} {value}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_object_can_have_is_refused() {
+        for (name, refused) in [("a/b", true), ("", true), ("..", true), ("größe & name", false)] {
+            assert_eq!(error(&["put", "x", "--name", name]).is_some(), refused, "{name:?}");
         }
     }
 

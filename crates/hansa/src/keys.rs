@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use hansa_node::{Home, NewHome, Secrecy, write_file};
+use hansa_client::Destination;
+use hansa_node::{Home, NewHome};
 use hansa_types::{ClusterId, Genesis, Limits, api::Invitation};
 use serde_json::json;
 
@@ -20,8 +21,9 @@ pub(crate) fn run(home: &Home, command: &Keys, output: Output) -> Result<(), Cli
             output.result(&card, |card| serde_json::to_string_pretty(card).unwrap_or_default());
             Ok(())
         }
-        Keys::ExportAccount { output: file } => {
-            hansa_node::export_account(home, file)?;
+        Keys::ExportAccount { output: file, force } => {
+            let destination = Destination::of_secret(file, *force)?;
+            destination.write(hansa_node::account_key(home)?.as_bytes())?;
             output.result(&json!({ "file": file }), |_| {
                 format!(
                     "{} holds the account's secret key: whoever reads it acts as this member",
@@ -78,6 +80,15 @@ pub(crate) fn join(home: &Home, file: &Path, output: Output) -> Result<(), CliEr
 }
 
 pub(crate) fn found(options: &Found, output: Output) -> Result<(), CliError> {
+    let swarm_key = options.output.with_file_name("swarm.key");
+    if swarm_key == options.output {
+        return Err(CliError::Usage(
+            "the swarm key gets the name swarm.key; give the genesis draft another".to_owned(),
+        ));
+    }
+    // Both before either is written: a genesis draft without its swarm key would be of no use.
+    let genesis_file = Destination::of_file(&options.output, options.force)?;
+    let swarm_key_file = Destination::of_secret(&swarm_key, options.force)?;
     let founders =
         options.cards.iter().map(|card| hansa_node::read_card(card)).collect::<Result<Vec<_>, _>>()?;
     let genesis = Genesis {
@@ -88,9 +99,9 @@ pub(crate) fn found(options: &Found, output: Output) -> Result<(), CliError> {
         group: Default::default(),
     };
     genesis.check().map_err(hansa_node::NodeError::from)?;
-    write_file(&options.output, genesis.to_json().as_bytes(), Secrecy::Public)?;
-    let swarm_key = options.output.with_file_name("swarm.key");
-    write_file(&swarm_key, hansa_node::new_swarm_key()?.as_bytes(), Secrecy::Private)?;
+    let key = hansa_node::new_swarm_key()?;
+    genesis_file.write(genesis.to_json().as_bytes())?;
+    swarm_key_file.write(key.as_bytes())?;
     output.result(&json!({ "genesis": options.output, "swarmKey": swarm_key }), |_| {
         format!(
             "Each founder puts {} and {} into its home folder and runs `hansa node run`; the nodes make the group key together.",

@@ -1,7 +1,6 @@
 //! `hansa member`: the list, the ballots, and the invitation for whoever was admitted.
 
-use hansa_client::Client;
-use hansa_node::{Secrecy, write_file};
+use hansa_client::{Client, Destination};
 use hansa_types::{
     api::{Ballot, BallotState, Tally},
     printable, utc,
@@ -38,10 +37,11 @@ pub(crate) async fn run(client: &Client, command: &Member, output: Output) -> Re
             });
             Ok(())
         }
-        Member::Invitation { member, output: file } => {
+        Member::Invitation { member, output: file, force } => {
+            let destination = Destination::of_secret(file, *force)?;
             let invitation = client.invitation(*member).await?;
             let text = serde_json::to_vec_pretty(&invitation).unwrap_or_default();
-            write_file(file, &text, Secrecy::Private)?;
+            destination.write(&text)?;
             output.result(&json!({ "file": file }), |_| {
                 format!("give {} to member {member}; only its keys open it", file.display())
             });

@@ -98,7 +98,7 @@ pub(crate) enum CliError {
     Abnormal(String),
     /// A version was recorded, and too few members keep it.
     #[error(
-        "warning: {id} is recorded, but only {kept} of the {asked} other members asked for keep it yet; those that are away fetch it when they return, `hansa verify {id}` shows where it is",
+        "{id} is recorded, but only {kept} of the {asked} other members asked for keep it yet; those that are away fetch it when they return, `hansa verify {id}` shows where it is",
         kept = asked.saturating_sub(*short)
     )]
     FewReplicas {

@@ -166,7 +166,8 @@ fn found(members_dir: &Path, members: usize) -> Result<Vec<Home>, CliError> {
     for name in NAMES.iter().take(members) {
         let home = Home::new(members_dir.join(name));
         cards.push(hansa_node::create_home(&home, &NewHome::local(name))?);
-        hansa_node::export_account(&home, &home.path().join("account.key"))?;
+        let key = hansa_node::account_key(&home)?;
+        write_file(&home.path().join("account.key"), key.as_bytes(), Secrecy::Private)?;
         homes.push(home);
     }
     let genesis = Genesis {
