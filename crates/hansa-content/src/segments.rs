@@ -248,6 +248,11 @@ impl Segments {
         }
     }
 
+    /// Bytes up to the ends of all segments.
+    pub(crate) fn length(&self) -> u64 {
+        self.state.lock().ends.values().fold(0, |sum, end| sum.saturating_add(offset_of(*end)))
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         let state = self.state.lock();
         Snapshot { ends: state.ends.clone(), unindexed: state.unindexed.clone() }

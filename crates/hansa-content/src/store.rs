@@ -180,6 +180,11 @@ impl BlockStore {
         })))
     }
 
+    /// Length of the segment files. The part that a collection has freed within a file is counted until the file goes.
+    pub fn segment_bytes(&self) -> u64 {
+        self.0.segments.length()
+    }
+
     /// Stores one block; durable when it returns.
     ///
     /// # Errors

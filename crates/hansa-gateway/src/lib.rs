@@ -18,6 +18,6 @@ pub mod fuzzing {
 }
 
 pub use rest::{AUTHORISED, Endpoint, Requests, RestLimits, RestServer, Token, endpoints};
-pub use rpc::{Network, RpcLimits, RpcServer};
+pub use rpc::{Called, Calls, Network, RpcLimits, RpcServer};
 pub use serve::ConnectionLimits;
 pub use service::{Content, Download, Entry, ProgressSink, Service};

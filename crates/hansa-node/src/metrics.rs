@@ -5,7 +5,8 @@
 
 use std::sync::atomic::AtomicU64;
 
-use hansa_gateway::Requests;
+use hansa_gateway::{Calls, Requests};
+use hansa_sharing::StoreFigures;
 use hansa_types::{
     MemberStatus,
     api::{Health, NodeStatus, ReplicationStatus},
@@ -26,7 +27,9 @@ pub(crate) struct Figures<'a> {
     /// Versions whose blocks are on their way here.
     pub(crate) fetches: usize,
     pub(crate) replication: &'a ReplicationStatus,
+    pub(crate) store: &'a StoreFigures,
     pub(crate) requests: &'a Requests,
+    pub(crate) calls: &'a Calls,
     /// The agreement engine's own text.
     pub(crate) engine: &'a str,
 }
@@ -54,6 +57,12 @@ impl Page {
         }
         self.0.register(name, help, family);
     }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        self.0.register(name, help, counter);
+    }
 }
 
 impl Figures<'_> {
@@ -63,7 +72,9 @@ impl Figures<'_> {
         self.node(&mut page);
         self.chain(&mut page);
         self.data(&mut page);
+        self.store(&mut page);
         self.requests(&mut page);
+        self.calls(&mut page);
         let mut text = String::new();
         if let Err(problem) = prometheus_client::encoding::text::encode(&mut text, &page.0) {
             tracing::warn!(%problem, "the metrics cannot be written");
@@ -146,6 +157,30 @@ impl Figures<'_> {
         page.gauge("disk_watermark_bytes", help, as_f64(checks.disk.figures.watermark_bytes));
     }
 
+    fn store(&self, page: &mut Page) {
+        let StoreFigures { segment_bytes, replicas, replicas_waiting, scrubbed } = self.store;
+        page.gauge("segment_bytes", "Length of the files with large blocks.", as_f64(*segment_bytes));
+        page.gauge("replicas", "Versions of other members that are wholly kept here.", as_f64(*replicas));
+        let help = "Versions to be fetched that wait in memory, of each owner 2048 at most.";
+        page.gauge("replicas_waiting", help, as_f64(*replicas_waiting));
+        page.counter("scrubbed_blocks", "Stored blocks compared with their CIDs.", scrubbed.blocks);
+        page.counter("damaged_blocks", "Stored blocks found damaged by that.", scrubbed.damaged);
+        page.counter("repaired_blocks", "Of those, blocks fetched anew.", scrubbed.repaired);
+    }
+
+    fn calls(&self, page: &mut Page) {
+        let requests = Family::<[(&'static str, &'static str); 2], Counter>::default();
+        let seconds = Family::<[(&'static str, &'static str); 1], Counter<f64, AtomicU64>>::default();
+        for of in self.calls.counted() {
+            for (outcome, count) in [("ok", of.answered), ("error", of.failed)] {
+                requests.get_or_create(&[("method", of.method), ("outcome", outcome)]).inc_by(count);
+            }
+            seconds.get_or_create(&[("method", of.method)]).inc_by(of.time.as_secs_f64());
+        }
+        page.0.register("rpc_requests", "JSON-RPC requests answered since the start.", requests);
+        page.0.register("rpc_seconds", "Seconds that answering them took together.", seconds);
+    }
+
     fn requests(&self, page: &mut Page) {
         let family = Family::<[(&'static str, String); 2], Counter>::default();
         for (path, status, count) in self.requests.counted() {
@@ -179,7 +214,8 @@ mod tests {
         }))
         .unwrap();
         let health = healthy().health();
-        let requests = Requests::default();
+        let (requests, calls) = (Requests::default(), Calls::default());
+        calls.count("x", true, std::time::Duration::from_millis(250));
         let replication = ReplicationStatus { bytes: 77, ..ReplicationStatus::default() };
         let engine = "# TYPE engine_x counter\nengine_x_total 1\n# EOF\n";
         let figures = Figures {
@@ -188,7 +224,9 @@ mod tests {
             final_height: 13,
             fetches: 2,
             replication: &replication,
+            store: &StoreFigures { replicas: 3, replicas_waiting: 4, ..StoreFigures::default() },
             requests: &requests,
+            calls: &calls,
             engine,
         };
         let text = figures.text();
@@ -201,6 +239,11 @@ mod tests {
             "hansa_health{check=\"clock\"} 0.0",
             "hansa_disk_free_bytes 2147483648.0",
             "hansa_replica_bytes 77.0",
+            "hansa_replicas 3.0",
+            "hansa_replicas_waiting 4.0",
+            "hansa_damaged_blocks_total 0",
+            "hansa_rpc_requests_total{method=\"other\",outcome=\"error\"} 1",
+            "hansa_rpc_seconds_total{method=\"other\"} 0.25",
             "engine_x_total 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

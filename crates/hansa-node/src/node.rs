@@ -212,7 +212,8 @@ impl Node {
             problem: "not a token of 64 hexadecimal digits; delete it and make a new one".into(),
         })?;
         let engine_metrics = Box::new(engine.metrics());
-        let service = NodeService { sharing, chain, status, health, engine_metrics, swarm_key };
+        let service =
+            NodeService { sharing, chain, status, health, engine_metrics, calls: rpc.calls(), swarm_key };
         let rest =
             RestServer::start(config.rest_listen, token, ledger, Arc::new(service), RestLimits::default())
                 .await

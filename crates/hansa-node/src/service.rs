@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use hansa_contracts::{GOVERNANCE, abi, card_from_abi, card_from_types};
 use hansa_envelope::{EntryKind, Kind, SwarmKey};
-use hansa_gateway::{Content, Download, Entry, ProgressSink, Requests, Service};
+use hansa_gateway::{Calls, Content, Download, Entry, ProgressSink, Requests, Service};
 use hansa_sharing::{
     Chain as _, ChainError, LedgerChain, OpenMode, OpenedObject, Sharing, SharingError, Source, SourceEntry,
 };
@@ -41,6 +41,8 @@ pub(crate) struct NodeService {
     pub(crate) health: HealthReader,
     /// Reads the agreement engine's own metrics.
     pub(crate) engine_metrics: EngineMetrics,
+    /// What JSON-RPC has answered.
+    pub(crate) calls: Arc<Calls>,
     pub(crate) swarm_key: SwarmKey,
 }
 
@@ -161,7 +163,7 @@ impl Service for NodeService {
     }
 
     fn metrics(&self, requests: &Requests) -> String {
-        let replication = self.sharing.replication();
+        let (replication, store) = (self.sharing.replication(), self.sharing.store_figures());
         let (status, health, engine) = (self.status.read(), self.health.read(), (self.engine_metrics)());
         let figures = Figures {
             status: &status,
@@ -169,7 +171,9 @@ impl Service for NodeService {
             final_height: self.status.final_height(),
             fetches: self.sharing.fetching().len(),
             replication: &replication,
+            store: &store,
             requests,
+            calls: &self.calls,
             engine: &engine,
         };
         figures.text()

@@ -61,7 +61,7 @@ pub use ledger_chain::LedgerChain;
 pub use open::{OpenMode, OpenedObject};
 pub use replicate::{DiskSpace, ReplicaLimits, SpaceFn, disk_space};
 pub use responder::Responder;
-pub use sharing::{Parts, ProgressSink, Sharing};
+pub use sharing::{Parts, ProgressSink, Sharing, StoreFigures};
 pub use swarm::{FetchSink, Swarm, SwarmFault};
 pub use tip::Tip;
 

@@ -67,6 +67,19 @@ pub struct Parts {
     pub replicas: ReplicaLimits,
 }
 
+/// Figures about what a node stores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFigures {
+    /// Length of the files with large blocks. The part that was freed within a file is counted until the file goes.
+    pub segment_bytes: u64,
+    /// Other members' versions that are wholly kept here.
+    pub replicas: u64,
+    /// Versions that wait in memory to be fetched: of each owner 2,048 at most, the others are on the disk.
+    pub replicas_waiting: u64,
+    /// What the background check has done since the node started.
+    pub scrubbed: ScrubStatus,
+}
+
 /// What members do with data. Cloning is cheap.
 #[derive(Clone)]
 pub struct Sharing(pub(crate) Arc<Inner>);
@@ -137,6 +150,17 @@ impl Sharing {
     /// What scrubbing has done since the node started.
     pub fn scrubbed(&self) -> ScrubStatus {
         self.0.scrubbed.status()
+    }
+
+    /// Figures about what this node stores. Costs little.
+    pub fn store_figures(&self) -> StoreFigures {
+        let (replicas, waiting) = self.0.room.counts();
+        StoreFigures {
+            segment_bytes: self.0.store.segment_bytes(),
+            replicas,
+            replicas_waiting: waiting,
+            scrubbed: self.scrubbed(),
+        }
     }
 
     /// How this node stands with the replicas that it keeps for other members.

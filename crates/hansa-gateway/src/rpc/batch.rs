@@ -3,7 +3,11 @@
 //! A batch has a budget of time. Requests that come after its end are answered with an error of their own, so that a
 //! long batch of costly calls holds one of the threads for a bounded time and its caller learns which are missing.
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy_primitives::B256;
 use jsonrpsee::{
@@ -12,18 +16,19 @@ use jsonrpsee::{
     types::{ErrorObjectOwned, Id, Params, Request},
 };
 
-use super::{Chain, error::RpcError, submit};
+use super::{Chain, error::RpcError, submit, usage::Calls};
 
-/// The batching layer around jsonrpsee's own service.
+/// The batching layer around jsonrpsee's own service, which also counts.
 #[derive(Clone)]
 pub(crate) struct Batches<S> {
     inner: S,
     chain: Arc<Chain>,
+    calls: Arc<Calls>,
 }
 
 impl<S> Batches<S> {
-    pub(crate) fn new(inner: S, chain: Arc<Chain>) -> Self {
-        Self { inner, chain }
+    pub(crate) fn new(inner: S, chain: Arc<Chain>, calls: Arc<Calls>) -> Self {
+        Self { inner, chain, calls }
     }
 }
 
@@ -47,13 +52,17 @@ impl Run {
     async fn submit(
         &mut self,
         chain: &Chain,
+        calls: &Calls,
         response_bytes: usize,
         answers: &mut BatchResponseBuilder,
     ) -> Result<(), MethodResponse> {
         if self.ids.is_empty() {
             return Ok(());
         }
+        let begun = Instant::now();
         let outcomes = submit::many(chain, core::mem::take(&mut self.params)).await;
+        let (method, time) = (calls.of(submit::METHOD), begun.elapsed());
+        outcomes.iter().for_each(|outcome| method.count(outcome.is_err(), time));
         for (id, outcome) in core::mem::take(&mut self.ids).into_iter().zip(outcomes) {
             answers.append(response(id, outcome, response_bytes))?;
         }
@@ -84,7 +93,13 @@ where
     type BatchResponse = MethodResponse;
 
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        self.inner.call(request)
+        let (inner, method) = (self.inner.clone(), self.calls.of(request.method_name()));
+        async move {
+            let begun = Instant::now();
+            let answer = inner.call(request).await;
+            method.count(answer.is_error(), begun.elapsed());
+            answer
+        }
     }
 
     fn notification<'a>(
@@ -95,8 +110,9 @@ where
     }
 
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let Self { inner, chain } = self.clone();
+        let this = self.clone();
         async move {
+            let (chain, calls) = (&this.chain, &this.calls);
             let (begun, response_bytes) = (Instant::now(), chain.limits.response_bytes as usize);
             let mut answers = BatchResponseBuilder::new_with_limit(response_bytes);
             let mut run = Run::default();
@@ -104,6 +120,7 @@ where
             for entry in batch {
                 match entry {
                     Ok(BatchEntry::Call(request)) if begun.elapsed() > chain.limits.batch_time => {
+                        calls.count(request.method_name(), true, Duration::ZERO);
                         let error = ErrorObjectOwned::from(RpcError::batch_time());
                         if let Err(too_long) =
                             answers.append(MethodResponse::error(request.id.into_owned(), error))
@@ -116,10 +133,10 @@ where
                         continue;
                     }
                     Ok(BatchEntry::Call(request)) => {
-                        if let Err(too_long) = run.submit(&chain, response_bytes, &mut answers).await {
+                        if let Err(too_long) = run.submit(chain, calls, response_bytes, &mut answers).await {
                             return too_long;
                         }
-                        if let Err(too_long) = answers.append(inner.call(request).await) {
+                        if let Err(too_long) = answers.append(this.call(request).await) {
                             return too_long;
                         }
                     }
@@ -132,7 +149,7 @@ where
                     }
                 }
             }
-            if let Err(too_long) = run.submit(&chain, response_bytes, &mut answers).await {
+            if let Err(too_long) = run.submit(chain, calls, response_bytes, &mut answers).await {
                 return too_long;
             }
             if answers.is_empty() && notified {

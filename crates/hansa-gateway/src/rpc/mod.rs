@@ -18,6 +18,7 @@ mod simulate;
 mod state;
 mod submit;
 mod subscribe;
+mod usage;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ use jsonrpsee::{
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tower::ServiceExt as _;
 
+pub use self::usage::{Called, Calls};
 use self::{blocking::Blocking, filters::Filters, submit::Submitter};
 use crate::{
     ConnectionLimits,
@@ -132,6 +134,7 @@ pub struct RpcServer {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     sessions: ServerHandle,
+    calls: Arc<Calls>,
 }
 
 impl RpcServer {
@@ -160,15 +163,17 @@ impl RpcServer {
         let sockets = limits.sockets;
         let chain = Arc::new(Chain::new(ledger, network, limits));
         let batches = chain.clone();
+        let methods = methods::module(chain);
+        let calls = Arc::new(Calls::new(methods.method_names()));
+        let counted = Arc::clone(&calls);
         let builder = Server::builder()
             .set_config(config)
             .set_http_middleware(tower::ServiceBuilder::new().layer(origin::Gatekeeper::new(origins)))
-            .set_rpc_middleware(
-                RpcServiceBuilder::new()
-                    .layer_fn(move |inner| batch::Batches::new(inner, Arc::clone(&batches))),
-            )
+            .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(move |inner| {
+                batch::Batches::new(inner, Arc::clone(&batches), Arc::clone(&counted))
+            }))
             .to_service_builder();
-        let methods = Methods::from(methods::module(chain));
+        let methods = Methods::from(methods);
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (sessions_stop, sessions) = stop_channel();
@@ -178,12 +183,17 @@ impl RpcServer {
         };
         let (stop, stopping) = watch::channel(false);
         let task = tokio::spawn(serve::serve(listener, sockets, stopping, service));
-        Ok(Self { address, stop, task, sessions })
+        Ok(Self { address, stop, task, sessions, calls })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The requests that it has answered.
+    pub fn calls(&self) -> Arc<Calls> {
+        Arc::clone(&self.calls)
     }
 
     /// Takes no more requests, ends the sessions, and waits until that is done.

@@ -91,6 +91,24 @@ async fn what_is_too_much_is_refused() {
 }
 
 #[tokio::test]
+async fn requests_are_counted_by_method_and_labels_are_not_the_callers() {
+    let f = Fixture::new().await;
+    for method in ["eth_chainId", "eth_chainId", "eth_getBalance", "eth_any", "any_thing"] {
+        f.call(method, json!([])).await;
+    }
+    let request =
+        |id: u64, method: &str| json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": [] });
+    let batch = ["eth_chainId", "eth_sendRawTransaction", "eth_sendRawTransaction", "none"];
+    f.exchange(batch.iter().zip(1..).map(|(method, id)| request(id, method)).collect()).await;
+    let counted = f.server.calls().counted();
+    let counts: Vec<_> = counted.iter().map(|of| (of.method, of.answered, of.failed)).collect();
+    let expected =
+        [("eth_chainId", 3, 0), ("eth_getBalance", 0, 1), ("eth_sendRawTransaction", 0, 2), ("other", 0, 3)];
+    assert_eq!(counts, expected);
+    assert!(counted.iter().all(|of| of.time.as_secs() < 60) && counted.iter().any(|of| !of.time.is_zero()));
+}
+
+#[tokio::test]
 async fn other_methods_and_content_types_are_refused() {
     let f = Fixture::new().await;
     let url = format!("http://{}", f.server.address());

@@ -148,7 +148,8 @@ impl Inner {
             return Ok(Outcome::Dropped);
         }
         let bytes = expected_bytes(&task);
-        let before = table.replica(task.id)?.map_or(0, |replica| replica.bytes);
+        let known = table.replica(task.id)?;
+        let before = known.map_or(0, |replica| replica.bytes);
         let _room = match is_own {
             true => None,
             false => match self.room.admit(&task, before, bytes) {
@@ -189,6 +190,7 @@ impl Inner {
         table.complete(&task, (!is_own).then_some(here))?;
         if !is_own {
             self.room.correct(task.id.object.owner, bytes.max(before), here);
+            self.room.count_kept(known.is_some_and(|replica| replica.whole), true);
         }
         tracing::info!(object = %task.id.object, version = %task.id.version, root = %cid, "keeping a replica");
         Ok(Outcome::Kept)
@@ -203,10 +205,12 @@ impl Inner {
 
     /// Lets go of a version that no node can keep, for good.
     fn give_up(&self, task: &Task, verdict: Verdict) -> Result<Outcome, SharingError> {
-        let before = self.table().replica(task.id)?.map_or(0, |replica| replica.bytes);
+        let known = self.table().replica(task.id)?;
+        let before = known.map_or(0, |replica| replica.bytes);
         self.store.unpin(&task.cid(), &task.id.label())?;
         self.table().give_up(task, verdict)?;
         self.room.correct(task.id.object.owner, before, 0);
+        self.room.count_kept(known.is_some_and(|replica| replica.whole), false);
         self.room.count_given_up();
         tracing::warn!(object = %task.id.object, version = %task.id.version, %verdict, "gave up a version");
         Ok(Outcome::Dropped)

@@ -140,6 +140,7 @@ async fn follow(inner: &Arc<Inner>) -> Result<(), SharingError> {
             let (inner, is_own) = (Arc::clone(inner), attempt.task.id.object.owner == me);
             fetches.push(Box::pin(async move { (attempt, inner.keep(attempt.task, is_own).await) }));
         }
+        inner.room.set_waiting(queue.waiting());
         let next = inner.table().progress()?.0;
         let due = queue.due();
         tokio::select! {

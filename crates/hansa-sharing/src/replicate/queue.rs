@@ -203,6 +203,12 @@ impl Queue {
         self.ended(attempt).postpone(now, task, tries, BACKOFF_MAX);
     }
 
+    /// Versions in memory that are not being fetched.
+    pub(super) fn waiting(&self) -> usize {
+        let known: usize = self.lanes.values().map(|lane| lane.known.len()).sum();
+        known.saturating_sub(self.running)
+    }
+
     /// When the next repeated attempt is due for which there is a place.
     pub(super) fn due(&self) -> Option<Instant> {
         if self.running >= FETCHES_MAX {

@@ -63,6 +63,10 @@ struct Usage {
     paused_by_disk: bool,
     full_owners: std::collections::BTreeSet<DcId>,
     given_up: u64,
+    /// Replicas that are whole.
+    kept: u64,
+    /// Versions that wait in memory to be fetched.
+    waiting: u64,
 }
 
 /// What replicas take up.
@@ -89,6 +93,7 @@ impl Room {
             for (id, replica) in &page {
                 let bytes = counted.owners.entry(id.object.owner).or_default();
                 *bytes = bytes.saturating_add(replica.bytes);
+                counted.kept = counted.kept.saturating_add(u64::from(replica.whole));
             }
             after = page.last().map(|(id, _)| *id);
             if page.len() < PAGE {
@@ -141,9 +146,25 @@ impl Room {
         *bytes = bytes.saturating_sub(before).saturating_add(after);
     }
 
+    /// Counts a replica that has become whole, or that was and is gone.
+    pub(super) fn count_kept(&self, before: bool, after: bool) {
+        let mut usage = self.usage.lock();
+        usage.kept = usage.kept.saturating_add(u64::from(after)).saturating_sub(u64::from(before));
+    }
+
+    pub(super) fn set_waiting(&self, versions: usize) {
+        self.usage.lock().waiting = versions as u64;
+    }
+
     pub(super) fn count_given_up(&self) {
         let mut usage = self.usage.lock();
         usage.given_up = usage.given_up.saturating_add(1);
+    }
+
+    /// Replicas that are whole, and versions that wait in memory to be fetched.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let usage = self.usage.lock();
+        (usage.kept, usage.waiting)
     }
 
     pub(crate) fn status(&self) -> ReplicationStatus {

@@ -108,6 +108,7 @@ impl Inner {
         self.drop_pin(id, cid)?;
         self.table().let_go(id)?;
         self.room.correct(id.object.owner, replica.bytes, 0);
+        self.room.count_kept(replica.whole, false);
         tracing::info!(object = %id.object, version = %id.version, root = %cid, "let go of a replica: the others hold it");
         Ok(())
     }

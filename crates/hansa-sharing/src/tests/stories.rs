@@ -43,6 +43,11 @@ async fn an_object_is_recorded_replicated_and_read_back() {
         ("1/1".into(), Version(1), 2_500_000)
     );
     assert_eq!((receipt.files, receipt.replicas.len()), (1, 3), "{receipt:?}");
+    for keeper in &receipt.replicas {
+        let figures = net.node(keeper.value()).sharing.store_figures();
+        assert_eq!((figures.replicas, figures.replicas_waiting), (u64::from(*keeper != owner.id), 0));
+        assert!(figures.segment_bytes >= 2_000_000, "{figures:?}");
+    }
     assert_eq!(owner.get(receipt.id, None).await.unwrap(), bytes);
     assert_eq!(owner.sharing.replicas(receipt.id, Version(1)).await.unwrap(), receipt.replicas);
     let listed = owner.sharing.list().await.unwrap().objects;
