@@ -44,6 +44,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// How long to wait before accepting again when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Bytes of a request's head, and of a body that is read or written at a time.
+const BUFFER_BYTES: usize = 128 * 1024;
+
 /// What callers may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
@@ -197,7 +200,7 @@ async fn connection<S, B>(
         async move { Ok::<_, S::Error>(answered.await?.map(|body| Counted { body, _unanswered: unanswered })) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(BUFFER_BYTES);
     let socket = TokioIo::new(Taken { socket, most: limits.body_pause, deadline: None });
     let mut serving = std::pin::pin!(builder.serve_connection(socket, answer).with_upgrades());
     let ended = tokio::select! {

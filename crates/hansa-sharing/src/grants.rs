@@ -5,6 +5,8 @@
 //! depends on (the newest version, its key epoch, its visibility, the recipient's key) is read under the object's writer
 //! lock.
 
+use std::collections::BTreeSet;
+
 use hansa_contracts::{ContractEvent, SHARING, abi};
 use hansa_envelope::{AudienceKey, KekContext, wrap_kek};
 use hansa_types::{
@@ -27,7 +29,8 @@ fn recorded(receipts: Vec<ChainReceipt>) -> Recorded {
 }
 
 impl Sharing {
-    /// Grants an own object to members; an earlier grant to the same member is replaced.
+    /// Grants an own object to members; an earlier grant to the same member is replaced. A member that is named twice is
+    /// granted once.
     ///
     /// # Errors
     /// [`SharingError::NotOwner`], [`SharingError::UnknownObject`], [`SharingError::UnknownMember`]. With several members,
@@ -37,8 +40,8 @@ impl Sharing {
         let _writer = self.0.writing(object).await;
         let record = self.0.contracts.record(object, None).await?;
         let mut grantees = Vec::new();
-        for id in &request.to {
-            grantees.push(self.0.contracts.member(*id).await?);
+        for id in request.to.iter().copied().collect::<BTreeSet<_>>() {
+            grantees.push(self.0.contracts.member(id).await?);
         }
         let granting =
             grantees.iter().map(|grantee| self.0.grant(object, grantee, record.keyEpoch, &request));
@@ -200,7 +203,7 @@ impl Inner {
             topics: [vec![], vec![topic(object.owner.value())], vec![topic(object.number)], vec![]],
             ..EventFilter::default()
         };
-        let mut members = std::collections::BTreeSet::new();
+        let mut members = BTreeSet::new();
         for event in self.contracts.chain.events(filter).await? {
             if let Some(ContractEvent::Shared(shared)) = ContractEvent::decode(&event.log)
                 && shared.deposited

@@ -49,7 +49,7 @@ pub fn request(data: &[u8]) {
     headers.insert(HeaderName::from_static(header::META), meta);
     headers.insert(HeaderName::from_static("content-digest"), digest);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    let _ = upload::meta(&headers);
+    let _ = upload::meta(&headers, 0);
     if let Ok(promise) = Promise::read(&headers) {
         let mut content = Vec::new();
         let _ = promise.keep(lines.next().unwrap_or_default()).read_to_end(&mut content);

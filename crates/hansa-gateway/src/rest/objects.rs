@@ -34,6 +34,11 @@ fn object((owner, number): (DcId, u64)) -> Result<ObjectId, Refusal> {
     }
 }
 
+/// The chain's time.
+fn now(gate: &Gate) -> u64 {
+    gate.ledger().head().header().timestamp
+}
+
 /// The newest objects; the header [`header::MORE`] counts the older ones, where there are some.
 pub(crate) async fn list(State(gate): State<Gate>) -> Result<Response, Refusal> {
     let ObjectList { objects, more } = gate.service().objects().await?;
@@ -57,7 +62,7 @@ pub(crate) async fn put(
     body: RawBody,
 ) -> Result<Response, Refusal> {
     let body = Drained::new(body);
-    let (meta, promise) = (upload::named(upload::meta(&headers)?)?, Promise::read(&headers)?);
+    let (meta, promise) = (upload::named(upload::meta(&headers, now(&gate))?)?, Promise::read(&headers)?);
     let place = stream::place(&gate)?;
     let begin = if promise.has_digests() { Begin::AfterContent } else { Begin::WithReports };
     let (content, breakage) = upload::content(&meta, promise, body);
@@ -76,7 +81,7 @@ pub(crate) async fn update(
 ) -> Result<Response, Refusal> {
     let body = Drained::new(body);
     let object = object(path)?;
-    let (meta, promise) = (upload::meta(&headers)?, Promise::read(&headers)?);
+    let (meta, promise) = (upload::meta(&headers, now(&gate))?, Promise::read(&headers)?);
     let place = stream::place(&gate)?;
     let begin = if promise.has_digests() { Begin::AfterContent } else { Begin::WithReports };
     let (content, breakage) = upload::content(&meta, promise, body);
@@ -151,7 +156,7 @@ pub(crate) async fn share(
     }
     if let Some(expiry) = grants.expires_at {
         times::check("expiresAt", expiry)?;
-        times::check_ahead("expiresAt", expiry, gate.ledger().head().header().timestamp)?;
+        times::check_ahead("expiresAt", expiry, now(&gate))?;
     }
     Ok(Json(gate.service().share(object(path)?, grants).await?))
 }

@@ -9,6 +9,9 @@ use axum::{
 use hansa_types::api::{Code, Problem};
 use serde::de::DeserializeOwned;
 
+/// Characters of a message on its way out. Longer ones repeat what the caller sent.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+
 /// An error on its way out.
 #[derive(Debug)]
 pub(crate) struct Refusal(pub(crate) Problem);
@@ -64,7 +67,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = status(self.0.code);
         let is_busy = matches!(self.0.code, Code::Busy | Code::ChainBusy);
-        let problem = Problem { status: status.as_u16(), ..self.0 };
+        let problem = Problem { status: status.as_u16(), message: shortened(self.0.message), ..self.0 };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -77,6 +80,14 @@ impl IntoResponse for Refusal {
         }
         response
     }
+}
+
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 /// A JSON body, refused with a problem when it cannot be read.

@@ -30,11 +30,12 @@ const META_BYTES: usize = 8 * 1024;
 /// What the one file of an upload without a name is called; an update gives it the object's name.
 const UNNAMED: &str = "content";
 
-/// Reads what is said about the content, and checks that the body is of that kind.
+/// Reads what is said about the content, and checks that the body is of that kind. `now` is the chain's time.
 ///
 /// # Errors
-/// When the header is missing or cannot be read, or the content type is another.
-pub(crate) fn meta(headers: &HeaderMap) -> Result<PutMeta, Refusal> {
+/// When the header is missing or cannot be read, when the content would not be valid any more, or the content type is
+/// another.
+pub(crate) fn meta(headers: &HeaderMap, now: u64) -> Result<PutMeta, Refusal> {
     let malformed =
         |problem: String| Refusal::new(Code::Malformed, format!("header {}: {problem}", header::META));
     let value = headers.get(header::META).ok_or_else(|| malformed("is missing".to_owned()))?;
@@ -49,6 +50,7 @@ pub(crate) fn meta(headers: &HeaderMap) -> Result<PutMeta, Refusal> {
     }
     if let Some(end) = meta.valid_until {
         times::check("validUntil", end)?;
+        times::check_ahead("validUntil", end, now)?;
     }
     let (expected, kind) = match meta.kind {
         ObjectKind::File => ("application/octet-stream", "a file"),

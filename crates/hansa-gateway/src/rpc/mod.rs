@@ -22,7 +22,7 @@ mod usage;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::http::Request;
+use axum::http::{Request, Response, StatusCode};
 use hansa_ledger::Ledger;
 use hansa_pool::Pool;
 use jsonrpsee::{
@@ -179,7 +179,8 @@ impl RpcServer {
         let (sessions_stop, sessions) = stop_channel();
         let service = move || {
             let service = builder.clone().build(methods.clone(), sessions_stop.clone());
-            service.map_request(|request: Request<Paced>| request.map(HttpBody::new))
+            let service = service.map_request(|request: Request<Paced>| request.map(HttpBody::new));
+            service.map_response(blamed)
         };
         let (stop, stopping) = watch::channel(false);
         let task = tokio::spawn(serve::serve(listener, sockets, stopping, service));
@@ -207,6 +208,17 @@ impl RpcServer {
         }
         self.sessions.stopped().await;
     }
+}
+
+/// A body that broke off is the caller's affair, which jsonrpsee answers as an error of its own.
+fn blamed(mut response: Response<HttpBody>) -> Response<HttpBody> {
+    const BROKE_OFF: &str =
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the request's body broke off"}}"#;
+    if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        *response.body_mut() = HttpBody::from(BROKE_OFF);
+    }
+    response
 }
 
 impl Chain {

@@ -56,6 +56,40 @@ async fn a_head_that_comes_too_slowly_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_long_ends_the_connection() {
+    let limits = ConnectionLimits { head_time: NEVER, ..ConnectionLimits::default() };
+    let (rest, f) = (rest(limits).await, rpc(limits).await);
+    for address in [rest.server.address(), f.server.address()] {
+        let head = format!("GET /v1/health HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(1 << 20));
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        // The server closes before it has read all of it.
+        let _ = socket.write_all(head.as_bytes()).await;
+        let answer = until_closed(socket).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+}
+
+/// A body that cannot be read to its end is the caller's error, not the node's.
+#[tokio::test]
+async fn bodies_that_break_off_are_told_apart_from_failures_of_the_node() {
+    let (rest, f) = (rest(ConnectionLimits::default()).await, rpc(ConnectionLimits::default()).await);
+    let token = rest.token.reveal();
+    let rest_head =
+        format!("POST /v1/ballots/1/votes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n");
+    for (address, head) in
+        [(rest.server.address(), rest_head.as_str()), (f.server.address(), "POST / HTTP/1.1\r\nHost: x\r\n")]
+    {
+        for body in ["Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"] {
+            let request = format!("{head}Content-Type: application/json\r\nConnection: close\r\n{body}");
+            let mut socket = connect(address, &request).await;
+            socket.shutdown().await.unwrap();
+            let answer = until_closed(socket).await;
+            assert!(answer.starts_with("HTTP/1.1 400"), "{request}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_is_idle_after_an_answer_is_closed() {
     let limits = ConnectionLimits { head_time: SOON, ..ConnectionLimits::default() };
     let rest = rest(limits).await;

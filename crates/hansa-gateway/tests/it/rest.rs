@@ -146,6 +146,16 @@ async fn unreadable_requests_are_problems() {
         let answer = problem(json(method, path, body).await.unwrap()).await;
         assert_eq!(answer.code, code, "{path} {body}: {answer}");
     }
+    // What the caller sent is repeated in part at most.
+    let long = "x".repeat(5_000);
+    for (method, path, body) in [
+        (Method::GET, format!("/v1/{long}"), String::new()),
+        (Method::GET, format!("/v1/objects?{long}=1"), String::new()),
+        (Method::POST, "/v1/ballots/1/votes".to_owned(), format!("{{\"{long}\":1}}")),
+    ] {
+        let answer = problem(json(method, &path, &body).await.unwrap()).await;
+        assert!(answer.message.chars().count() <= 1_001 && answer.message.ends_with('…'), "{answer}");
+    }
     let text = http
         .post(rest.url("/v1/ballots/1/votes"))
         .bearer_auth(rest.token.reveal())

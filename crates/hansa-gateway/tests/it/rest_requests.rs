@@ -118,9 +118,11 @@ async fn terms_that_would_allow_nothing_or_something_else_are_refused() {
         let problem = problem(answer).await;
         assert!(problem.message.contains(words), "{terms}: {problem}");
     }
-    let meta = json!({ "name": "x", "kind": "file", "validUntil": 1_900_000_000_000_u64 });
-    let request = upload(&rest, Method::POST, "/v1/objects", &meta, b"abc");
-    refused(request, StatusCode::BAD_REQUEST, Code::Malformed, "validUntil").await;
+    for end in [0, 1, 1_700_000_000, 1_900_000_000_000_u64] {
+        let meta = json!({ "name": "x", "kind": "file", "validUntil": end });
+        let request = upload(&rest, Method::POST, "/v1/objects", &meta, b"abc");
+        refused(request, StatusCode::BAD_REQUEST, Code::Malformed, &format!("validUntil {end}")).await;
+    }
     assert!(rest.vault.calls.lock().unwrap().is_empty(), "nothing was shared");
 }
 

@@ -3,7 +3,7 @@
 use hansa_contracts::RefusalReason;
 use hansa_types::{
     ObjectId, Version, Visibility,
-    api::{Code, GrantSummary, LogKind, ObjectKind, PutMeta, VerifyRequest},
+    api::{Code, GrantRequest, GrantSummary, LogKind, ObjectKind, PutMeta, VerifyRequest},
 };
 
 use super::consortium::{Broken, Consortium, Files, Node, START, meta, quiet};
@@ -337,6 +337,9 @@ async fn only_the_owner_changes_and_unknown_things_are_named() {
     let nobody = hansa_types::DcId::new(9).unwrap();
     assert_eq!(a.sharing.share(object, grant(nobody)).await.unwrap_err().code(), Code::UnknownMember);
     assert_eq!(a.sharing.share(object, grant(a.id)).await.unwrap_err().code(), Code::TransactionFailed);
+    // A list that names a member more than once, as merged lists do, grants once.
+    let thrice = GrantRequest { to: vec![b.id; 3], ..grant(b.id) };
+    assert_eq!(a.sharing.share(object, thrice).await.unwrap().transactions.len(), 1);
     let missing: ObjectId = "1/77".parse().unwrap();
     assert_eq!(a.get(missing, None).await.unwrap_err().code(), Code::UnknownObject);
     assert_eq!(a.get("9/1".parse().unwrap(), None).await.unwrap_err().code(), Code::UnknownObject);
