@@ -5,6 +5,7 @@
 //! Only here are HTTP status codes chosen, and nobody else uses axum or jsonrpsee.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
+mod flow;
 mod rest;
 mod rpc;
 mod serve;

@@ -9,7 +9,6 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    io::{self, IoSlice},
     pin::Pin,
     sync::{
         Arc,
@@ -31,13 +30,14 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::watch,
     task::{AbortHandle, JoinSet},
     time::Sleep,
 };
 use tower::{Service, ServiceExt as _};
+
+use crate::flow::{Flow, FlowSocket};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -71,14 +71,14 @@ impl Default for ConnectionLimits {
 
 /// Serves connections until told to stop, then lets the running requests finish. Dropping the future ends them.
 ///
-/// `service` makes the service of one connection.
+/// `service` makes the service of one connection, which can count there what its requests hold.
 pub(crate) async fn serve<M, S, B>(
     listener: TcpListener,
     limits: ConnectionLimits,
     mut stop: watch::Receiver<bool>,
     service: M,
 ) where
-    M: Fn() -> S,
+    M: Fn(Flow) -> S,
     S: Service<Request<Paced>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Failure>,
@@ -95,7 +95,11 @@ pub(crate) async fn serve<M, S, B>(
                 continue;
             }
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
+                Ok((socket, _)) => {
+                    // Without it answers in several pieces wait for the caller's acknowledgements.
+                    let _ = socket.set_nodelay(true);
+                    socket
+                }
                 Err(error) => {
                     tracing::debug!(%error, "a connection was not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -107,7 +111,10 @@ pub(crate) async fn serve<M, S, B>(
             tracing::debug!("a connection was closed: all others are busy");
             continue;
         }
-        open.add(|requests| connection(socket, service(), limits, requests, stop.clone()));
+        let flow = Flow::default();
+        let service = service(flow.clone());
+        let socket = FlowSocket::new(socket, flow, limits.body_pause);
+        open.add(|requests| connection(socket, service, limits, requests, stop.clone()));
     }
     drop(listener);
     while open.tasks.join_next().await.is_some() {}
@@ -180,7 +187,7 @@ impl Drop for Unanswered {
 
 /// Serves one connection to its end.
 async fn connection<S, B>(
-    socket: TcpStream,
+    socket: FlowSocket,
     service: S,
     limits: ConnectionLimits,
     requests: Running,
@@ -192,8 +199,6 @@ async fn connection<S, B>(
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Failure>,
 {
-    // Without it answers in several pieces wait for the caller's acknowledgements.
-    let _ = socket.set_nodelay(true);
     let answer = service_fn(move |request: Request<Incoming>| {
         let unanswered = requests.begin();
         let answered = service.clone().oneshot(request.map(|body| Paced::new(body, limits.body_pause)));
@@ -201,8 +206,7 @@ async fn connection<S, B>(
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(BUFFER_BYTES);
-    let socket = TokioIo::new(Taken { socket, most: limits.body_pause, deadline: None });
-    let mut serving = std::pin::pin!(builder.serve_connection(socket, answer).with_upgrades());
+    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), answer).with_upgrades());
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = stopped(&mut stop) => {
@@ -212,72 +216,6 @@ async fn connection<S, B>(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
-    }
-}
-
-/// A socket whose writing fails when the caller takes nothing for too long. A timer in the answer's body would not do:
-/// the body is not asked for more while the socket is full.
-struct Taken {
-    socket: TcpStream,
-    most: Duration,
-    /// Set while the socket takes nothing.
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl Taken {
-    /// What came of a write; an error in the place of a wait that is too long.
-    fn limited<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.deadline = None;
-            return written;
-        }
-        let most = self.most;
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(most)));
-        ready!(deadline.as_mut().poll(context));
-        let problem = format!("the caller took nothing of the answer for {most:?}");
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, problem)))
-    }
-}
-
-impl AsyncRead for Taken {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Taken {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.limited(context, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
-        self.limited(context, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
 

@@ -129,7 +129,7 @@ impl RestServer {
         let (stop, stopping) = watch::channel(false);
         let router = routes::router(gate);
         let service =
-            move || router.clone().map_request(|request: Request<Paced>| request.map(axum::body::Body::new));
+            move |_| router.clone().map_request(|request: Request<Paced>| request.map(axum::body::Body::new));
         let task = tokio::spawn(serve::serve(listener, limits.connections, stopping, service));
         Ok(Self { address, stop, task, grace: limits.grace })
     }

@@ -1,7 +1,8 @@
 //! Answers a batch of requests: in order, except that transactions that follow one another go to the pool as one.
 //!
 //! A batch has a budget of time. Requests that come after its end are answered with an error of their own, so that a
-//! long batch of costly calls holds one of the threads for a bounded time and its caller learns which are missing.
+//! long batch of costly calls holds one of the threads for a bounded time and its caller learns which are missing. A
+//! connection's requests wait while its caller has not taken the answers to earlier ones.
 
 use std::{
     future::Future,
@@ -17,6 +18,7 @@ use jsonrpsee::{
 };
 
 use super::{Chain, error::RpcError, submit, usage::Calls};
+use crate::flow::Flow;
 
 /// The batching layer around jsonrpsee's own service, which also counts.
 #[derive(Clone)]
@@ -24,11 +26,70 @@ pub(crate) struct Batches<S> {
     inner: S,
     chain: Arc<Chain>,
     calls: Arc<Calls>,
+    flow: Flow,
 }
 
 impl<S> Batches<S> {
-    pub(crate) fn new(inner: S, chain: Arc<Chain>, calls: Arc<Calls>) -> Self {
-        Self { inner, chain, calls }
+    pub(crate) fn new(inner: S, chain: Arc<Chain>, calls: Arc<Calls>, flow: Flow) -> Self {
+        Self { inner, chain, calls, flow }
+    }
+}
+
+impl<S: RpcServiceT<MethodResponse = MethodResponse>> Batches<S> {
+    /// Calls a method and counts it.
+    async fn counted(&self, request: Request<'_>) -> MethodResponse {
+        let (method, begun) = (self.calls.of(request.method_name()), Instant::now());
+        let answer = self.inner.call(request).await;
+        method.count(answer.is_error(), begun.elapsed());
+        answer
+    }
+
+    /// Answers a batch.
+    async fn batched(&self, batch: Batch<'_>) -> MethodResponse {
+        let (chain, calls) = (&self.chain, &self.calls);
+        let (begun, response_bytes) = (Instant::now(), chain.limits.response_bytes as usize);
+        let mut answers = BatchResponseBuilder::new_with_limit(response_bytes);
+        let mut run = Run::default();
+        let mut notified = false;
+        for entry in batch {
+            match entry {
+                Ok(BatchEntry::Call(request)) if begun.elapsed() > chain.limits.batch_time => {
+                    calls.count(request.method_name(), true, Duration::ZERO);
+                    let error = ErrorObjectOwned::from(RpcError::batch_time());
+                    if let Err(too_long) =
+                        answers.append(MethodResponse::error(request.id.into_owned(), error))
+                    {
+                        return too_long;
+                    }
+                }
+                Ok(BatchEntry::Call(request)) if request.method_name() == submit::METHOD => {
+                    run.push(request);
+                    continue;
+                }
+                Ok(BatchEntry::Call(request)) => {
+                    if let Err(too_long) = run.submit(chain, calls, response_bytes, &mut answers).await {
+                        return too_long;
+                    }
+                    if let Err(too_long) = answers.append(self.counted(request).await) {
+                        return too_long;
+                    }
+                }
+                Ok(BatchEntry::Notification(_)) => notified = true,
+                Err(malformed) => {
+                    let (error, id) = malformed.into_parts();
+                    if let Err(too_long) = answers.append(MethodResponse::error(id, error)) {
+                        return too_long;
+                    }
+                }
+            }
+        }
+        if let Err(too_long) = run.submit(chain, calls, response_bytes, &mut answers).await {
+            return too_long;
+        }
+        if answers.is_empty() && notified {
+            return MethodResponse::notification();
+        }
+        MethodResponse::from_batch(answers.finish())
     }
 }
 
@@ -93,11 +154,11 @@ where
     type BatchResponse = MethodResponse;
 
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let (inner, method) = (self.inner.clone(), self.calls.of(request.method_name()));
+        let this = self.clone();
         async move {
-            let begun = Instant::now();
-            let answer = inner.call(request).await;
-            method.count(answer.is_error(), begun.elapsed());
+            let unanswered = this.flow.begin().await;
+            let answer = this.counted(request).await;
+            unanswered.answered(answer.as_json().get().len());
             answer
         }
     }
@@ -112,50 +173,10 @@ where
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let this = self.clone();
         async move {
-            let (chain, calls) = (&this.chain, &this.calls);
-            let (begun, response_bytes) = (Instant::now(), chain.limits.response_bytes as usize);
-            let mut answers = BatchResponseBuilder::new_with_limit(response_bytes);
-            let mut run = Run::default();
-            let mut notified = false;
-            for entry in batch {
-                match entry {
-                    Ok(BatchEntry::Call(request)) if begun.elapsed() > chain.limits.batch_time => {
-                        calls.count(request.method_name(), true, Duration::ZERO);
-                        let error = ErrorObjectOwned::from(RpcError::batch_time());
-                        if let Err(too_long) =
-                            answers.append(MethodResponse::error(request.id.into_owned(), error))
-                        {
-                            return too_long;
-                        }
-                    }
-                    Ok(BatchEntry::Call(request)) if request.method_name() == submit::METHOD => {
-                        run.push(request);
-                        continue;
-                    }
-                    Ok(BatchEntry::Call(request)) => {
-                        if let Err(too_long) = run.submit(chain, calls, response_bytes, &mut answers).await {
-                            return too_long;
-                        }
-                        if let Err(too_long) = answers.append(this.call(request).await) {
-                            return too_long;
-                        }
-                    }
-                    Ok(BatchEntry::Notification(_)) => notified = true,
-                    Err(malformed) => {
-                        let (error, id) = malformed.into_parts();
-                        if let Err(too_long) = answers.append(MethodResponse::error(id, error)) {
-                            return too_long;
-                        }
-                    }
-                }
-            }
-            if let Err(too_long) = run.submit(chain, calls, response_bytes, &mut answers).await {
-                return too_long;
-            }
-            if answers.is_empty() && notified {
-                return MethodResponse::notification();
-            }
-            MethodResponse::from_batch(answers.finish())
+            let unanswered = this.flow.begin().await;
+            let answer = this.batched(batch).await;
+            unanswered.answered(answer.as_json().get().len());
+            answer
         }
     }
 }

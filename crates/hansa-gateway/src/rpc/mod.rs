@@ -37,6 +37,7 @@ pub use self::usage::{Called, Calls};
 use self::{blocking::Blocking, filters::Filters, submit::Submitter};
 use crate::{
     ConnectionLimits,
+    flow::Flow,
     serve::{self, Paced},
 };
 
@@ -169,16 +170,18 @@ impl RpcServer {
         let builder = Server::builder()
             .set_config(config)
             .set_http_middleware(tower::ServiceBuilder::new().layer(origin::Gatekeeper::new(origins)))
-            .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(move |inner| {
-                batch::Batches::new(inner, Arc::clone(&batches), Arc::clone(&counted))
-            }))
             .to_service_builder();
         let methods = Methods::from(methods);
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (sessions_stop, sessions) = stop_channel();
-        let service = move || {
-            let service = builder.clone().build(methods.clone(), sessions_stop.clone());
+        let service = move |flow: Flow| {
+            let (chain, calls) = (Arc::clone(&batches), Arc::clone(&counted));
+            let layer = RpcServiceBuilder::new().layer_fn(move |inner| {
+                batch::Batches::new(inner, Arc::clone(&chain), Arc::clone(&calls), flow.clone())
+            });
+            let builder = builder.clone().set_rpc_middleware(layer);
+            let service = builder.build(methods.clone(), sessions_stop.clone());
             let service = service.map_request(|request: Request<Paced>| request.map(HttpBody::new));
             service.map_response(blamed)
         };

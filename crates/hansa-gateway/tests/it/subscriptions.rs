@@ -2,7 +2,7 @@
 
 use alloy_rpc_types_eth::{Header, Log, Transaction};
 use alloy_sol_types::SolEvent;
-use hansa_contracts::{GOVERNANCE, abi};
+use hansa_contracts::{GOVERNANCE, SHARING, abi};
 use hansa_gateway::RpcLimits;
 use serde_json::json;
 
@@ -107,4 +107,27 @@ async fn stopping_ends_the_sessions() {
     let address = f.server.address();
     f.server.stop().await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+/// A caller that asks for much and reads nothing: what is not taken is not worked out. Read late, all answers are there.
+#[tokio::test]
+async fn a_session_whose_answers_are_not_taken_is_not_served_on() {
+    const TIMES: usize = 2_000;
+    let f = Fixture::new().await;
+    let mut ws = Ws::connect_narrow(f.server.address()).await;
+    let request =
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_getCode", "params": [SHARING, "latest"] });
+    ws.send_many(&request, TIMES).await;
+    let answered = || {
+        let counted = f.server.calls().counted();
+        counted.iter().find(|of| of.method == "eth_getCode").map_or(0, |of| of.answered)
+    };
+    // Others are served meanwhile, which gives the server time.
+    for _ in 0..1_000 {
+        f.ok("eth_blockNumber", json!([])).await;
+    }
+    assert!(answered() < 1_000, "{}", answered());
+    for _ in 0..TIMES {
+        assert!(ws.receive().await["result"].as_str().unwrap().len() > 30_000);
+    }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use soketto::handshake::{Client, ServerResponse};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 type Stream = Compat<TcpStream>;
@@ -17,7 +17,18 @@ pub(crate) struct Ws {
 
 impl Ws {
     pub(crate) async fn connect(to: SocketAddr) -> Self {
-        let stream = TcpStream::connect(to).await.unwrap().compat();
+        Self::over(TcpStream::connect(to).await.unwrap(), to).await
+    }
+
+    /// A session of a caller whose system takes little that it does not read.
+    pub(crate) async fn connect_narrow(to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        Self::over(socket.connect(to).await.unwrap(), to).await
+    }
+
+    async fn over(stream: TcpStream, to: SocketAddr) -> Self {
+        let stream = stream.compat();
         let host = to.to_string();
         let mut client = Client::new(stream, &host, "/");
         assert!(matches!(client.handshake().await.unwrap(), ServerResponse::Accepted { .. }));
@@ -36,6 +47,14 @@ impl Ws {
             }
             self.notifications.push(message);
         }
+    }
+
+    /// Sends the same request many times, and reads nothing.
+    pub(crate) async fn send_many(&mut self, request: &Value, times: usize) {
+        for _ in 0..times {
+            self.sender.send_text(request.to_string()).await.unwrap();
+        }
+        self.sender.flush().await.unwrap();
     }
 
     pub(crate) async fn subscribe(&mut self, params: Value) -> String {
