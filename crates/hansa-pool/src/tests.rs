@@ -227,7 +227,9 @@ fn a_block_that_becomes_final_meanwhile_leaves_the_next_nonce_free() {
     let meanwhile =
         Arc::new(BlockMeanwhile { world: world.clone(), pool: pool.clone(), block: Mutex::default() });
     pool.attach(Arc::clone(&meanwhile) as _);
-    (0..4).for_each(|nonce| drop(pool.add(transfer(1, nonce)).unwrap()));
+    for nonce in 0..4 {
+        pool.add(transfer(1, nonce)).unwrap();
+    }
     *meanwhile.block.lock() = Some((address(1), 2));
     assert_eq!(pool.next_nonce(address(1)), Some(4));
 }
