@@ -212,7 +212,7 @@ fn settled(place: Place, wanted: PathBuf, kept: PathBuf) -> Result<PathBuf, Clie
     }
 }
 
-/// What is at a destination.
+/// The file, folder or link at a destination.
 ///
 /// # Errors
 /// When it must not be replaced.

@@ -130,8 +130,7 @@ pub(crate) fn tcp_config(
         // An address alone takes less than a third of the places: its rate times the timeout.
         max_concurrent_handshakes: NZU32!(512),
         allowed_handshake_rate_per_ip: Quota::per_second(NZU32!(32)),
-        // What an address asks beyond its own rate counts against its subnet too, so a limit there would let it keep its
-        // neighbours out.
+        // Refused attempts of one address count against its subnet too: with a limit there it could keep its neighbours out.
         allowed_handshake_rate_per_subnet: Quota::per_second(NZU32!(1_000_000)),
         ping_frequency: PING,
         dial_frequency: Duration::from_millis(100),

@@ -57,7 +57,7 @@ fn read(store: &BlockStore, root: &Cid, range: std::ops::Range<u64>) -> Vec<u8> 
     reader.range(range).flat_map(|piece| piece.unwrap().to_vec()).collect()
 }
 
-/// What a check of the whole store shows.
+/// The damage that a check of the whole store finds.
 fn scrub(store: &BlockStore) -> ScrubReport {
     let (rest, report) = store.scrub_some(None, u64::MAX).unwrap();
     assert_eq!(rest, None);

@@ -29,7 +29,7 @@ const AT_ONCE: usize = 32;
 /// Bytes of answers that the socket has not taken. Beyond them no request is begun.
 const UNSENT_MAX: u64 = 4 * 1024 * 1024;
 
-/// What one connection's requests hold. Cloning shares it.
+/// The memory that one connection's requests hold. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Flow(Arc<Inner>);
 
@@ -160,7 +160,7 @@ impl FlowSocket {
         Self { socket, flow, most, deadline: None }
     }
 
-    /// What came of a write; an error in the place of a wait that is too long.
+    /// The outcome of a write. A wait that is too long becomes an error.
     fn limited(
         &mut self,
         context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! What a node stores beside blocks and certificates does not grow with the chain.
+//! Of a node's files only blocks and certificates grow with the chain.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,11 +10,11 @@ use crate::shelf::{MARGIN_BLOCKS, SECTION_BLOCKS};
 
 const EPOCH_BLOCKS: u64 = 8;
 
-/// What an idle day may add beside blocks, with a block each second.
+/// Most bytes that an idle day may add beside blocks, with a block each second.
 const DAY_BYTES_MAX: u64 = 20_000_000;
 const DAY_BLOCKS: u64 = 86_400;
 
-/// What the ledger stores beside blocks and the state.
+/// The ledger's spaces without blocks and state.
 const BESIDE_BLOCKS: [&str; 6] = [
     "ledger-hashes",
     "ledger-receipts",

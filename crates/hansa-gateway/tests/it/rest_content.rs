@@ -310,8 +310,8 @@ async fn what_is_at_the_destination_stays() {
     let one = put(&rest, Source::reader("letter.txt", &b"hello"[..])).await;
     let force = |to: &Path| Destination::at(to, true).unwrap();
     let open = |id| open(&rest, id);
-    fs::create_dir_all(to.join("years/of/work")).unwrap();
-    fs::write(to.join("years/of/work/thesis.tex"), "precious").unwrap();
+    fs::create_dir_all(to.join("years/of/study")).unwrap();
+    fs::write(to.join("years/of/study/thesis.tex"), "precious").unwrap();
     fs::write(to.join("letter.txt"), "mine").unwrap();
     fs::write(to.join("nothing"), "replaced by the object's own").unwrap();
     // A file goes into a folder under a free name; a folder is merged into it.
@@ -323,7 +323,7 @@ async fn what_is_at_the_destination_stays() {
     open(many).await.save(force(&to), drop).await.unwrap();
     let there = listing(&to);
     assert!(listing(&root).iter().all(|entry| there.contains(entry)));
-    assert_eq!(fs::read(to.join("years/of/work/thesis.tex")).unwrap(), b"precious");
+    assert_eq!(fs::read(to.join("years/of/study/thesis.tex")).unwrap(), b"precious");
     assert_eq!(fs::read(to.join("letter.txt")).unwrap(), b"mine");
     // A folder of the user's where the object has a file: neither is given up.
     fs::remove_file(to.join("nothing")).unwrap();
