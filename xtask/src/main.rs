@@ -5,8 +5,10 @@
 
 mod bench;
 mod contracts;
+mod files;
 mod fuzz;
 mod kubo;
+mod network;
 mod shell;
 mod story;
 mod suite;

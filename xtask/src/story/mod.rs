@@ -1,8 +1,6 @@
 //! Tells the main job from beginning to end on real processes: found, admit, protect, share, refuse, revoke, repair,
 //! survive. Every step goes through the command line, and every claim of a step is checked.
 
-mod files;
-mod network;
 mod steps;
 
 use std::{
@@ -12,10 +10,11 @@ use std::{
 };
 
 use crate::{
-    Outcome, shell,
+    Outcome, files,
+    network::Network,
+    shell,
     suite::{self, Tally},
 };
-use network::Network;
 
 /// What to tell the story on.
 pub(crate) struct Options {
@@ -48,9 +47,9 @@ impl Options {
 
 /// One line of the closing table.
 pub(crate) struct Step {
-    title: &'static str,
-    seconds: f64,
-    outcome: Result<String, String>,
+    pub(crate) title: &'static str,
+    pub(crate) seconds: f64,
+    pub(crate) outcome: Result<String, String>,
 }
 
 type Tell = fn(&mut steps::Story) -> Outcome<String>;
@@ -166,7 +165,8 @@ fn play(hansa: &Path, options: &Options) -> Outcome<Vec<Step>> {
     Ok(told)
 }
 
-fn summary(steps: &[Step]) {
+/// Prints the closing table.
+pub(crate) fn summary(steps: &[Step]) {
     println!("\n   {:<54} {:>8}  outcome", "step", "seconds");
     for (number, step) in steps.iter().enumerate() {
         let (mark, words) = match &step.outcome {
@@ -186,7 +186,7 @@ fn entries(folder: &Path) -> Outcome<Vec<PathBuf>> {
 }
 
 /// A fresh folder of this process's own.
-fn scratch() -> Outcome<PathBuf> {
+pub(crate) fn scratch() -> Outcome<PathBuf> {
     let nanos =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let folder = std::env::temp_dir().join(format!("hansa-{}-{nanos}", std::process::id()));

@@ -9,11 +9,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::{
-    files,
-    network::{Call, Member, Network, text},
+use crate::{
+    Outcome, files,
+    network::{Call, Member, Network, awake, caught_up, heights, same_block, shown, text},
 };
-use crate::Outcome;
 
 /// Exit codes of the command line that the story relies on.
 const REFUSED: i32 = 3;
@@ -41,7 +40,7 @@ impl Story {
     }
 
     fn member(&self, dc: u64) -> Outcome<Member> {
-        self.network.members.iter().find(|m| m.dc == dc).cloned().ok_or(format!("there is no member {dc}"))
+        self.network.member(dc)
     }
 
     fn largest(&self) -> Outcome<Object> {
@@ -359,51 +358,7 @@ fn new_home(network: &Network, home: &Path, name: &str) -> Outcome {
     network.expect(home, &["keys", "new", "--name", name, "--rest-port", "0", "--rpc-port", "0"]).map(|_| ())
 }
 
-fn awake(network: &Network, member: &Member) -> Outcome {
-    network.until("the restarted node answers", |n| {
-        Ok((n.call(&member.home, &["status"])?.code == 0).then_some(()))
-    })
-}
-
-/// Waits until the member's node has executed the block that a report names.
-fn caught_up(network: &Network, member: &Member, report: &Value) -> Outcome {
-    let block = report["block"].as_u64().ok_or("the report names no block")?;
-    network.until("another member's node has the block", |n| {
-        let height = n.expect(&member.home, &["status"])?["head"]["number"].as_u64();
-        Ok(height.filter(|height| *height >= block).map(|_| ()))
-    })
-}
-
 fn member_count(network: &Network, home: &Path) -> Outcome<usize> {
     let list = network.expect(home, &["member", "list"])?;
     list["members"].as_array().map(Vec::len).ok_or("member list printed no members".into())
-}
-
-fn heights(network: &Network, members: &[Member]) -> Outcome<Vec<u64>> {
-    members
-        .iter()
-        .map(|m| Ok(network.expect(&m.home, &["status"])?["head"]["number"].as_u64().unwrap_or_default()))
-        .collect()
-}
-
-/// The hash and state root at this height, which must be equal on all of these nodes.
-fn same_block(network: &Network, members: &[Member], height: u64) -> Outcome<(String, String)> {
-    let mut seen: Option<(String, String)> = None;
-    for member in members {
-        let number = height.to_string();
-        let block = network.until("the node has the block", |n| {
-            let call = n.call(&member.home, &["status", "--block", &number])?;
-            Ok((call.code == 0).then_some(call.json))
-        })?;
-        let found = (text(&block["block"], "hash"), text(&block["block"], "stateRoot"));
-        if seen.as_ref().is_some_and(|first| *first != found) || found.0.is_empty() {
-            return Err(format!("{} has {found:?} at height {height}, others {seen:?}", member.name));
-        }
-        seen = Some(found);
-    }
-    seen.ok_or("no members".into())
-}
-
-fn shown(path: &Path) -> &str {
-    path.to_str().unwrap_or_default()
 }

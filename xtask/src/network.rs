@@ -1,4 +1,4 @@
-//! A running local consortium as the story's user sees it: homes, processes, and the command line.
+//! A running local consortium as a user sees it: homes, processes, and the command line.
 
 use std::{
     fs,
@@ -35,6 +35,8 @@ pub(crate) struct Call {
     pub(crate) code: i32,
     pub(crate) json: Value,
     pub(crate) error: String,
+    /// The whole error, where it was one.
+    pub(crate) problem: Value,
 }
 
 impl Network {
@@ -43,6 +45,7 @@ impl Network {
         let mut up = Command::new(hansa)
             .args(["up", "--json", "--members", "4", "--dir"])
             .arg(dir)
+            .env("HANSA_STOP_WITH_PARENT", "1")
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()
@@ -121,12 +124,22 @@ impl Network {
         }
     }
 
+    /// The member with this dcId.
+    pub(crate) fn member(&self, dc: u64) -> Outcome<Member> {
+        self.members.iter().find(|m| m.dc == dc).cloned().ok_or(format!("there is no member {dc}"))
+    }
+
     /// Runs a node from this home as a process of its own.
     pub(crate) fn run_node(&mut self, home: &Path) -> Outcome {
+        self.run_node_with(home, &[])
+    }
+
+    /// Like [`Network::run_node`], with variables of the environment.
+    pub(crate) fn run_node_with(&mut self, home: &Path, variables: &[(&str, &Path)]) -> Outcome {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(home.join("node.log"))
+            .open(log_file(home))
             .map_err(|e| format!("{}: {e}", home.display()))?;
         let errors = log.try_clone().map_err(|e| e.to_string())?;
         let child = Command::new(&self.hansa)
@@ -134,6 +147,7 @@ impl Network {
             .arg(home)
             .args(["node", "run"])
             .env("HANSA_STOP_WITH_PARENT", "1")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
@@ -141,6 +155,17 @@ impl Network {
             .map_err(|e| format!("hansa node run: {e}"))?;
         self.own.push((home.into(), child));
         Ok(())
+    }
+
+    /// Waits until a node ends by itself, and returns its exit code.
+    pub(crate) fn ended_node(&mut self, home: &Path) -> Outcome<i32> {
+        let position = self.own.iter().position(|(at, _)| at == home).ok_or("no such node")?;
+        let (_, mut child) = self.own.remove(position);
+        let status = self.until("the node ends", |_| child.try_wait().map_err(|e| e.to_string()));
+        if status.is_err() {
+            self.own.push((home.into(), child));
+        }
+        Ok(status?.code().unwrap_or(-1))
     }
 
     /// Stops a member's node: `TERM` in an orderly way, `KILL` at once. Returns when the process is gone.
@@ -183,13 +208,66 @@ impl Call {
             code: output.status.code().unwrap_or(-1),
             json: serde_json::from_str(last).unwrap_or_default(),
             error: problem["message"].as_str().map_or_else(|| told.into_owned(), str::to_owned),
+            problem,
         }
     }
+}
+
+/// What a node that was not started by `hansa up` says: beside its home, which may be on a disk that is full.
+pub(crate) fn log_file(home: &Path) -> PathBuf {
+    home.with_extension("log")
 }
 
 /// A field's text, empty when it is none.
 pub(crate) fn text(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until the member's node answers.
+pub(crate) fn awake(network: &Network, member: &Member) -> Outcome {
+    network.until("the restarted node answers", |n| {
+        Ok((n.call(&member.home, &["status"])?.code == 0).then_some(()))
+    })
+}
+
+/// Waits until the member's node has executed the block that a report names.
+pub(crate) fn caught_up(network: &Network, member: &Member, report: &Value) -> Outcome {
+    let block = report["block"].as_u64().ok_or("the report names no block")?;
+    network.until("another member's node has the block", |n| {
+        let height = n.expect(&member.home, &["status"])?["head"]["number"].as_u64();
+        Ok(height.filter(|height| *height >= block).map(|_| ()))
+    })
+}
+
+/// The heights of these members' nodes.
+pub(crate) fn heights(network: &Network, members: &[Member]) -> Outcome<Vec<u64>> {
+    members
+        .iter()
+        .map(|m| Ok(network.expect(&m.home, &["status"])?["head"]["number"].as_u64().unwrap_or_default()))
+        .collect()
+}
+
+/// The hash and state root at this height, which must be equal on all of these nodes.
+pub(crate) fn same_block(network: &Network, members: &[Member], height: u64) -> Outcome<(String, String)> {
+    let mut seen: Option<(String, String)> = None;
+    for member in members {
+        let number = height.to_string();
+        let block = network.until("the node has the block", |n| {
+            let call = n.call(&member.home, &["status", "--block", &number])?;
+            Ok((call.code == 0).then_some(call.json))
+        })?;
+        let found = (text(&block["block"], "hash"), text(&block["block"], "stateRoot"));
+        if seen.as_ref().is_some_and(|first| *first != found) || found.0.is_empty() {
+            return Err(format!("{} has {found:?} at height {height}, others {seen:?}", member.name));
+        }
+        seen = Some(found);
+    }
+    seen.ok_or("no members".into())
+}
+
+/// A path as an argument.
+pub(crate) fn shown(path: &Path) -> &str {
+    path.to_str().unwrap_or_default()
 }
 
 fn send(pid: u32, signal: &str) -> Outcome {
@@ -208,9 +286,14 @@ fn alive(process: &Path) -> bool {
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
 }
 
-#[expect(clippy::disallowed_methods, reason = "polls another process, which offers no event to wait for")]
 fn pause() {
-    std::thread::sleep(Duration::from_millis(100));
+    wait(Duration::from_millis(50));
+}
+
+/// Waits a while. Proves nothing by itself.
+#[expect(clippy::disallowed_methods, reason = "polls other processes, which offer no event to wait for")]
+pub(crate) fn wait(time: Duration) {
+    std::thread::sleep(time);
 }
 
 impl Member {
