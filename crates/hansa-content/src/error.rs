@@ -68,6 +68,11 @@ pub enum ContentError {
         #[source]
         source: io::Error,
     },
+    /// An earlier write to a segment file failed; the process must stop.
+    #[error(
+        "the block store takes no more blocks since a write to it failed; make room if the disk is full, and restart the node"
+    )]
+    Stopped,
     /// A writing thread ended before its work was done; the process must stop.
     #[error("a thread that writes blocks ended early; restart the node")]
     WriterLost,

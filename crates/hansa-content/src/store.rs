@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use cid::Cid;
-use hansa_kv::{Batch, KeyRange, KvStore, Order, Space};
+use hansa_kv::{Alarm, Batch, KeyRange, KvStore, Order, Space};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -145,6 +146,10 @@ pub(crate) struct Inner {
     pub(crate) pinned_since: Mutex<Option<Vec<Pin>>>,
     /// Held by the one collection that may run.
     pub(crate) collecting: Mutex<()>,
+    /// Raised by a failed write to a segment file.
+    alarm: Alarm,
+    /// Whether there was one.
+    failed: AtomicBool,
 }
 
 impl std::fmt::Debug for BlockStore {
@@ -160,13 +165,23 @@ impl BlockStore {
     /// # Errors
     /// [`ContentError::File`] where the folder cannot be used.
     pub fn open(kv: Arc<dyn KvStore>, dir: &Path) -> Result<Self, ContentError> {
-        Self::open_with(kv, dir, Segments::open(&dir.join("segments"))?)
+        Self::open_watched(kv, dir, Alarm::default())
+    }
+
+    /// Like [`BlockStore::open`]; a failed write to a segment file raises the alarm. The store takes no more blocks then, because
+    /// the system may report a lost write once only.
+    ///
+    /// # Errors
+    /// As for [`BlockStore::open`].
+    pub fn open_watched(kv: Arc<dyn KvStore>, dir: &Path, alarm: Alarm) -> Result<Self, ContentError> {
+        Self::open_with(kv, dir, Segments::open(&dir.join("segments"))?, alarm)
     }
 
     pub(crate) fn open_with(
         kv: Arc<dyn KvStore>,
         dir: &Path,
         segments: Arc<Segments>,
+        alarm: Alarm,
     ) -> Result<Self, ContentError> {
         let quarantine = Quarantine::open(&dir.join("quarantine"))?;
         sync_dir(dir)?;
@@ -177,6 +192,8 @@ impl BlockStore {
             holds: Arc::default(),
             pinned_since: Mutex::default(),
             collecting: Mutex::default(),
+            alarm,
+            failed: AtomicBool::default(),
         })))
     }
 
@@ -430,7 +447,7 @@ impl BlockStore {
         let written = if bytes.len() <= INLINE_BYTES_MAX {
             Written::Inline(bytes.clone())
         } else {
-            Written::Segment(self.0.segments.append(bytes)?, xxh3_64(bytes))
+            Written::Segment(self.told(self.0.segments.append(bytes))?, xxh3_64(bytes))
         };
         // A block is at most 2 MiB long.
         let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -440,15 +457,24 @@ impl BlockStore {
     /// Enters stored blocks in the index, after making their bytes durable: at once, or together with the next durable
     /// write.
     pub(crate) fn index(&self, stored: Stored, durable: bool) -> Result<(), ContentError> {
-        for (segment, file) in &stored.segments {
-            file.sync_data()
-                .map_err(|e| ContentError::file("synchronise", &self.0.segments.path(*segment))(e))?;
-        }
+        let sync = |(segment, file): (&u32, &Arc<File>)| {
+            file.sync_data().map_err(ContentError::file("synchronise", &self.0.segments.path(*segment)))
+        };
+        self.told(stored.segments.iter().try_for_each(sync))?;
         match durable {
             true if stored.batch.is_empty() => Ok(self.0.kv.sync()?),
             true => Ok(self.0.kv.write(stored.batch)?),
             false => Ok(self.0.kv.write_buffered(stored.batch)?),
         }
+    }
+
+    /// Passes on how a write to segment files ended. None ends well after one that failed: what it lost may be in the same file.
+    fn told<T>(&self, written: Result<T, ContentError>) -> Result<T, ContentError> {
+        let written = written.inspect_err(|error| {
+            self.0.failed.store(true, Ordering::SeqCst);
+            self.0.alarm.raise(error);
+        })?;
+        if self.0.failed.load(Ordering::SeqCst) { Err(ContentError::Stopped) } else { Ok(written) }
     }
 
     /// Takes blocks out of the index; the caller holds the gate. Bytes in segments stay until the end of a collection.

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hansa_kv::{Batch, FjallOptions, FjallStore, KvStore, MemoryStore};
+use hansa_kv::{Alarm, Batch, FjallOptions, FjallStore, KvStore, MemoryStore};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -235,7 +235,7 @@ fn segments_with_little_in_them_are_given_up() {
     // Room for 21 blocks of 25 sectors each.
     let open = || {
         let segments = segments::Segments::with_limit(&dir.path().join("segments"), 1024).unwrap();
-        BlockStore::open_with(Arc::clone(&kv), dir.path(), segments).unwrap()
+        BlockStore::open_with(Arc::clone(&kv), dir.path(), segments, Alarm::default()).unwrap()
     };
     let files = || fs::read_dir(dir.path().join("segments")).unwrap().count();
     let store = open();
@@ -506,4 +506,25 @@ proptest! {
         prop_assert_eq!(read(&store, &whole.root, from..to), bytes[from as usize..to.max(from) as usize].to_vec());
         prop_assert_eq!(read(&store, &whole.root, 0..u64::MAX), bytes.to_vec());
     }
+}
+
+#[test]
+fn after_a_failed_write_the_store_raises_the_alarm_and_takes_no_more_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let alarm = Alarm::new(move |error| tell.send(error.to_string()).unwrap());
+    let kv: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
+    let store = BlockStore::open_watched(Arc::clone(&kv), dir.path(), alarm).unwrap();
+    let segments = dir.path().join("segments");
+    fs::remove_dir(&segments).unwrap();
+    assert!(matches!(store.put(&large(1)), Err(ContentError::File { .. })));
+    assert!(told.try_recv().unwrap().contains("segment"));
+    fs::create_dir(&segments).unwrap();
+    for block in [large(2), raw(vec![1])] {
+        assert!(matches!(store.put(&block), Err(ContentError::Stopped)));
+        assert_eq!(store.get(block.cid()).unwrap(), None);
+    }
+    drop(store);
+    let store = BlockStore::open(kv, dir.path()).unwrap();
+    store.put(&large(2)).unwrap();
 }

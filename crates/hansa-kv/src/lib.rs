@@ -4,13 +4,14 @@
 //! [`MemoryStore`] for tests and simulation. Keys are compared as byte strings. The crate knows nothing about what is
 //! stored, promises no isolation between writers (the callers own disjoint spaces or serialise themselves), and never
 //! retries: a failed write is an error after which the process must stop, because what it acknowledged later could rest
-//! on a hole.
+//! on a hole. [`Watched`] tells whoever runs the process.
 
 mod batch;
 mod bulk;
 mod error;
 mod fjall_store;
 mod memory;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use bulk::{BulkWriter, Fill};
 pub use error::KvError;
 pub use fjall_store::{FjallOptions, FjallStore};
 pub use memory::MemoryStore;
+pub use watched::{Alarm, Watched};
 
 /// The name of a keyspace. Spaces are opened together with the store; writing to one that was not is an error.
 ///

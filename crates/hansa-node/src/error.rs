@@ -76,6 +76,16 @@ pub enum NodeError {
         /// The holder's process id.
         pid: String,
     },
+    /// A write to one of the stores failed while the node ran.
+    #[error(
+        "a write to {} failed; see to the disk, then start the node again: nothing that was acknowledged is lost", path.display()
+    )]
+    WriteFailed {
+        /// The data folder.
+        path: PathBuf,
+        /// What failed, and why.
+        source: io::Error,
+    },
     /// A write failed for lack of room.
     #[error(
         "the disk is full: {} has {free_mib} MiB left; free space in its file system, then start the node again", path.display()
@@ -144,8 +154,9 @@ impl NodeError {
     /// Names a full disk as the cause where an error came from one: the parts that fail then say only that a write failed.
     #[must_use]
     pub fn explained(self, data: &Path, free_bytes: Option<u64>) -> Self {
-        let free = free_bytes.unwrap_or(u64::MAX);
-        if is_storage_full(&self) || free < ROOM_BYTES_MIN {
+        // With more room than that it was a quota, or a volume of its own: the error itself says more.
+        let told_full = is_storage_full(&self) && free_bytes.is_none_or(|free| free < ROOM_BYTES_PLENTY);
+        if told_full || free_bytes.is_some_and(|free| free < ROOM_BYTES_MIN) {
             let free_mib = free_bytes.unwrap_or_default() >> 20;
             return Self::DiskFull { path: data.to_owned(), free_mib, source: Box::new(self) };
         }
@@ -155,9 +166,12 @@ impl NodeError {
 
 /// With less room than this a node cannot write.
 const ROOM_BYTES_MIN: u64 = 4 << 20;
+/// With more room than this no write of a node fails for lack of it.
+const ROOM_BYTES_PLENTY: u64 = 256 << 20;
 
-fn is_storage_full(error: &NodeError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+/// Whether an error came from a full disk.
+pub(crate) fn is_storage_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
     while let Some(error) = cause {
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
         if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
@@ -181,6 +195,13 @@ mod tests {
         assert_eq!(words(stopped().explained(data, Some(0))), full);
         let write = NodeError::Write { path: data.into(), source: io::ErrorKind::StorageFull.into() };
         assert_eq!(words(write.explained(data, None)), full);
+        let elsewhere =
+            || NodeError::Write { path: data.into(), source: io::ErrorKind::QuotaExceeded.into() };
+        assert_eq!(words(elsewhere().explained(data, Some(1 << 40))), words(elsewhere()));
+        assert!(matches!(
+            elsewhere().explained(data, Some(8 << 20)),
+            NodeError::DiskFull { free_mib: 8, .. }
+        ));
         assert_eq!(words(stopped().explained(data, Some(1 << 30))), words(stopped()));
     }
 }

@@ -15,6 +15,7 @@ mod node;
 mod pulse;
 mod service;
 mod status;
+mod storage;
 mod tip;
 mod watchdog;
 

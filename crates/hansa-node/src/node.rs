@@ -10,7 +10,7 @@ use hansa_consensus::{Config as ConsensusConfig, Engine, Timing};
 use hansa_content::BlockStore;
 use hansa_envelope::MemberKeys;
 use hansa_gateway::{Network, RestLimits, RestServer, RpcLimits, RpcServer, Token};
-use hansa_kv::{FjallOptions, FjallStore};
+use hansa_kv::{FjallOptions, FjallStore, Watched};
 use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
 use hansa_pool::{Pool, PoolConfig};
 use hansa_sharing::{LedgerChain, Parts, ReplicaLimits, Responder, Sharing, disk_space};
@@ -31,6 +31,7 @@ use crate::{
     pulse::Pulse,
     service::NodeService,
     status::{HealthReader, StatusReader, free_bytes},
+    storage::Failures,
     tip::ConsensusTip,
     watchdog,
 };
@@ -63,13 +64,26 @@ async fn run_until_stopped(home: Home) -> Result<(), NodeError> {
         () = stop.requested() => return Ok(()),
     };
     lock.say("opening its databases").map_err(|source| NodeError::Write { path: home.data(), source })?;
-    let node = Node::start(&home, &config, keys, storage_key, genesis).await?;
+    let mut failures = Failures::new(home.data());
+    let node = Node::start(&home, &config, keys, storage_key, genesis, &failures).await?;
     lock.say("running").map_err(|source| NodeError::Write { path: home.data(), source })?;
-    tokio::select! {
-        () = stop.requested() => tracing::info!("stopping"),
-        () = node.engine.ended() => tracing::error!("consensus ended"),
+    let failed = tokio::select! {
+        () = stop.requested() => {
+            tracing::info!("stopping");
+            None
+        }
+        failure = failures.first() => Some(failure),
+        () = node.engine.ended() => {
+            tracing::error!("consensus ended");
+            None
+        }
+    };
+    if let Some(failure) = &failed {
+        tracing::error!("{failure}; stopping");
     }
-    node.stop().await
+    let stopped = node.stop().await;
+    // Consensus says of a write that failed under it only that it ended.
+    failed.or_else(|| failures.earlier()).map_or(stopped, Err)
 }
 
 /// Makes sure that the ports can be had, before parts start that fail over them one by one and say less.
@@ -124,10 +138,13 @@ impl Node {
         keys: MemberKeys,
         storage_key: Zeroizing<[u8; 32]>,
         genesis: Genesis,
+        failures: &Failures,
     ) -> Result<Self, NodeError> {
         let started = Instant::now();
         let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
-        let stores = hansa_ledger::open_stores(&home.data().join("ledger"))?;
+        let mut stores = hansa_ledger::open_stores(&home.data().join("ledger"))?;
+        stores.blocks = Watched::new(stores.blocks, failures.alarm());
+        stores.nodes = Watched::new(stores.nodes, failures.alarm());
         let ledger = Ledger::open_with(stores, &genesis, pool, ledger_config(config, &keys))?;
         let engine = Engine::start(ConsensusConfig {
             secret_key: Zeroizing::new(*keys.network_secret()),
@@ -139,8 +156,9 @@ impl Node {
             timing: timing(config),
         })?;
         let spaces = [&hansa_content::SPACES[..], &hansa_sharing::spaces()].concat();
-        let kv = Arc::new(FjallStore::open(home.data().join("objects"), &spaces, FjallOptions::default())?);
-        let blocks = BlockStore::open(kv.clone(), &home.data().join("blocks"))?;
+        let objects = FjallStore::open(home.data().join("objects"), &spaces, FjallOptions::default())?;
+        let kv = Watched::new(Arc::new(objects), failures.alarm());
+        let blocks = BlockStore::open_watched(kv.clone(), &home.data().join("blocks"), failures.alarm())?;
         let chain = Arc::new(LedgerChain::new(ledger.clone(), keys.clone()));
         let tip = ConsensusTip::watch(engine.status(), ledger.subscribe());
         let responder = Responder::new(chain.clone(), tip, keys.clone(), kv.clone(), blocks.clone())?;

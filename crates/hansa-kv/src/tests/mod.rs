@@ -5,7 +5,12 @@ mod crash;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::{Batch, FjallOptions, FjallStore, KeyRange, KvError, KvStore, MemoryStore, Order, Pair, Space};
+use std::sync::{Arc, mpsc};
+
+use crate::{
+    Alarm, Batch, FjallOptions, FjallStore, KeyRange, KvError, KvStore, MemoryStore, Order, Pair, Space,
+    Watched,
+};
 
 const A: Space = Space::new("a");
 const B: Space = Space::new("b");
@@ -236,4 +241,20 @@ fn files(dir: PathBuf) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+#[test]
+fn a_failed_write_raises_the_alarm_and_a_misused_store_does_not() {
+    let (tell, told) = mpsc::channel();
+    let dir = tempfile::tempdir().unwrap();
+    let fjall = FjallStore::open(dir.path(), &[A], FjallOptions::default()).unwrap();
+    let store = Watched::new(Arc::new(fjall), Alarm::new(move |error| tell.send(error.to_string()).unwrap()));
+    store.write(batch(&[(A, b"k", Some(b"1"))])).unwrap();
+    assert!(matches!(store.write(batch(&[(B, b"k", None)])), Err(KvError::UnknownSpace(_))));
+    assert!(told.try_recv().is_err());
+    // Where the table for an ingestion would be written there is no folder any more.
+    fs::remove_dir_all(dir.path()).unwrap();
+    let failed = store.ingest(A, &mut |bulk| bulk.put(b"k", b"2"));
+    assert!(matches!(failed, Err(KvError::Write(_))), "{failed:?}");
+    assert!(told.try_recv().is_ok());
 }
