@@ -136,6 +136,14 @@ pub enum NodeError {
     /// The operating system does not deliver signals.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
+    /// The clock was set back while the node ran.
+    #[error(
+        "the clock was set back by {seconds} s; start the node again: what waits for a time would wait as long"
+    )]
+    ClockSetBack {
+        /// By how much.
+        seconds: u64,
+    },
     /// A part ended without a word.
     #[error("a part of the node ended unexpectedly; its log says more")]
     Interrupted,

@@ -25,7 +25,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use crate::{
-    FolderLock, Home, NodeConfig, NodeError, founding,
+    FolderLock, Home, NodeConfig, NodeError, clock, founding,
     identity::{open_keys, read_genesis, read_swarm_key},
     logging,
     pulse::Pulse,
@@ -39,7 +39,8 @@ use crate::{
 /// Threads for the agreement engine's own tasks.
 const CONSENSUS_THREADS: usize = 2;
 
-/// Runs the node of this home until SIGINT or SIGTERM, or until a part of it fails.
+/// Runs the node of this home until SIGINT or SIGTERM, or until a part of it fails. After [`NodeError::ClockSetBack`] it can be run
+/// again at once, by another process.
 ///
 /// # Errors
 /// Why it could not start, or what failed.
@@ -73,6 +74,7 @@ async fn run_until_stopped(home: Home) -> Result<(), NodeError> {
             None
         }
         failure = failures.first() => Some(failure),
+        behind = clock::set_back() => Some(NodeError::ClockSetBack { seconds: behind.as_secs() }),
         () = node.engine.ended() => {
             tracing::error!("consensus ended");
             None

@@ -17,7 +17,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _};
 use hansa_client::Client;
-use hansa_node::Home;
+use hansa_node::{Home, NodeError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -135,7 +135,10 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         }
         Command::Node(Node::Run) => {
             stop_with_parent()?;
-            Ok(hansa_node::run(home).await?)
+            match hansa_node::run(home).await {
+                Err(NodeError::ClockSetBack { .. }) => Err(start_anew()),
+                outcome => Ok(outcome?),
+            }
         }
         Command::Node(Node::Join { invitation }) => keys::join(&home, invitation, output),
         Command::Node(Node::Found(options)) => keys::found(options, output),
@@ -169,6 +172,15 @@ fn stop_with_parent() -> Result<(), CliError> {
     }
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
         .map_err(|error| CliError::Signal(error.into()))
+}
+
+/// Runs this program anew in this process, with the same arguments and streams. Returns only if that fails.
+fn start_anew() -> CliError {
+    use std::os::unix::process::CommandExt as _;
+    let program = std::env::current_exe();
+    let failed =
+        program.map(|program| std::process::Command::new(program).args(std::env::args_os().skip(1)).exec());
+    CliError::folder("the program's own path")(failed.unwrap_or_else(|error| error))
 }
 
 /// The client of this home's node.
