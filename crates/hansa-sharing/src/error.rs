@@ -102,6 +102,14 @@ pub enum SharingError {
         "member {0} has an object of the highest number there is, so none is left for this node to give; record objects under lower numbers of your own choice"
     )]
     NumbersUsedUp(DcId),
+    /// Content would fill the disk.
+    #[error("there is no room for this content: the node's disk has {} MiB left, of which {} stay free for the chain", .free >> 20, .reserve >> 20)]
+    NoRoom {
+        /// Bytes left.
+        free: u64,
+        /// Bytes that stay free.
+        reserve: u64,
+    },
     /// The content to protect could not be read.
     #[error("the content cannot be read")]
     Source(#[source] io::Error),
@@ -178,6 +186,7 @@ impl SharingError {
             Self::Chain(ChainError::Refused(_)) => Code::TransactionRefused,
             Self::Chain(ChainError::Busy(_)) => Code::ChainBusy,
             Self::Chain(ChainError::NotFinal { .. }) => Code::NotFinal,
+            Self::NoRoom { .. } => Code::DiskFull,
             Self::Content(_) | Self::Store(_) if self.is_storage_full() => Code::DiskFull,
             Self::Chain(ChainError::Unavailable(_))
             | Self::Envelope(_)

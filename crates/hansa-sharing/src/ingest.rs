@@ -9,7 +9,7 @@ use hansa_content::{BlockStore, ContentError, Imported, Importer, Staged};
 use hansa_envelope::{Entry, EntryHasher, EntryKind, Layout, Sealer, SealingKey, check_path};
 use hansa_types::api::{Progress, Stage};
 
-use crate::{ProgressSink, SharingError};
+use crate::{ProgressSink, SharingError, replicate::Spare};
 
 /// A file or folder that is about to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub(crate) struct Ingested {
 struct Intake {
     sealer: Sealer,
     importer: Importer,
+    spare: Spare,
     progress: ProgressSink,
     total: Option<u64>,
 }
@@ -72,6 +73,7 @@ impl Intake {
             let Some(read) = spare.get(..count).filter(|read| !read.is_empty()) else { break };
             hasher.update(read);
             if let Some(leaf) = self.sealer.advance(count)? {
+                self.spare.check(leaf.len() as u64)?;
                 self.importer.push_leaf(leaf)?;
                 (self.progress)(Progress::bytes(Stage::Encrypt, self.sealer.length(), self.total));
             }
@@ -101,17 +103,20 @@ impl Intake {
     }
 }
 
-/// Encrypts and stores everything that `source` gives. Blocking. A file object's one entry is
+/// Encrypts and stores everything that `source` gives, as long as the disk has room. Blocking. A file object's one entry is
 /// called `file_name`, whatever the source calls it.
 pub(crate) fn ingest(
     source: &mut dyn Source,
     file_name: Option<&str>,
     key: SealingKey,
     store: &BlockStore,
+    spare: Spare,
     total: Option<u64>,
     progress: ProgressSink,
 ) -> Result<Ingested, SharingError> {
-    let mut intake = Intake { sealer: Sealer::new(key), importer: Importer::new(store), progress, total };
+    spare.check(total.unwrap_or(0))?;
+    let importer = Importer::new(store);
+    let mut intake = Intake { sealer: Sealer::new(key), importer, spare, progress, total };
     let mut entries = Vec::new();
     while let Some(entry) = source.next_entry().map_err(SharingError::Source)? {
         let SourceEntry { path, directory, executable } = entry;

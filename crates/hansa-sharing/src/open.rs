@@ -199,7 +199,12 @@ impl Inner {
         };
         let running = self.fetches.begin(object, version);
         let likely = self.keys_of_keepers(object).await?;
-        let hold = self.swarm.fetch_dag(root, &likely, running.sink()).await.map_err(unavailable)?;
+        // What is here can be read on a full disk too.
+        let (is_here, spare) = (self.store.has(&root)?, self.room.spare());
+        let hold = tokio::select! {
+            fetched = self.swarm.fetch_dag(root, &likely, running.sink()) => fetched.map_err(unavailable)?,
+            full = spare.used_up(), if !is_here => return Err(full),
+        };
         drop(running);
         let store = self.store.clone();
         let root = Self::blocking(move || {

@@ -191,11 +191,12 @@ impl Inner {
         progress: &ProgressSink,
     ) -> Result<Sealed, SharingError> {
         let (store, progress, total) = (self.store.clone(), Arc::clone(progress), meta.size);
+        let spare = self.room.spare();
         let file_name = (about.kind == Kind::File).then(|| about.name.clone());
         Self::blocking(move || {
             let dek = DataKey::generate()?;
             let (versions, key) = VersionKeys::create(&dek)?;
-            let ingested = ingest(&mut *source, file_name.as_deref(), key, &store, total, progress)?;
+            let ingested = ingest(&mut *source, file_name.as_deref(), key, &store, spare, total, progress)?;
             Ok(Sealed { dek, versions, ingested })
         })
         .await

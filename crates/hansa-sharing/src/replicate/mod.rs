@@ -36,7 +36,7 @@ use tokio::time::{Instant, sleep_until};
 pub use self::room::{DiskSpace, ReplicaLimits, SpaceFn, disk_space};
 pub(crate) use self::{
     fetch::Bounds,
-    room::Room,
+    room::{Room, Spare},
     table::{Table, Task, Verdict, VersionId},
 };
 use self::{

@@ -1,7 +1,8 @@
-//! How much of the disk replicas may take: a share for each owner, and a part of the disk that stays free for the ledger
-//! (S6's replica side). Counts what is set aside; frees nothing.
+//! How much of the disk content may take: replicas a share for each owner, and all but a part of the disk that stays free for
+//! the ledger (S6's replica side); what this member itself puts or opens, all but a smaller part. Counts what is set aside; frees
+//! nothing.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
 use hansa_types::{DcId, api::ReplicationStatus};
 use parking_lot::Mutex;
@@ -11,6 +12,12 @@ use crate::SharingError;
 
 /// Records read at once.
 const PAGE: usize = 1024;
+/// Bytes of the disk, and at most an eighth of it, that what this member puts or opens leaves free: a chain that cannot be
+/// written stops the node.
+const RESERVE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// How often the disk is measured while content arrives.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A file system's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +39,33 @@ pub fn disk_space(folder: &Path) -> io::Result<DiskSpace> {
     let found = rustix::fs::statvfs(folder)?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     Ok(DiskSpace { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
+}
+
+/// Measures the disk before this member's own content is written to it.
+#[derive(Clone)]
+pub(crate) struct Spare(SpaceFn);
+
+impl Spare {
+    /// Refuses content of so many bytes, or more content where that is zero, if too little would be left.
+    pub(crate) fn check(&self, bytes: u64) -> Result<(), SharingError> {
+        // Where the disk cannot be measured, writing to it finds out.
+        let Ok(DiskSpace { total, free }) = (self.0)() else { return Ok(()) };
+        let reserve = RESERVE_BYTES.min(total / 8);
+        if free >= reserve.saturating_add(bytes) {
+            Ok(())
+        } else {
+            Err(SharingError::NoRoom { free, reserve })
+        }
+    }
+    /// Waits until too little is left.
+    pub(crate) async fn used_up(&self) -> SharingError {
+        loop {
+            if let Err(full) = self.check(0) {
+                return full;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 /// Bounds on replicas.
@@ -82,6 +116,11 @@ fn percent(of: u64, share: u8) -> u64 {
 impl Room {
     pub(crate) fn new(limits: ReplicaLimits) -> Self {
         Self { limits, usage: Mutex::default() }
+    }
+
+    /// What this member's own content is measured by.
+    pub(crate) fn spare(&self) -> Spare {
+        Spare(Arc::clone(&self.limits.space))
     }
 
     /// Counts what the table has. Blocking.
@@ -222,6 +261,23 @@ mod tests {
         assert!(room.admit(&task("2/1"), 0, 901).is_ok() && !room.status().paused_by_disk);
         room.correct(DcId::new(1).unwrap(), 1_600, 100);
         assert!(room.admit(&task("1/2"), 0, 1_900).is_ok());
+    }
+
+    #[test]
+    fn own_content_leaves_the_chain_room_to_be_written() {
+        const MIB: u64 = 1 << 20;
+        for (total, free, bytes, fits) in [
+            (1 << 40, 128 * MIB, 0, true),
+            (1 << 40, 128 * MIB - 1, 0, false),
+            (1 << 40, 129 * MIB, MIB, true),
+            (1 << 40, 129 * MIB, MIB + 1, false),
+            (80, 20, 10, true),
+            (80, 20, 11, false),
+            (80, 80, u64::MAX, false),
+        ] {
+            let checked = room(DiskSpace { total, free }).spare().check(bytes);
+            assert_eq!(checked.is_ok(), fits, "{total} {free} {bytes}");
+        }
     }
 
     #[test]
