@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::*;
 
 mod crash;
+mod power;
 
 struct Fixture {
     store: BlockStore,

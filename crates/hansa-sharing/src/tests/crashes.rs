@@ -1,4 +1,4 @@
-//! A node that ends at every step of put, update, revoke, open and release: what others see afterwards is the old state or the new one.
+//! A node that ends at every step of put, update, revoke, open and release, and while it waits for keepers: what others see afterwards is the old state or the new one.
 //!
 //! A step is a write or flush of the node's store, or a transaction, before it is sent or after it is final. The process ends
 //! alone, or with the machine: then what was not flushed is gone too.
@@ -9,12 +9,13 @@ use hansa_envelope::root_cid;
 use hansa_kv::MemoryStore;
 use hansa_types::{
     ObjectId, Version, Visibility,
-    api::{Code, LogKind, PutMeta, PutReceipt},
+    api::{Code, LogKind, Progress, PutMeta, PutReceipt, Stage},
 };
 
 use super::{
-    consortium::{Consortium, Files, meta, quiet},
+    consortium::{Consortium, Files, Node, meta, quiet},
     doubles::{Fault, Faulty, Power, PoweredStore},
+    replicas::{holds, keepers, until},
     stories::released,
 };
 use crate::{Chain, SharingError};
@@ -279,5 +280,38 @@ async fn a_release_by_an_owner_whose_power_fails_is_on_the_chain_once() {
                 break;
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_owner_puts_that_ends_while_it_waits_for_keepers_is_kept_by_all_of_them() {
+    for machine_ends in [false, true] {
+        let mut fragile = Fragile::start(machine_ends).await;
+        let sharing = fragile.net.node(1).sharing.clone();
+        let waits = Arc::new(tokio::sync::Notify::new());
+        let waiting = Arc::clone(&waits);
+        let progress = Arc::new(move |progress: Progress| {
+            if progress.stage == Stage::Replicate {
+                waiting.notify_one();
+            }
+        });
+        let putting = tokio::spawn(async move {
+            let files = Files::new(&[("order.json", Some(b"content".as_slice()))]);
+            sharing.put(meta("order.json"), files, progress).await
+        });
+        // Nobody keeps replicas yet.
+        waits.notified().await;
+        putting.abort();
+        assert!(putting.await.unwrap_err().is_cancelled());
+        fragile.restart(u32::MAX);
+        fragile.check().await;
+        let object = ObjectId { owner: fragile.net.node(1).id, number: 1 };
+        fragile.net.nodes.iter_mut().for_each(Node::replicate);
+        for keeper in keepers(&fragile.net, object) {
+            until("kept", async || holds(keeper, object)).await;
+        }
+        assert_eq!(fragile.read(1, object).await.unwrap(), "content");
+        let report = fragile.net.node(1).verify(object).await;
+        assert!(report.is_clean() && report.nodes.len() == 3, "{report:?}");
     }
 }

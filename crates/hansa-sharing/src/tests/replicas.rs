@@ -42,7 +42,7 @@ async fn put_for(node: &Node, bytes: &[u8], replicas: u32) -> PutReceipt {
     node.sharing.put(meta, Files::new(&[("a", Some(bytes))]), quiet()).await.unwrap()
 }
 
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(super) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let mut poll = tokio::time::interval(Duration::from_millis(20));
     let arrived = async {
         while !holds().await {
@@ -53,11 +53,11 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 /// The members besides the owner that are to keep an object.
-fn keepers(net: &Consortium, object: ObjectId) -> Vec<&Node> {
+pub(super) fn keepers(net: &Consortium, object: ObjectId) -> Vec<&Node> {
     allocate(object, &net.ledger.members())[1..].iter().map(|id| net.node(id.value())).collect()
 }
 
-fn holds(node: &Node, object: ObjectId) -> bool {
+pub(super) fn holds(node: &Node, object: ObjectId) -> bool {
     node.sharing.0.table().replica(first(object)).unwrap().is_some_and(|replica| replica.whole)
 }
 
@@ -384,5 +384,45 @@ async fn a_node_that_crashes_while_it_lets_go_and_collects_has_a_whole_replica_o
         fragile.node().sharing.collect_garbage().await.unwrap();
         assert_eq!(fragile.node().sharing.collect_garbage().await.unwrap().blocks, 0);
         assert!(fragile.net.node(1).verify(object).await.is_clean());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_crashes_while_it_gives_a_version_up_has_given_it_up_or_judges_it_again() {
+    for machine_ends in [false, true] {
+        let net = Consortium::start_idle(4).await;
+        let garbage = Block::new(DAG_PB, Bytes::from_static(b"\xff\xff no dag-pb")).unwrap();
+        net.node(2).store.put(&garbage).unwrap();
+        net.node(2).store.pin(garbage.cid(), "its own").unwrap();
+        let root = forged(net.node(2), |root| root.content = *garbage.cid()).await;
+        let object = record(net.node(2), 1001, root, 3_014_656).await;
+        let (id, keeper) = (first(object), keepers(&net, object)[0].id);
+        let mut fragile = Fragile::new(net, keeper, machine_ends);
+        let mut steps = 0;
+        loop {
+            let power = fragile.restart(steps);
+            let outcome = fragile.node().sharing.0.catch_up().await;
+            assert_eq!(outcome.is_err(), power.has_failed());
+            fragile.restart(u32::MAX);
+            let node = fragile.node();
+            let table = node.sharing.0.table();
+            let recorded = node.sharing.0.contracts.record(object, None).await.unwrap();
+            let is_pinned = node.store.is_pinned(&root_cid(recorded.root)).unwrap();
+            if table.given_up(id).unwrap().is_some() {
+                assert!(!is_pinned && table.replica(id).unwrap().is_none(), "after {steps} steps");
+                assert_eq!(table.pending(id).unwrap(), None);
+            } else {
+                assert!(!is_pinned || table.replica(id).unwrap().is_some(), "a pin that nobody counts");
+            }
+            node.sharing.collect_garbage().await.unwrap();
+            if !power.has_failed() {
+                break;
+            }
+            steps += 1;
+            assert!(steps < 100, "it never ends");
+        }
+        fragile.node().sharing.0.catch_up().await.unwrap();
+        assert_eq!(fragile.node().sharing.0.table().given_up(id).unwrap(), Some(Verdict::Malformed));
+        assert!(steps > 4, "{steps}: progress, room, pin, unpin, verdict");
     }
 }
