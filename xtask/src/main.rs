@@ -5,6 +5,7 @@
 
 mod bench;
 mod contracts;
+mod faults;
 mod files;
 mod fuzz;
 mod kubo;
@@ -24,7 +25,8 @@ cargo xtask COMMAND
 
   up [--dir DIR] [--members N] [--json]   start a local consortium, stay until Ctrl-C
   up --story [PATH…]                      tell the whole story on the given files (default: examples/)
-  test [rust|contracts|story|rpc|tidy]…   run the tests (default: all of them)
+  test [rust|contracts|story|faults|rpc|tidy]…
+                                          run the tests (default: all of them)
   bench chain|ingest|transfer|path [--json] [--against BINARY]
                                           measure, also in turns with another version; see docs/performance.md
   bench kubo                              ingest and transfer beside Kubo's, in turns (builds it with Go)
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let outcome = match words.split_first() {
         Some((&"up", rest)) => up(rest),
         Some((&"test", rest)) => suite::run(rest),
+        Some((&faults::INSIDE, rest)) => faults::inside(rest),
         Some((&"bench", rest)) => bench::run(rest),
         Some((&"fuzz", rest)) => fuzz::run(rest),
         Some((&"codegen", rest)) => contracts::codegen(rest.contains(&"--check")),

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Outcome, contracts, fuzz, shell, story, tidy};
+use crate::{Outcome, contracts, faults, fuzz, shell, story, tidy};
 
 /// What a part of the suite counted.
 #[derive(Default)]
@@ -26,7 +26,7 @@ impl Tally {
     }
 }
 
-const PARTS: [&str; 5] = ["tidy", "contracts", "rust", "story", "rpc"];
+const PARTS: [&str; 6] = ["tidy", "contracts", "rust", "story", "faults", "rpc"];
 
 pub(crate) fn run(chosen: &[&str]) -> Outcome {
     if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(part)) {
@@ -43,6 +43,7 @@ pub(crate) fn run(chosen: &[&str]) -> Outcome {
             "contracts" => contracts::test(),
             "rust" => rust(),
             "story" => story::test(),
+            "faults" => faults::test(),
             _ => story::rpc_test(),
         };
         let tally = tally.unwrap_or_else(|problem| {
