@@ -39,8 +39,8 @@ impl Stage {
 
 type Play = fn(&mut Stage) -> Vec<Step>;
 
-/// Each scene leaves the network whole.
-const SCENES: [Play; 3] = [disk::play, killed::play, clock::play];
+/// Each scene has a network of its own, so that what one leaves behind disturbs no other.
+const SCENES: [(&str, Play); 3] = [("disk", disk::play), ("killed", killed::play), ("clock", clock::play)];
 
 /// Runs one step and takes its time.
 fn step(title: &'static str, act: impl FnOnce() -> Outcome<String>) -> Step {
@@ -85,16 +85,16 @@ fn counts(line: &str) -> Option<(u64, u64)> {
     Some((passed, failed))
 }
 
-/// Plays the scenes, in the namespace.
+/// Plays the scenes, or those that are named, in the namespace.
 pub(crate) fn inside(words: &[&str]) -> Outcome {
     let (hansa, chosen) = words.split_first().ok_or("the binary under test is not named")?;
     let folder = scratch()?;
-    let network = Network::start(Path::new(hansa), &folder.join("network"))?;
-    let mut stage = Stage { network, folder: folder.clone() };
-    let named = ["disk", "killed", "clock"].into_iter().zip(SCENES);
-    let played = named.filter(|(name, _)| chosen.is_empty() || chosen.contains(name));
-    let steps: Vec<Step> = played.flat_map(|(_, play)| play(&mut stage)).collect();
-    drop(stage);
+    let mut steps = Vec::new();
+    for (name, play) in SCENES.iter().filter(|(name, _)| chosen.is_empty() || chosen.contains(name)) {
+        let folder = folder.join(name);
+        let network = Network::start(Path::new(hansa), &folder.join("network"))?;
+        steps.extend(play(&mut Stage { network, folder }));
+    }
     summary(&steps);
     let failed = steps.iter().filter(|step| step.outcome.is_err()).count();
     if failed == 0 {
