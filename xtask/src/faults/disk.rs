@@ -195,7 +195,8 @@ fn stopped(stage: &mut Stage, member: &Member, why: &[&str]) -> Outcome {
     let code = stage.network.ended_node(&member.home)?;
     let log = log_file(&member.home);
     let said = fs::read_to_string(&log).map_err(|e| format!("{}: {e}", log.display()))?;
-    let last = said.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default();
+    // With the lines that name its causes.
+    let last = said.rfind("\nerror: ").and_then(|at| said.get(at..)).unwrap_or_default().trim();
     println!("   the node: {last}");
     if code != 1 || !why.iter().all(|word| last.contains(word)) {
         return Err(format!("the node ended with {code} and said: {last}"));
