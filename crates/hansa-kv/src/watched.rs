@@ -4,9 +4,12 @@ use std::{error::Error, sync::Arc};
 
 use crate::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
 
+/// Takes a failed write.
+type Tell = dyn Fn(&(dyn Error + 'static)) + Send + Sync;
+
 /// Is told of failed writes. Cloning gives another handle on the same alarm; the default one tells nobody.
 #[derive(Clone, Default)]
-pub struct Alarm(Option<Arc<dyn Fn(&(dyn Error + 'static)) + Send + Sync>>);
+pub struct Alarm(Option<Arc<Tell>>);
 
 impl std::fmt::Debug for Alarm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

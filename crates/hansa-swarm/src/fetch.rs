@@ -143,15 +143,10 @@ impl Swarm {
 /// Waits for a session's one block.
 async fn single(mut session: Session, peer: Option<NetworkKey>, cid: Cid) -> Result<Block, SwarmError> {
     session.want(vec![cid])?;
-    loop {
-        match session.next().await? {
-            Delivery::Block(block, _) => return Ok(block),
-            Delivery::Outcome(Outcome::NotConnected(_)) => match peer {
-                Some(peer) => return Err(SwarmError::NotConnected(peer)),
-                None => return Err(SwarmError::NotFound(cid)),
-            },
-            Delivery::Outcome(Outcome::NotFound(_, cid)) => return Err(SwarmError::NotFound(cid)),
-        }
+    match (session.next().await?, peer) {
+        (Delivery::Block(block, _), _) => Ok(block),
+        (Delivery::Outcome(Outcome::NotConnected(_)), Some(peer)) => Err(SwarmError::NotConnected(peer)),
+        (Delivery::Outcome(_), _) => Err(SwarmError::NotFound(cid)),
     }
 }
 
