@@ -6,8 +6,11 @@ mod against;
 use crate::{Outcome, kubo, shell};
 
 pub(crate) fn run(rest: &[&str]) -> Outcome {
-    let hansa = shell::build_binary("hansa")?;
     let bench = shell::build_binary("hansa-bench")?;
+    if rest.iter().any(|word| ["-h", "--help"].contains(word)) {
+        return shell::run(shell::command(bench).args(rest));
+    }
+    let hansa = shell::build_binary("hansa")?;
     match rest {
         ["kubo"] => kubo::run(&bench),
         ["kubo", ..] => Err("`bench kubo` takes no options".into()),

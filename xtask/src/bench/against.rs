@@ -35,6 +35,7 @@ pub(crate) fn run(hansa: &Path, bench: &Path, words: &[&str], at: usize) -> Outc
         return Err(format!("{} is missing: build it beside the other binary", other_bench.display()));
     }
     let (mut ours, mut theirs) = (Runs::new(), Runs::new());
+    let mut failed = 0;
     for round in 1..=ROUNDS {
         // Each version goes first in turn: the one that goes second finds a warmer or a fuller machine.
         let mut turns = [(bench, hansa, &mut ours), (&*other_bench, &*other, &mut theirs)];
@@ -42,16 +43,28 @@ pub(crate) fn run(hansa: &Path, bench: &Path, words: &[&str], at: usize) -> Outc
             turns.reverse();
         }
         for (bench, hansa, runs) in turns {
-            measure(bench, hansa, &words, runs)?;
+            // A failed run must not cost the figures of the others.
+            if let Err(error) = measure(bench, hansa, &words, runs) {
+                eprintln!("round {round}, {}: {error}", hansa.display());
+                failed += 1;
+            }
         }
         eprintln!("round {round} of {ROUNDS}");
     }
     if is_json {
         println!("{}", line(&ours, &theirs));
-        return Ok(());
+    } else {
+        table(&ours, &theirs);
     }
+    match failed {
+        0 => Ok(()),
+        _ => Err(format!("{failed} of {} runs failed; the figures are of the others", 2 * ROUNDS)),
+    }
+}
+
+fn table(ours: &Runs, theirs: &Runs) {
     println!("{:<28} {:>12} {:>12} {:>8}   rounds", "figure", "this", "other", "ratio");
-    for (name, values) in &ours {
+    for (name, values) in ours {
         let before = theirs.get(name).map(|values| median(values));
         let ratio = before.filter(|before| *before != 0.0).map(|before| median(values) / before);
         let text = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
@@ -59,7 +72,6 @@ pub(crate) fn run(hansa: &Path, bench: &Path, words: &[&str], at: usize) -> Outc
         let (before, ratio) = (text(before), text(ratio));
         println!("{name:<28} {:>12.2} {before:>12} {ratio:>8}   {}", median(values), rounds.join(" "));
     }
-    Ok(())
 }
 
 /// One run; its figures are added to `runs`.
