@@ -1,14 +1,14 @@
 //! The node's figures for Prometheus, in the OpenMetrics text format.
 //!
 //! Everything is read when it is asked for: the figures are those of `hansa status` and of the health checks, and the
-//! agreement engine's own follow them. Labels come from fixed lists, never from members or callers.
+//! agreement engine's own follow them. Labels come from fixed lists, never from members or callers; members are named by their id.
 
 use std::sync::atomic::AtomicU64;
 
 use hansa_gateway::{Calls, Requests};
 use hansa_sharing::StoreFigures;
 use hansa_types::{
-    MemberStatus,
+    DcId, MemberStatus,
     api::{Health, NodeStatus, ReplicationStatus},
 };
 use prometheus_client::{
@@ -24,6 +24,8 @@ pub(crate) struct Figures<'a> {
     pub(crate) health: &'a Health,
     /// The greatest height known to be final.
     pub(crate) final_height: u64,
+    /// Seconds since each member last answered in the swarm.
+    pub(crate) heard_seconds_ago: Vec<(DcId, f64)>,
     /// Versions whose blocks are on their way here.
     pub(crate) fetches: usize,
     pub(crate) replication: &'a ReplicationStatus,
@@ -44,16 +46,16 @@ impl Page {
         self.0.register(name, help, gauge);
     }
 
-    fn labelled<'a>(
+    fn labelled(
         &mut self,
         name: &str,
         help: &str,
         label: &'static str,
-        values: impl IntoIterator<Item = (&'a str, f64)>,
+        values: impl IntoIterator<Item = (impl ToString, f64)>,
     ) {
         let family = Family::<[(&'static str, String); 1], Gauge<f64, AtomicU64>>::default();
         for (of, value) in values {
-            family.get_or_create(&[(label, of.to_owned())]).set(value);
+            family.get_or_create(&[(label, of.to_string())]).set(value);
         }
         self.0.register(name, help, family);
     }
@@ -141,6 +143,8 @@ impl Figures<'_> {
         let help = "Other members that may connect in the swarm.";
         page.gauge("swarm_registered", help, f64::from(checks.swarm.figures.registered));
         page.gauge("swarm_refused", "Connections turned away since the start.", as_f64(swarm.refused));
+        let help = "Seconds since a member last answered in the swarm, connected or not.";
+        page.labelled("swarm_heard_age_seconds", help, "member", self.heard_seconds_ago.iter().copied());
         let paused = f64::from(u8::from(checks.swarm.figures.replication_paused));
         page.gauge("replication_paused", "1 where this node takes no new replicas.", paused);
         let kept = self.replication;
@@ -222,6 +226,7 @@ mod tests {
             status: &status,
             health: &health,
             final_height: 13,
+            heard_seconds_ago: vec![(DcId::new(3).unwrap(), 1.5)],
             fetches: 2,
             replication: &replication,
             store: &StoreFigures { replicas: 3, replicas_waiting: 4, ..StoreFigures::default() },
@@ -236,6 +241,7 @@ mod tests {
             "hansa_chain_final_height 13.0",
             "hansa_chain_finality_seconds 0.25",
             "hansa_consensus_peers 3.0",
+            "hansa_swarm_heard_age_seconds{member=\"3\"} 1.5",
             "hansa_health{check=\"clock\"} 0.0",
             "hansa_disk_free_bytes 2147483648.0",
             "hansa_replica_bytes 77.0",

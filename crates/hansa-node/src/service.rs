@@ -169,6 +169,7 @@ impl Service for NodeService {
             status: &status,
             health: &health,
             final_height: self.status.final_height(),
+            heard_seconds_ago: self.status.heard_seconds_ago(),
             fetches: self.sharing.fetching().len(),
             replication: &replication,
             store: &store,

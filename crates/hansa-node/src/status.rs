@@ -17,7 +17,7 @@ use hansa_ledger::Ledger;
 use hansa_sharing::Sharing;
 use hansa_swarm::Swarm;
 use hansa_types::{
-    Block, Member, MemberStatus, NetworkKey, Role,
+    Block, DcId, Member, MemberStatus, NetworkKey, Role,
     api::{ConsensusStatus, Head, Health, NodeStatus, PoolStatus, Rejoin, SwarmStatus},
 };
 use parking_lot::Mutex;
@@ -79,6 +79,15 @@ impl StatusReader {
     /// The greatest height known to be final.
     pub(crate) fn final_height(&self) -> u64 {
         self.consensus.borrow().final_height
+    }
+
+    /// Seconds since each member last answered in the swarm, connected or not; none of a member that has not answered yet.
+    pub(crate) fn heard_seconds_ago(&self) -> Vec<(DcId, f64)> {
+        let members = self.ledger.members();
+        let heard = self.swarm.watch_heard();
+        let heard = heard.borrow();
+        let of = |member: &Member| Some((member.dc_id, heard.get(&member.card.network_key)?.at));
+        members.iter().filter_map(of).map(|(id, at)| (id, at.elapsed().as_secs_f64())).collect()
     }
 
     fn swarm_status(&self) -> SwarmStatus {

@@ -129,8 +129,8 @@ impl Swarm {
     }
 
     /// Each member's last sign of life, connected or not; none of a member that was not heard since the start.
-    pub fn heard(&self) -> HashMap<NetworkKey, Heard> {
-        self.0.heard.borrow().clone()
+    pub fn watch_heard(&self) -> watch::Receiver<HashMap<NetworkKey, Heard>> {
+        self.0.heard.clone()
     }
 
     /// Connections turned away since the start because their key is not a member's.

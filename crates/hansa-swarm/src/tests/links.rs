@@ -56,11 +56,12 @@ async fn a_dead_connection_is_noticed_and_a_new_address_used_at_once() {
     b.sees(&[a]).await;
     let cid = b.block(b"on both ends");
     a.swarm.fetch(cid).await.unwrap();
+    a.swarm.watch_heard().wait_for(|heard| heard.contains_key(&b.key())).await.unwrap();
 
     cable.cut();
     a.sees(&[]).await;
     b.sees(&[]).await;
-    assert!(a.swarm.heard().contains_key(&b.key()), "its last word is known");
+    assert!(a.swarm.watch_heard().borrow().contains_key(&b.key()), "its last word is known");
     a.swarm.set_members(vec![a.card(), b.card()]).await.unwrap();
     a.sees(&[b]).await;
     a.swarm.fetch(b.block(b"after the move")).await.unwrap();
