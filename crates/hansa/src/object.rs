@@ -250,7 +250,7 @@ pub(crate) async fn verify(client: &Client, options: &Verify, output: Output) ->
             format!("not kept, its owner is at fault: object {} version {}: {}", of.id, of.version, of.reason)
         }));
         lines.push(format!(
-            "{} versions of own objects and {} of other members' objects",
+            "versions checked: {} of own objects, {} of other members' objects",
             report.own_versions, report.replica_versions
         ));
         lines.push(compared.clone());
