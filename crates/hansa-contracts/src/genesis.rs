@@ -1,12 +1,12 @@
-//! Where the suite stands and how it comes into the genesis state.
+//! Where the suite stands and how it comes into a genesis file.
 //!
 //! It says what is to be placed and called; executing that is the ledger's.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use alloy_primitives::{Address, B256, Bytes, U256, address, keccak256};
 use alloy_sol_types::SolCall;
-use hansa_types::{DcId, Genesis};
+use hansa_types::{DcId, Genesis, Limits, MemberCard, Suite, SystemCall};
 use serde::Deserialize;
 
 use crate::{abi, card_from_types};
@@ -38,27 +38,59 @@ struct Api {
     runtime_bytecode: Bytes,
 }
 
-static CODE: LazyLock<HashMap<Address, Bytes>> = LazyLock::new(|| {
+/// The version of the suite under `api/`: what this program founds networks with.
+pub const SUITE_VERSION: u32 = 1;
+
+static CODE: LazyLock<BTreeMap<Address, Bytes>> = LazyLock::new(|| {
     let read = |text| {
         serde_json::from_str::<Api>(text).expect("invariant: api/ is generated and tested").runtime_bytecode
     };
     API.iter().map(|(at, text)| (*at, read(text))).collect()
 });
 
-/// Code to place at addresses, and calls (target, calldata) to make from [`SYSTEM`] in this order afterwards.
-pub type GenesisCalls = (Vec<(Address, Bytes)>, Vec<(Address, Bytes)>);
-
-/// What turns an empty state into the consortium's genesis state: place the code, then make the calls. A call that
-/// reverts means that the genesis file is wrong; [`crate::explain_revert`] says how.
+/// The draft of a genesis file: it carries this program's suite, and no group key yet. The genesis state is what results when
+/// the code is placed and the calls are made; a call that reverts means that the file is wrong, and [`crate::explain_revert`] says how.
 ///
 /// The calls need about 0.8 million gas for each founder.
-pub fn genesis_calls(genesis: &Genesis) -> GenesisCalls {
-    let founders = genesis.founders.iter().map(card_from_types).collect();
+pub fn draft_genesis(chain_id: u64, timestamp: u64, limits: Limits, founders: Vec<MemberCard>) -> Genesis {
+    let suite = suite_for(&founders, limits);
+    Genesis { chain_id, timestamp, limits, founders, suite, group: Bytes::new() }
+}
+
+/// The draft's suite is not what this program would begin such a network with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the draft's system contracts (version {drafted}, digest {digest}) are not those that this program makes of its founders and limits (version {SUITE_VERSION}, digest {own}): \
+     all founders must run the version of Hansa that wrote the draft, and nobody may have changed it"
+)]
+pub struct ForeignSuite {
+    drafted: u32,
+    digest: B256,
+    own: B256,
+}
+
+/// Checks that a draft begins with this program's suite, and that the suite's state follows from the draft's founders and limits: a founder
+/// agrees to nothing that is only in the bytecode.
+///
+/// # Errors
+/// When the suite is another.
+pub fn check_draft(draft: &Genesis) -> Result<(), ForeignSuite> {
+    let own = suite_for(&draft.founders, draft.limits);
+    if draft.suite == own {
+        return Ok(());
+    }
+    Err(ForeignSuite { drafted: draft.suite.version, digest: draft.suite.digest(), own: own.digest() })
+}
+
+fn suite_for(founders: &[MemberCard], limits: Limits) -> Suite {
+    let founders = founders.iter().map(card_from_types).collect();
     let registry = abi::ConsortiumRegistry::initializeCall { founders };
-    let governance = abi::Governance::initializeCall { ballotSeconds_: genesis.limits.ballot_seconds };
-    let code = API.iter().map(|(at, _)| (*at, runtime_bytecode(*at).unwrap_or_default())).collect();
-    let calls = vec![(REGISTRY, registry.abi_encode().into()), (GOVERNANCE, governance.abi_encode().into())];
-    (code, calls)
+    let governance = abi::Governance::initializeCall { ballotSeconds_: limits.ballot_seconds };
+    let calls = vec![
+        SystemCall { to: REGISTRY, data: registry.abi_encode().into() },
+        SystemCall { to: GOVERNANCE, data: governance.abi_encode().into() },
+    ];
+    Suite { version: SUITE_VERSION, code: CODE.clone(), calls }
 }
 
 /// The runtime bytecode of a predeployed contract, `None` for any other address.
@@ -106,9 +138,40 @@ fn instance_of(template: Address, member: DcId) -> Address {
 mod tests {
     use alloy_primitives::{address, keccak256};
     use alloy_sol_types::SolValue;
-    use hansa_types::DcId;
+    use hansa_types::{ClusterId, DcId, NetworkKey};
 
     use super::*;
+
+    fn founder(byte: u8) -> MemberCard {
+        MemberCard {
+            name: format!("member {byte}"),
+            cluster: ClusterId(1),
+            account: Address::repeat_byte(byte),
+            network_key: NetworkKey(B256::repeat_byte(byte)),
+            encryption_key: vec![byte; 1_216].into(),
+            consensus_endpoint: "127.0.0.1:4000".into(),
+            swarm_endpoint: "/ip4/127.0.0.1/tcp/4001".into(),
+        }
+    }
+
+    #[test]
+    fn a_founder_refuses_a_draft_whose_contracts_say_more_than_its_founders() {
+        let founders: Vec<_> = (1..=4).map(founder).collect();
+        let draft = draft_genesis(7, 1, Limits::default(), founders.clone());
+        assert_eq!(check_draft(&draft), Ok(()));
+        let one_more = draft_genesis(7, 1, Limits::default(), (1..=5).map(founder).collect());
+        let changes: [&dyn Fn(&mut Genesis); 4] = [
+            &|draft| drop(draft.suite.code.insert(SHARING, Bytes::from_static(&[0]))),
+            &|draft| drop(draft.suite.code.insert(Address::repeat_byte(9), Bytes::from_static(&[0]))),
+            &|draft| draft.suite.calls.clone_from(&one_more.suite.calls),
+            &|draft| draft.suite.version = SUITE_VERSION + 1,
+        ];
+        for change in changes {
+            let mut changed = draft.clone();
+            change(&mut changed);
+            assert!(check_draft(&changed).is_err());
+        }
+    }
 
     /// The same constants stand in `contracts/test/Vectors.t.sol`.
     #[test]

@@ -15,8 +15,8 @@ mod typed;
 pub use event::ContractEvent;
 pub use explain::{RefusalReason, explain_revert};
 pub use genesis::{
-    ACCESS_CONTROL_TEMPLATE, DATA_STORE_TEMPLATE, GOVERNANCE, GenesisCalls, REGISTRY, SHARING, SYSTEM,
-    access_control_of, data_store_of, genesis_calls, registry_slot_of, runtime_bytecode,
+    ACCESS_CONTROL_TEMPLATE, DATA_STORE_TEMPLATE, ForeignSuite, GOVERNANCE, REGISTRY, SHARING, SUITE_VERSION,
+    SYSTEM, access_control_of, check_draft, data_store_of, draft_genesis, registry_slot_of, runtime_bytecode,
 };
 pub use member::{
     MemberConversionError, card_from_abi, card_from_types, member_from_abi, members_from_return,

@@ -33,14 +33,14 @@ pub enum LedgerError {
         /// The head's height.
         head: u64,
     },
-    /// The store was started with another genesis file, or by a version of Hansa with other contracts in its genesis state.
+    /// The store was started with another genesis file.
     #[error(
-        "the data folder belongs to another chain (genesis {stored}, here it is {given}): start with the genesis file and the version of Hansa that it was founded with, or use another folder"
+        "the data folder belongs to another chain (genesis {stored}, here it is {given}): start with the genesis file that it was founded with, or use another folder"
     )]
     WrongChain {
         /// Genesis hash in the store.
         stored: B256,
-        /// Genesis hash that this version makes of the file.
+        /// Genesis hash of the file.
         given: B256,
     },
     /// The genesis file does not lead to a genesis state.

@@ -1,11 +1,10 @@
-//! From the founders' file to the genesis block: places the contract suite and has it initialised.
+//! From the founders' file to the genesis block: places the file's contracts and makes its calls.
 
 use std::sync::Arc;
 
 use alloy_consensus::{EMPTY_ROOT_HASH, Header};
 use alloy_primitives::B256;
 
-use hansa_contracts::genesis_calls;
 use hansa_evm::{
     BlockEnvironment, ExecutionError, Executor, HISTORY_STORAGE_ADDRESS, StateError, history_storage_code,
 };
@@ -47,13 +46,13 @@ fn initial_state(
 ) -> Result<StateUpdate, ExecutionError> {
     let view = state::ParentState { state: empty, parent_number: 0, parent_hash: B256::ZERO };
     let mut block = executor.begin(view, environment)?;
-    let (code, calls) = genesis_calls(genesis);
     let history = (HISTORY_STORAGE_ADDRESS, history_storage_code());
-    for (address, code) in code.into_iter().chain([history]) {
+    let code = genesis.suite.code.iter().map(|(address, code)| (*address, code.clone()));
+    for (address, code) in code.chain([history]) {
         block.place(address, code).map_err(|error: StateError| ExecutionError::State(error))?;
     }
-    for (target, data) in calls {
-        block.system_call(target, data)?;
+    for call in &genesis.suite.calls {
+        block.system_call(call.to, call.data.clone())?;
     }
     Ok(state::update(&block.finish()))
 }

@@ -112,6 +112,9 @@ pub enum NodeError {
     /// The genesis file.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
+    /// The draft of a genesis file names other system contracts.
+    #[error(transparent)]
+    ForeignSuite(#[from] hansa_contracts::ForeignSuite),
     /// Keys, key store or swarm key.
     #[error(transparent)]
     Envelope(#[from] hansa_envelope::EnvelopeError),

@@ -22,6 +22,7 @@ pub(crate) async fn complete(
     if !draft.group.is_empty() {
         return Ok(draft);
     }
+    hansa_contracts::check_draft(&draft)?;
     tracing::info!(founders = draft.founders.len(), "founding: making the group key with the other founders");
     let ceremony = Ceremony::start(CeremonyConfig {
         secret_key: Zeroizing::new(*keys.network_secret()),
@@ -103,7 +104,8 @@ fn explained(draft: &Genesis, troubles: &BTreeMap<NetworkKey, Trouble>) -> Strin
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::{Address, B256, Bytes};
+    use alloy_primitives::{Address, B256};
+    use hansa_contracts::draft_genesis;
     use hansa_types::{ClusterId, Limits, MemberCard};
 
     use super::*;
@@ -119,13 +121,7 @@ mod tests {
             consensus_endpoint: String::new(),
             swarm_endpoint: String::new(),
         };
-        let draft = Genesis {
-            chain_id: 7,
-            timestamp: 1,
-            limits: Limits::default(),
-            founders: vec![founder("riga", 1), founder("visby", 2)],
-            group: Bytes::new(),
-        };
+        let draft = draft_genesis(7, 1, Limits::default(), vec![founder("riga", 1), founder("visby", 2)]);
         let key = |byte| NetworkKey(B256::repeat_byte(byte));
         let troubles = BTreeMap::from([
             (key(1), Trouble::Signature),

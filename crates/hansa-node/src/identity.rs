@@ -251,6 +251,8 @@ pub fn unix_seconds() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use hansa_contracts::draft_genesis;
+
     use super::*;
 
     #[test]
@@ -282,13 +284,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let homes: Vec<Home> = (0..4).map(|i| Home::new(folder.path().join(i.to_string()))).collect();
         let cards = homes.iter().map(|home| create_home(home, &NewHome::local("m")).unwrap());
-        let genesis = Genesis {
-            chain_id: 7,
-            timestamp: 1,
-            limits: hansa_types::Limits::default(),
-            founders: cards.collect(),
-            group: Bytes::new(),
-        };
+        let genesis = draft_genesis(7, 1, hansa_types::Limits::default(), cards.collect());
         let member = Member {
             dc_id: hansa_types::DcId::new(1).unwrap(),
             card: genesis.founders[0].clone(),

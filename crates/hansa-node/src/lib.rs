@@ -22,6 +22,7 @@ mod watchdog;
 
 pub use config::{Home, NodeConfig, Secrecy, read_text, write_file};
 pub use error::NodeError;
+pub use hansa_contracts::draft_genesis;
 pub use identity::{
     NewHome, accept_invitation, account_key, create_home, invite, new_swarm_key, open_keys, read_card,
     read_genesis, read_swarm_key, unix_seconds,

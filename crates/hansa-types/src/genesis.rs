@@ -3,7 +3,7 @@
 use alloy_primitives::{B256, Bytes, keccak256};
 use serde::{Deserialize, Serialize};
 
-use crate::MemberCard;
+use crate::{MemberCard, Suite};
 
 /// Sizes and times that every node must apply alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub struct Genesis {
     pub limits: Limits,
     /// The founding members, all of them validators.
     pub founders: Vec<MemberCard>,
+    /// The system contracts that the network begins with.
+    pub suite: Suite,
     /// The outcome of the founders' distributed key generation, in the consensus engine's encoding: group public key,
     /// public polynomial, participants. Empty until the ceremony has run.
     pub group: Bytes,
@@ -57,6 +59,9 @@ pub enum GenesisError {
     /// Wallets refuse such a chain id.
     #[error("the chain id {0} cannot be used: wallets take 1 to {CHAIN_ID_MAX}")]
     ChainId(u64),
+    /// There is no such version.
+    #[error("the genesis file names version 0 of the system contracts; versions begin with 1")]
+    SuiteVersion,
     /// Two founders share a key.
     #[error("founders {0} and {1} have the same {2}; each member must make its own keys")]
     SharedKey(usize, usize, &'static str),
@@ -88,6 +93,9 @@ impl Genesis {
         if !(1..=CHAIN_ID_MAX).contains(&self.chain_id) {
             return Err(GenesisError::ChainId(self.chain_id));
         }
+        if self.suite.version == 0 {
+            return Err(GenesisError::SuiteVersion);
+        }
         if self.founders.len() < 4 {
             return Err(GenesisError::TooFewFounders(self.founders.len()));
         }
@@ -116,6 +124,8 @@ impl Genesis {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -126,6 +136,7 @@ mod tests {
                 timestamp: 1,
                 limits: Limits::default(),
                 founders: Vec::new(),
+                suite: Suite { version: 1, code: BTreeMap::new(), calls: Vec::new() },
                 group: Bytes::new(),
             }
             .check()

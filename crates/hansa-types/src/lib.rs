@@ -20,6 +20,7 @@ mod ids;
 mod member;
 mod path;
 mod rules;
+mod suite;
 mod text;
 mod time;
 mod transaction;
@@ -34,6 +35,7 @@ pub use rules::{
     BODY_BYTES_MAX, DEPLOYER_ACCOUNT, DEPLOYER_TRANSACTION, INITCODE_BYTES_MAX, MEMBERS_MAX, SEATS_MAX,
     TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX, intrinsic_gas, is_deployer, member_gas_quota,
 };
+pub use suite::{Suite, SystemCall};
 pub use text::{is_misleading, printable};
 pub use time::{parse_utc, utc};
 pub use transaction::{SignedTransaction, decode_transactions, signature_hashes};

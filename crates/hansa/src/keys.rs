@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use hansa_client::Destination;
-use hansa_node::{Home, NewHome};
-use hansa_types::{ClusterId, Genesis, Limits, api::Invitation};
+use hansa_node::{Home, NewHome, draft_genesis};
+use hansa_types::{ClusterId, Limits, api::Invitation};
 use serde_json::json;
 
 use crate::{
@@ -91,13 +91,7 @@ pub(crate) fn found(options: &Found, output: Output) -> Result<(), CliError> {
     let swarm_key_file = Destination::of_secret(&swarm_key, options.force)?;
     let founders =
         options.cards.iter().map(|card| hansa_node::read_card(card)).collect::<Result<Vec<_>, _>>()?;
-    let genesis = Genesis {
-        chain_id: options.chain_id,
-        timestamp: hansa_node::unix_seconds(),
-        limits: Limits::default(),
-        founders,
-        group: Default::default(),
-    };
+    let genesis = draft_genesis(options.chain_id, hansa_node::unix_seconds(), Limits::default(), founders);
     genesis.check().map_err(hansa_node::NodeError::from)?;
     let key = hansa_node::new_swarm_key()?;
     genesis_file.write(genesis.to_json().as_bytes())?;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use hansa_client::Client;
-use hansa_node::{FolderLock, Home, NewHome, NodeError, Secrecy, write_file};
-use hansa_types::{Genesis, Limits, MemberCard};
+use hansa_node::{FolderLock, Home, NewHome, NodeError, Secrecy, draft_genesis, write_file};
+use hansa_types::{Limits, MemberCard};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -170,13 +170,8 @@ fn found(members_dir: &Path, members: usize) -> Result<Vec<Home>, CliError> {
         write_file(&home.path().join("account.key"), key.as_bytes(), Secrecy::Private)?;
         homes.push(home);
     }
-    let genesis = Genesis {
-        chain_id: 1_000_000 + u64::from(rand::random::<u32>() >> 8),
-        timestamp: hansa_node::unix_seconds(),
-        limits: Limits::default(),
-        founders: cards,
-        group: Default::default(),
-    };
+    let chain_id = 1_000_000 + u64::from(rand::random::<u32>() >> 8);
+    let genesis = draft_genesis(chain_id, hansa_node::unix_seconds(), Limits::default(), cards);
     let swarm_key = hansa_node::new_swarm_key()?;
     for home in &homes {
         write_file(&home.genesis_file(), genesis.to_json().as_bytes(), Secrecy::Public)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, Bytes, keccak256};
 use ed25519_dalek::SigningKey;
+use hansa_contracts::draft_genesis;
 use hansa_kv::MemoryStore;
 use hansa_ledger::Ledger;
 use hansa_pool::{Pool, PoolConfig};
@@ -54,13 +55,8 @@ pub(crate) fn account_secret(seed: u8) -> secp256k1::SecretKey {
 
 /// A genesis file without a group key.
 pub(crate) fn draft(founders: &[Organisation], epoch_blocks: u64) -> Genesis {
-    Genesis {
-        chain_id: CHAIN_ID,
-        timestamp: 1,
-        limits: Limits { epoch_blocks, ..Limits::default() },
-        founders: founders.iter().map(|founder| founder.card.clone()).collect(),
-        group: Bytes::new(),
-    }
+    let limits = Limits { epoch_blocks, ..Limits::default() };
+    draft_genesis(CHAIN_ID, 1, limits, founders.iter().map(|founder| founder.card.clone()).collect())
 }
 
 /// A ledger over `store`, with a pool of its own.

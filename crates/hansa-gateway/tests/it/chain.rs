@@ -6,14 +6,12 @@ use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, hex, keccak256};
 use alloy_sol_types::SolCall;
-use hansa_contracts::{GOVERNANCE, abi};
+use hansa_contracts::{GOVERNANCE, abi, draft_genesis};
 use hansa_gateway::{RpcLimits, RpcServer};
 use hansa_kv::MemoryStore;
 use hansa_ledger::{Ledger, Proposal};
 use hansa_pool::{Pool, PoolConfig};
-use hansa_types::{
-    Block, ClusterId, ConsensusData, Genesis, Limits, MemberCard, NetworkKey, SignedTransaction,
-};
+use hansa_types::{Block, ClusterId, ConsensusData, Limits, MemberCard, NetworkKey, SignedTransaction};
 use secp256k1::{Message, SECP256K1, SecretKey};
 use serde_json::{Value, json};
 
@@ -42,13 +40,8 @@ pub(crate) fn card(of: u8) -> MemberCard {
 }
 
 pub(crate) fn ledger() -> Ledger {
-    let genesis = Genesis {
-        chain_id: CHAIN_ID,
-        timestamp: 1_700_000_000,
-        limits: Limits::default(),
-        founders: (1..=4).map(card).collect(),
-        group: Bytes::from_static(b"group"),
-    };
+    let founders = (1..=4).map(card).collect();
+    let genesis = draft_genesis(CHAIN_ID, 1_700_000_000, Limits::default(), founders);
     let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
     Ledger::open(Arc::new(MemoryStore::new()), &genesis, pool).unwrap()
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use alloy_consensus::{EMPTY_ROOT_HASH, Header, proofs};
-use alloy_primitives::{B256, Bloom, U256, b256};
+use alloy_primitives::{B256, Bloom, Bytes, U256, b256};
 use alloy_rlp::Decodable;
 
-use hansa_contracts::ContractEvent;
+use hansa_contracts::{ContractEvent, REGISTRY, SHARING};
 use hansa_kv::MemoryStore;
 use hansa_ledger::{BlockRef, LedgerError};
 use hansa_pool::{Pool, PoolConfig, PoolError};
@@ -27,6 +27,19 @@ fn equal_files_give_equal_genesis_blocks_and_others_are_refused() {
         Err(LedgerError::WrongChain { stored, .. }) => assert_eq!(stored, first.genesis_block().hash()),
         _ => panic!("opened with another genesis file"),
     }
+}
+
+#[test]
+fn a_network_runs_the_code_of_its_genesis_file() {
+    let code = Bytes::from_static(&[0x60, 0x2a, 0x00]);
+    let mut other = genesis();
+    other.suite.code.insert(SHARING, code.clone());
+    let ledger = open(Arc::new(MemoryStore::new()), &other);
+    assert_eq!(ledger.code(BlockRef::Head, SHARING).unwrap(), code);
+    other.suite.code.remove(&REGISTRY);
+    let pool = Pool::new(PoolConfig::new(CHAIN_ID, 1));
+    let opened = hansa_ledger::Ledger::open(Arc::new(MemoryStore::new()), &other, pool);
+    assert!(opened.is_err(), "there is no network without a registry");
 }
 
 #[test]

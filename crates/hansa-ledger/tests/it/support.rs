@@ -9,7 +9,7 @@ use alloy_consensus::{
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, bytes};
 use alloy_sol_types::SolCall;
 
-use hansa_contracts::{abi, data_store_of, signing_hash};
+use hansa_contracts::{abi, data_store_of, draft_genesis, signing_hash};
 use hansa_kv::MemoryStore;
 use hansa_ledger::{Ledger, LedgerConfig, Proposal};
 use hansa_pool::{Pool, PoolConfig};
@@ -97,13 +97,7 @@ pub fn card(key: u8) -> MemberCard {
 }
 
 pub fn genesis_with(limits: Limits) -> Genesis {
-    Genesis {
-        chain_id: CHAIN_ID,
-        timestamp: GENESIS_TIME,
-        limits,
-        founders: (1..=4).map(card).collect(),
-        group: Bytes::new(),
-    }
+    draft_genesis(CHAIN_ID, GENESIS_TIME, limits, (1..=4).map(card).collect())
 }
 
 pub fn genesis() -> Genesis {

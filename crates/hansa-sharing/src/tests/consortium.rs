@@ -17,12 +17,13 @@ use bytes::Bytes;
 use cid::Cid;
 use futures::StreamExt;
 use hansa_content::{Block, BlockFile, BlockStore, Hold, links};
+use hansa_contracts::draft_genesis;
 use hansa_envelope::MemberKeys;
 use hansa_kv::{KvStore, MemoryStore};
 use hansa_ledger::{Ledger, Proposal};
 use hansa_pool::{Pool, PoolConfig};
 use hansa_types::{
-    ClusterId, ConsensusData, DcId, Genesis, Limits, NetworkKey, ObjectId, Version, Visibility,
+    ClusterId, ConsensusData, DcId, Limits, NetworkKey, ObjectId, Version, Visibility,
     api::{GrantRequest, ObjectKind, PutMeta, PutReceipt, VerifyReport, VerifyRequest},
 };
 use parking_lot::Mutex;
@@ -413,13 +414,7 @@ impl Consortium {
             })
             .collect();
         let limits = Limits::default();
-        let genesis = Genesis {
-            chain_id: 4242,
-            timestamp: START,
-            limits,
-            founders,
-            group: alloy_primitives::Bytes::new(),
-        };
+        let genesis = draft_genesis(4242, START, limits, founders);
         let pool = Pool::new(PoolConfig::new(genesis.chain_id, limits.block_gas));
         let ledger = Ledger::open(Arc::new(MemoryStore::new()), &genesis, pool).unwrap();
         let clock = Arc::new(Mutex::new(START + 1));
