@@ -18,10 +18,10 @@ use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use hansa_types::{
-    DcId, Member, MemberCard, ObjectId, Version, Visibility,
+    DcId, Member, ObjectId, Version, Visibility,
     api::{
-        Ballot, BlockSummary, Collected, Fetching, GrantRequest, Health, Invitation, JoinBallotRequest,
-        LogEntry, NodeStatus, ObjectList, ObjectSummary, Progress, Recorded, RepairReport, StoredBlock,
+        Ballot, BallotPreview, BlockSummary, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry,
+        Motion, NodeStatus, ObjectList, ObjectSummary, Progress, Recorded, RepairReport, StoredBlock,
         VerifyReport, VerifyRequest, VisibilityRequest, VoteRequest, header,
     },
 };
@@ -96,12 +96,20 @@ impl Client {
         self.wire.fetch(Method::GET, &format!("members/{member}/invitation")).await
     }
 
-    /// Opens a ballot on a candidate's admission.
+    /// Opens a ballot.
     ///
     /// # Errors
     /// See [`Client::status`].
-    pub async fn open_join_ballot(&self, card: &MemberCard) -> Result<Ballot, ClientError> {
-        self.wire.send("members/join-ballots", &JoinBallotRequest { card: card.clone() }).await
+    pub async fn open_ballot(&self, motion: &Motion) -> Result<Ballot, ClientError> {
+        self.wire.send("ballots", motion).await
+    }
+
+    /// What opening a ballot would come to; nothing is sent to the chain.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn preview_ballot(&self, motion: &Motion) -> Result<BallotPreview, ClientError> {
+        self.wire.send("ballots/preview", motion).await
     }
 
     /// All ballots.

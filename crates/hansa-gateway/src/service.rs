@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use hansa_types::{
-    DcId, MemberCard, ObjectId, Version, Visibility,
+    DcId, ObjectId, Version, Visibility,
     api::{
-        Ballot, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, NodeStatus, ObjectKind,
-        ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport,
-        StoredBlock, VerifyReport, VerifyRequest,
+        Ballot, BallotPreview, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
+        NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded,
+        RepairReport, StoredBlock, VerifyReport, VerifyRequest,
     },
 };
 
@@ -79,8 +79,10 @@ pub trait Service: Send + Sync + 'static {
 
     /// What an admitted member's node needs to start.
     async fn invitation(&self, member: DcId) -> Result<Invitation, Problem>;
-    /// Opens a ballot on a candidate's admission, and waits until it is final.
-    async fn open_join_ballot(&self, card: MemberCard) -> Result<Ballot, Problem>;
+    /// Opens a ballot, and waits until it is final.
+    async fn open_ballot(&self, motion: Motion) -> Result<Ballot, Problem>;
+    /// What opening a ballot would come to; nothing is sent.
+    async fn preview_ballot(&self, motion: Motion) -> Result<BallotPreview, Problem>;
     /// All ballots, the latest first.
     async fn ballots(&self) -> Result<Vec<Ballot>, Problem>;
     /// Casts this member's vote, and waits until it is final.

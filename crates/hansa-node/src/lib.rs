@@ -3,6 +3,7 @@
 //! Each part knows its own business; what is here is only their wiring, their order of starting and stopping, and the
 //! home folder that a member's node lives in.
 
+mod ballots;
 mod clock;
 mod config;
 mod error;

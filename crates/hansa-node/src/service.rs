@@ -3,25 +3,24 @@
 
 use std::{io, sync::Arc};
 
-use alloy_sol_types::{SolCall, SolError as _, SolEvent as _};
+use alloy_sol_types::{SolCall, SolEvent as _};
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use hansa_contracts::{GOVERNANCE, abi, card_from_abi, card_from_types};
+use hansa_contracts::{GOVERNANCE, abi};
 use hansa_envelope::{EntryKind, Kind, SwarmKey};
 use hansa_gateway::{Calls, Content, Download, Entry, ProgressSink, Requests, Service};
-use hansa_sharing::{
-    Chain as _, ChainError, LedgerChain, OpenMode, OpenedObject, Sharing, SharingError, Source, SourceEntry,
-};
+use hansa_sharing::{Chain as _, LedgerChain, OpenMode, OpenedObject, Sharing, Source, SourceEntry};
 use hansa_types::{
-    DcId, MemberCard, ObjectId, Version, Visibility,
+    DcId, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotState, Code, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry,
+        Ballot, BallotPreview, Code, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
         NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, PutMeta, PutReceipt, Recorded,
-        RepairReport, StoredBlock, Tally, VerifyReport, VerifyRequest,
+        RepairReport, StoredBlock, VerifyReport, VerifyRequest,
     },
 };
 
 use crate::{
+    ballots::{self, Call},
     identity::invite,
     metrics::Figures,
     status::{HealthReader, StatusReader},
@@ -67,64 +66,16 @@ impl Source for Upload {
 impl NodeService {
     async fn ballot(&self, id: u64) -> Result<Ballot, Problem> {
         let found: abi::Ballot = self.read(abi::Governance::ballotCall { id }).await?;
-        described(found)
+        ballots::described(found, &self.status.ledger.members())
     }
 
     /// Calls the governance contract at the finalised head.
     async fn read<C: SolCall>(&self, call: C) -> Result<C::Return, Problem> {
-        let output =
-            self.chain.call(GOVERNANCE, call.abi_encode().into()).await.map_err(governance_problem)?;
+        let output = self.chain.call(GOVERNANCE, call.abi_encode().into()).await.map_err(ballots::problem)?;
         C::abi_decode_returns(&output).map_err(|e| {
             Problem::new(Code::Internal, format!("the governance contract's answer cannot be read: {e}"))
         })
     }
-}
-
-/// A ballot in the interface's words.
-fn described(ballot: abi::Ballot) -> Result<Ballot, Problem> {
-    let state = match ballot.state {
-        1 => BallotState::Open,
-        2 => BallotState::Executed,
-        3 => BallotState::Rejected,
-        _ => BallotState::Expired,
-    };
-    let opened_by = DcId::new(ballot.openedBy)
-        .ok_or_else(|| Problem::new(Code::UnknownBallot, format!("there is no ballot {}", ballot.id)))?;
-    let card = card_from_abi(ballot.card);
-    Ok(Ballot {
-        id: ballot.id,
-        subject: if ballot.kind == 1 { "join" } else { "standing" }.to_owned(),
-        candidate: card.name.clone(),
-        card: Some(card),
-        opened_by,
-        closes_at: ballot.deadline,
-        state,
-        tally: Tally { in_favour: ballot.inFavour, against: ballot.against, electorate: ballot.electorate },
-        admitted: DcId::new(ballot.subject),
-    })
-}
-
-/// Turns what the chain said about a ballot into a public problem.
-fn governance_problem(error: ChainError) -> Problem {
-    let ChainError::Reverted { data, explanation } = &error else {
-        return SharingError::from(error).problem();
-    };
-    let code = match data.get(..4) {
-        Some(selector) if selector == abi::Governance::GovernanceBallotUnknown::SELECTOR.as_slice() => {
-            Code::UnknownBallot
-        }
-        Some(selector) if selector == abi::Governance::GovernanceBallotClosed::SELECTOR.as_slice() => {
-            Code::BallotClosed
-        }
-        Some(selector) if selector == abi::Governance::GovernanceAlreadyVoted::SELECTOR.as_slice() => {
-            Code::AlreadyVoted
-        }
-        Some(selector) if selector == abi::Governance::GovernanceNotMember::SELECTOR.as_slice() => {
-            Code::NotMember
-        }
-        _ => Code::TransactionFailed,
-    };
-    Problem::new(code, explanation.clone())
 }
 
 fn download(opened: OpenedObject) -> Download {
@@ -188,31 +139,48 @@ impl Service for NodeService {
             .map_err(|error| Problem::new(Code::UnknownMember, error.to_string()))
     }
 
-    async fn open_join_ballot(&self, card: MemberCard) -> Result<Ballot, Problem> {
-        card.check().map_err(|error| Problem::new(Code::BadCard, error.to_string()))?;
-        let call = abi::Governance::openJoinCall { card: card_from_types(&card) };
-        let receipt = self.chain.submit(GOVERNANCE, call.abi_encode().into()).await.map_err(|error| {
-            let problem = governance_problem(error);
-            if problem.code == Code::TransactionFailed {
-                Problem::new(Code::BadCard, problem.message)
-            } else {
-                problem
-            }
-        })?;
+    async fn open_ballot(&self, motion: Motion) -> Result<Ballot, Problem> {
+        if let Some(reason) = self.preview_ballot(motion.clone()).await?.refused {
+            return Err(Problem::new(Code::MotionRefused, reason));
+        }
+        let data = match Call::of(&motion)? {
+            Call::Join(call) => call.abi_encode(),
+            Call::Standing(call) => call.abi_encode(),
+        };
+        let receipt = self.chain.submit(GOVERNANCE, data.into()).await.map_err(ballots::problem)?;
         let opened = receipt.logs.iter().find_map(|log| abi::Governance::BallotOpened::decode_log(log).ok());
         let opened =
             opened.ok_or_else(|| Problem::new(Code::Internal, "the governance contract opened no ballot"))?;
         self.ballot(opened.id).await
     }
 
+    async fn preview_ballot(&self, motion: Motion) -> Result<BallotPreview, Problem> {
+        let opened = match Call::of(&motion)? {
+            Call::Join(call) => self.read(*call).await,
+            Call::Standing(call) => self.read(call).await,
+        };
+        let refused = match opened {
+            Ok(_) => None,
+            Err(problem) if problem.code == Code::MotionRefused => Some(problem.message),
+            // What stands against a candidate is its card's fault.
+            Err(problem) if problem.code == Code::TransactionFailed => {
+                return Err(Problem::new(Code::BadCard, problem.message));
+            }
+            Err(problem) => return Err(problem),
+        };
+        let committee = self.status.consensus.borrow().committee.clone();
+        Ok(ballots::preview(motion, &self.status.ledger.members(), &committee, refused))
+    }
+
     async fn ballots(&self) -> Result<Vec<Ballot>, Problem> {
         let found = self.read(abi::Governance::ballotsCall { offset: 0, limit: BALLOTS_MAX }).await?;
-        found.into_iter().rev().map(described).collect()
+        let members = self.status.ledger.members();
+        found.into_iter().rev().map(|ballot| ballots::described(ballot, &members)).collect()
     }
 
     async fn vote(&self, ballot: u64, support: bool) -> Result<Ballot, Problem> {
         let call = abi::Governance::voteCall { id: ballot, support };
-        self.chain.submit(GOVERNANCE, call.abi_encode().into()).await.map_err(governance_problem)?;
+        self.chain.submit(GOVERNANCE, call.abi_encode().into()).await.map_err(ballots::problem)?;
         self.ballot(ballot).await
     }
 

@@ -180,6 +180,12 @@ pub(crate) enum Member {
         /// The applicant's card file
         card: PathBuf,
     },
+    /// Open a ballot on suspending a member: it stays connected and may not act
+    Suspend(Subject),
+    /// Open a ballot on letting a suspended member act again
+    Reinstate(Subject),
+    /// Open a ballot on removing a member for good: it is cut off from both networks
+    Remove(Subject),
     /// Vote on a ballot
     Vote {
         /// The ballot's number
@@ -201,6 +207,16 @@ pub(crate) enum Member {
         #[arg(long)]
         force: bool,
     },
+}
+
+/// Whom a ballot concerns.
+#[derive(Debug, Args)]
+pub(crate) struct Subject {
+    /// The member's dcId
+    pub(crate) member: DcId,
+    /// Open nothing; show the votes needed, the validators and their quorum before and after, and what refuses it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

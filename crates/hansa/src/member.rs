@@ -2,13 +2,14 @@
 
 use hansa_client::{Client, Destination};
 use hansa_types::{
-    api::{Ballot, BallotState, Tally},
+    MemberStatus,
+    api::{Ballot, BallotPreview, BallotState, Motion, Tally, ValidatorSet},
     printable, utc,
 };
 use serde_json::json;
 
 use crate::{
-    cli::Member,
+    cli::{Member, Subject},
     output::{Output, table},
     problem::CliError,
 };
@@ -18,12 +19,11 @@ pub(crate) async fn run(client: &Client, command: &Member, output: Output) -> Re
         Member::List => list(client, output).await,
         Member::Join { card } => {
             let card = hansa_node::read_card(card)?;
-            let ballot = client.open_join_ballot(&card).await?;
-            output.result(&ballot, |b| {
-                format!("ballot {} is open: {}\nvote with `hansa member vote {} yes`", b.id, line(b), b.id)
-            });
-            Ok(())
+            open(client, Motion::Join { card }, output).await
         }
+        Member::Suspend(subject) => standing(client, subject, MemberStatus::Suspended, output).await,
+        Member::Reinstate(subject) => standing(client, subject, MemberStatus::Active, output).await,
+        Member::Remove(subject) => standing(client, subject, MemberStatus::Removed, output).await,
         Member::Vote { ballot, support } => {
             let ballot = client.vote(*ballot, *support).await?;
             output.result(&ballot, |b| format!("voted; ballot {}: {}", b.id, line(b)));
@@ -46,6 +46,72 @@ pub(crate) async fn run(client: &Client, command: &Member, output: Output) -> Re
                 format!("give {} to member {member}; only its keys open it", file.display())
             });
             Ok(())
+        }
+    }
+}
+
+async fn standing(
+    client: &Client,
+    subject: &Subject,
+    standing: MemberStatus,
+    output: Output,
+) -> Result<(), CliError> {
+    let motion = Motion::Standing { member: subject.member, standing };
+    if !subject.dry_run {
+        return open(client, motion, output).await;
+    }
+    let preview = client.preview_ballot(&motion).await?;
+    output.result(&preview, consequences);
+    match preview.refused {
+        None => Ok(()),
+        Some(reason) => Err(CliError::Abnormal(format!("no such ballot can be opened: {reason}"))),
+    }
+}
+
+async fn open(client: &Client, motion: Motion, output: Output) -> Result<(), CliError> {
+    let ballot = client.open_ballot(&motion).await?;
+    output.result(&ballot, |b| {
+        format!("ballot {} is open: {}\nvote with `hansa member vote {} yes`", b.id, line(b), b.id)
+    });
+    Ok(())
+}
+
+/// What a ballot would come to.
+fn consequences(preview: &BallotPreview) -> String {
+    let BallotPreview { before, after, .. } = preview;
+    let set = |set: &ValidatorSet| format!("{}, of whom a block needs {}", set.names.len(), set.quorum);
+    let names: Vec<String> = after.names.iter().map(|name| printable(name)).collect();
+    let spare = names.len().saturating_sub(after.quorum as usize);
+    let left = match spare {
+        0 => "all of these must stay up".to_owned(),
+        spare => format!("{spare} of these may be down at a time"),
+    };
+    [
+        format!(
+            "would open: {}, carried by {} of {} votes",
+            subject(&preview.motion, &preview.name),
+            preview.needed,
+            preview.electorate
+        ),
+        format!("validators before: {}", set(before)),
+        format!("validators after:  {}", set(after)),
+        format!("{left}: {}", names.join(", ")),
+    ]
+    .join("\n")
+}
+
+/// What is voted on.
+fn subject(motion: &Motion, name: &str) -> String {
+    let name = printable(name);
+    match motion {
+        Motion::Join { .. } => format!("admit {name}"),
+        Motion::Standing { member, standing } => {
+            let verb = match standing {
+                MemberStatus::Active => "reinstate",
+                MemberStatus::Suspended => "suspend",
+                MemberStatus::Removed => "remove",
+            };
+            format!("{verb} member {member} ({name})")
         }
     }
 }
@@ -81,7 +147,7 @@ fn line(ballot: &Ballot) -> String {
             "open until {deadline}, {in_favour} in favour, {against} against, {needed} of {electorate} needed"
         ),
         BallotState::Executed => {
-            let admitted = ballot.admitted.map(|dc| format!(", member {dc}")).unwrap_or_default();
+            let admitted = ballot.admitted.map(|dc| format!(" as member {dc}")).unwrap_or_default();
             format!("executed{admitted}: {in_favour} of {electorate} in favour, {needed} were needed")
         }
         BallotState::Rejected => format!(
@@ -91,7 +157,7 @@ fn line(ballot: &Ballot) -> String {
             format!("expired at {deadline}: {in_favour} of the {needed} needed in favour, {against} against")
         }
     };
-    format!("{} {}: {standing}", ballot.subject, printable(&ballot.candidate))
+    format!("{}: {standing}", subject(&ballot.motion, &ballot.name))
 }
 
 #[cfg(test)]
@@ -105,21 +171,22 @@ mod tests {
         let line = |state, in_favour, against| {
             line(&Ballot {
                 id: 1,
-                subject: "join".into(),
-                candidate: "acme".into(),
-                card: None,
+                motion: Motion::Standing { member: DcId::new(5).unwrap(), standing: MemberStatus::Suspended },
+                name: "acme".into(),
                 opened_by: DcId::new(1).unwrap(),
+                opened_at: 1_699_000_000,
                 closes_at: 1_700_000_000,
                 state,
                 tally: Tally { in_favour, against, electorate: 4 },
-                admitted: (state == BallotState::Executed).then(|| DcId::new(5).unwrap()),
+                voted: Vec::new(),
+                admitted: None,
             })
         };
         let open = line(BallotState::Open, 1, 1);
         assert!(open.contains("open until 2023-11-14") && open.contains("3 of 4 needed"), "{open}");
         assert_eq!(
             line(BallotState::Executed, 3, 0),
-            "join acme: executed, member 5: 3 of 4 in favour, 3 were needed"
+            "suspend member 5 (acme): executed: 3 of 4 in favour, 3 were needed"
         );
         let rejected = line(BallotState::Rejected, 1, 2);
         assert!(

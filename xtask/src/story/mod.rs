@@ -54,7 +54,7 @@ pub(crate) struct Step {
 
 type Tell = fn(&mut steps::Story) -> Outcome<String>;
 
-const STEPS: [(&str, Tell); 8] = [
+const STEPS: [(&str, Tell); 9] = [
     ("four members agree on blocks", steps::agree),
     ("a fifth joins by ballot, an outsider does not", steps::admit),
     ("the first member protects every file", steps::protect),
@@ -63,6 +63,7 @@ const STEPS: [(&str, Tell); 8] = [
     ("updated, revoked, and the next version is closed", steps::revoke),
     ("a flipped byte is named and repaired", steps::repair),
     ("a validator is killed, nothing stops or is lost", steps::survive),
+    ("the fifth is removed by ballot and cut off", steps::remove),
 ];
 
 /// Tells the story and prints a summary; an error if any step did not do what it should.

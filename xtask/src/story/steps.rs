@@ -1,4 +1,4 @@
-//! The eight steps. Each returns the line of the closing table, or what was not as it should be.
+//! The steps. Each returns the line of the closing table, or what was not as it should be.
 
 use std::{
     fs,
@@ -82,16 +82,9 @@ pub(crate) fn admit(story: &mut Story) -> Outcome<String> {
     let opened = story.network.expect(&second.home, &["member", "join", shown(&card)])?;
     let ballot = opened["id"].to_string();
     for (votes, voter) in [first, second, third].into_iter().enumerate() {
-        story.network.until("the voter's node has the ballot's block", |n| {
-            let known = n.expect(&voter.home, &["member", "ballots"])?;
-            let is_known =
-                known["ballots"].as_array().is_some_and(|b| b.iter().any(|b| b["id"] == opened["id"]));
-            Ok(is_known.then_some(()))
-        })?;
-        story.network.expect(&voter.home, &["member", "vote", &ballot, "yes"])?;
+        vote(&story.network, voter, &ballot)?;
         story.network.until("the vote is final on the first member's node", |n| {
-            let ballots = n.expect(&first.home, &["member", "ballots"])?;
-            Ok((ballots["ballots"][0]["tally"]["inFavour"] == votes as u64 + 1).then_some(()))
+            Ok((votes_in_favour(n, first, &ballot)? == votes as u64 + 1).then_some(()))
         })?;
         let count = member_count(&story.network, &first.home)?;
         println!("   ballot {ballot}: {} votes in favour, {count} members", votes + 1);
@@ -342,6 +335,54 @@ pub(crate) fn survive(story: &mut Story) -> Outcome<String> {
     }
     println!("   block {goal} is {hash} on all {} nodes, state root {root}", members.len());
     Ok(format!("12 of 12 writes final; {} back with equal head and state root", victim.name))
+}
+
+/// The fifth member, a participant, is removed; how a founder's removal would go is only looked at.
+pub(crate) fn remove(story: &mut Story) -> Outcome<String> {
+    let (first, fifth) = (story.member(1)?, story.member(5)?);
+    let founder = story.network.expect(&first.home, &["member", "remove", "4", "--dry-run"])?;
+    let validators = |preview: &Value, when: &str| preview[when]["names"].as_array().map(Vec::len);
+    if (validators(&founder, "before"), validators(&founder, "after")) != (Some(4), Some(3)) {
+        return Err(format!("the removal of a founder was foreseen as {founder}"));
+    }
+    let opened = story.network.expect(&first.home, &["member", "remove", "5"])?;
+    let ballot = opened["id"].to_string();
+    for dc in 1..=3 {
+        vote(&story.network, &story.member(dc)?, &ballot)?;
+    }
+    story.network.until("the removed member is cut off from both networks", |n| {
+        let status = n.call(&fifth.home, &["status"])?.json;
+        let peers = ["consensus", "swarm"].map(|network| status[network]["peers"].as_u64());
+        Ok((peers == [Some(0); 2]).then_some(()))
+    })?;
+    let file = story.destination("late.txt");
+    fs::write(&file, "too late\n").map_err(|e| e.to_string())?;
+    let put = story.network.call(&fifth.home, &["put", "--replicas", "0", shown(&file)])?;
+    if put.code == 0 {
+        return Err("a removed member recorded an object".into());
+    }
+    story.network.expect(&first.home, &["put", shown(&file)])?;
+    Ok(format!("ballot {ballot}; {} is cut off, its put refused; the others go on", fifth.name))
+}
+
+/// Has a member vote in favour, once its node knows the ballot.
+fn vote(network: &Network, voter: &Member, ballot: &str) -> Outcome {
+    network.until("the voter's node has the ballot's block", |n| {
+        let known = n.expect(&voter.home, &["member", "ballots"])?;
+        let is_known =
+            known["ballots"].as_array().is_some_and(|b| b.iter().any(|b| b["id"].to_string() == ballot));
+        Ok(is_known.then_some(()))
+    })?;
+    network.expect(&voter.home, &["member", "vote", ballot, "yes"]).map(|_| ())
+}
+
+fn votes_in_favour(network: &Network, at: &Member, ballot: &str) -> Outcome<u64> {
+    let known = network.expect(&at.home, &["member", "ballots"])?;
+    let found =
+        known["ballots"].as_array().and_then(|all| all.iter().find(|b| b["id"].to_string() == ballot));
+    found
+        .and_then(|found| found["tally"]["inFavour"].as_u64())
+        .ok_or(format!("{} has no ballot {ballot}", at.name))
 }
 
 fn refused(ended: &Call, to: &Path) -> Outcome {

@@ -8,9 +8,7 @@
 use std::io::Read;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
-use hansa_types::api::{
-    GrantRequest, JoinBallotRequest, VerifyRequest, VisibilityRequest, VoteRequest, header,
-};
+use hansa_types::api::{GrantRequest, Motion, VerifyRequest, VisibilityRequest, VoteRequest, header};
 
 use super::{
     promise::Promise,
@@ -36,7 +34,7 @@ pub fn tar(data: &[u8]) {
 /// Reads the JSON bodies, and an upload: its metadata, a digest and the content, each a line.
 pub fn request(data: &[u8]) {
     let _ = serde_json::from_slice::<GrantRequest>(data);
-    let _ = serde_json::from_slice::<JoinBallotRequest>(data);
+    let _ = serde_json::from_slice::<Motion>(data);
     let _ = serde_json::from_slice::<VerifyRequest>(data);
     let _ = serde_json::from_slice::<VisibilityRequest>(data);
     let _ = serde_json::from_slice::<VoteRequest>(data);

@@ -8,7 +8,7 @@ use axum::{
 };
 use hansa_types::{
     DcId, Member,
-    api::{Ballot, Health, Invitation, JoinBallotRequest, NodeStatus, Standing, VoteRequest},
+    api::{Ballot, BallotPreview, Health, Invitation, Motion, NodeStatus, Standing, VoteRequest},
 };
 
 use super::{
@@ -46,11 +46,15 @@ pub(crate) async fn invitation(State(gate): State<Gate>, Path(member): Path<DcId
     Ok(Json(gate.service().invitation(member).await?))
 }
 
-pub(crate) async fn open_join_ballot(
+pub(crate) async fn open_ballot(State(gate): State<Gate>, Body(motion): Body<Motion>) -> Answer<Ballot> {
+    Ok(Json(gate.service().open_ballot(motion).await?))
+}
+
+pub(crate) async fn preview_ballot(
     State(gate): State<Gate>,
-    Body(request): Body<JoinBallotRequest>,
-) -> Answer<Ballot> {
-    Ok(Json(gate.service().open_join_ballot(request.card).await?))
+    Body(motion): Body<Motion>,
+) -> Answer<BallotPreview> {
+    Ok(Json(gate.service().preview_ballot(motion).await?))
 }
 
 pub(crate) async fn ballots(State(gate): State<Gate>) -> Answer<Vec<Ballot>> {

@@ -47,9 +47,11 @@ pub(crate) const fn status(code: Code) -> StatusCode {
         | Code::UnknownBlock => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::Expired => StatusCode::GONE,
-        Code::BallotClosed | Code::AlreadyVoted | Code::TransactionFailed | Code::TransactionRefused => {
-            StatusCode::CONFLICT
-        }
+        Code::BallotClosed
+        | Code::AlreadyVoted
+        | Code::MotionRefused
+        | Code::TransactionFailed
+        | Code::TransactionRefused => StatusCode::CONFLICT,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::ContentMismatch => StatusCode::UNPROCESSABLE_ENTITY,

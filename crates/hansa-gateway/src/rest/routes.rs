@@ -69,8 +69,9 @@ fn table() -> impl Iterator<Item = Route> {
         route(get.clone(), "/v1/status", Token, members::status),
         route(get.clone(), "/v1/members", Token, members::list),
         route(get.clone(), "/v1/members/{dc}/invitation", Token, members::invitation),
-        route(post.clone(), "/v1/members/join-ballots", Token, members::open_join_ballot),
         route(get.clone(), "/v1/ballots", Token, members::ballots),
+        route(post.clone(), "/v1/ballots", Token, members::open_ballot),
+        route(post.clone(), "/v1/ballots/preview", Token, members::preview_ballot),
         route(post.clone(), "/v1/ballots/{id}/votes", Token, members::vote),
         route(get.clone(), "/v1/objects", Token, objects::list),
         route(post.clone(), "/v1/objects", Token, objects::put),
@@ -97,7 +98,7 @@ fn table() -> impl Iterator<Item = Route> {
 }
 
 /// The number of endpoints that ask for the token.
-pub const AUTHORISED: usize = 25;
+pub const AUTHORISED: usize = 26;
 
 /// The table, for documentation and tests.
 pub fn endpoints() -> Vec<Endpoint> {

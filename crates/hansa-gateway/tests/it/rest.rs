@@ -6,13 +6,13 @@ use hansa_client::{Client, ClientError, OpenOptions};
 use hansa_gateway::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
 use hansa_types::{
     ObjectId, Version, Visibility,
-    api::{Code, Collected, GrantRequest, Problem, Standing, VerifyRequest},
+    api::{Code, Collected, GrantRequest, Motion, Problem, Standing, VerifyRequest},
 };
 use reqwest::{Method, StatusCode, header};
 
 use crate::{
     chain::{card, ledger},
-    vault::{AWAITED, Vault, dc},
+    vault::{AWAITED, Vault, dc, suspend},
 };
 
 pub(crate) struct Rest {
@@ -127,7 +127,19 @@ async fn unreadable_requests_are_problems() {
         (post.clone(), "/v1/ballots/1/votes", "{\"support\":true,\"twice\":true}", Code::Malformed),
         (post.clone(), "/v1/ballots/x/votes", "{\"support\":true}", Code::Malformed),
         (post.clone(), "/v1/ballots/1/votes", &large, Code::TooLarge),
-        (post.clone(), "/v1/members/join-ballots", "{\"card\":{\"name\":\"x\"}}", Code::Malformed),
+        (post.clone(), "/v1/ballots", "{\"kind\":\"join\",\"card\":{\"name\":\"x\"}}", Code::Malformed),
+        (
+            post.clone(),
+            "/v1/ballots",
+            "{\"kind\":\"standing\",\"member\":0,\"standing\":\"removed\"}",
+            Code::Malformed,
+        ),
+        (
+            post.clone(),
+            "/v1/ballots/preview",
+            "{\"kind\":\"standing\",\"member\":1,\"standing\":\"removed\",\"x\":1}",
+            Code::Malformed,
+        ),
         (post.clone(), "/v1/objects/1/1/grants", "{\"to\":[0]}", Code::Malformed),
         (post.clone(), "/v1/objects/1/1/grants", "{\"to\":[]}", Code::Malformed),
         (post.clone(), "/v1/objects/1/1/visibility", "{\"visibility\":\"some\"}", Code::Malformed),
@@ -192,7 +204,10 @@ async fn the_client_speaks_for_its_member() {
     let members = client.members().await.unwrap();
     assert_eq!(members.iter().map(|m| m.dc_id.value()).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(client.invitation(dc(5)).await.unwrap_err().code(), Some(Code::UnknownMember));
-    assert_eq!(client.open_join_ballot(&card(5)).await.unwrap().candidate, "member-5");
+    for motion in [Motion::Join { card: card(5) }, suspend(5)] {
+        assert_eq!(client.open_ballot(&motion).await.unwrap().motion, motion);
+        assert_eq!(client.preview_ballot(&motion).await.unwrap().motion, motion);
+    }
     assert_eq!(client.ballots().await.unwrap().len(), 2);
     assert_eq!(client.vote(1, true).await.unwrap().id, 1);
     assert_eq!(client.vote(9, false).await.unwrap_err().code(), Some(Code::AlreadyVoted));

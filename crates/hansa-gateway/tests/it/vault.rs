@@ -14,12 +14,12 @@ use bytes::Bytes;
 use futures::StreamExt;
 use hansa_gateway::{Content, Download, Entry, ProgressSink, Requests, Service};
 use hansa_types::{
-    DcId, MemberCard, ObjectId, Version, Visibility,
+    DcId, MemberStatus, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotState, Check, Checks, Code, Collected, Fault, FaultLayer, Fetching, GrantRequest,
-        Health, Invitation, LogEntry, LogKind, NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem,
-        Progress, PutMeta, PutReceipt, Recorded, RepairReport, Stage, Standing, StoredBlock, Tally,
-        VerifyReport, VerifyRequest,
+        Ballot, BallotPreview, BallotState, Check, Checks, Code, Collected, Fault, FaultLayer, Fetching,
+        GrantRequest, Health, Invitation, LogEntry, LogKind, Motion, NodeStatus, ObjectKind, ObjectList,
+        ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, Stage, Standing,
+        StoredBlock, Tally, ValidatorSet, VerifyReport, VerifyRequest,
     },
 };
 use tokio::sync::watch;
@@ -135,16 +135,21 @@ fn recorded() -> Recorded {
     Recorded { transactions: vec![B256::repeat_byte(2)], block: 4 }
 }
 
-fn ballot(id: u64, candidate: &str) -> Ballot {
+pub(crate) fn suspend(member: u32) -> Motion {
+    Motion::Standing { member: dc(member), standing: MemberStatus::Suspended }
+}
+
+fn ballot(id: u64, motion: Motion) -> Ballot {
     Ballot {
         id,
-        subject: "join".to_owned(),
-        candidate: candidate.to_owned(),
-        card: None,
+        motion,
+        name: "member-5".to_owned(),
         opened_by: dc(1),
+        opened_at: 8,
         closes_at: 9,
         state: BallotState::Open,
         tally: Tally { in_favour: 1, against: 0, electorate: 4 },
+        voted: vec![dc(1)],
         admitted: None,
     }
 }
@@ -167,17 +172,29 @@ impl Service for Vault {
         Err(Problem::new(Code::UnknownMember, format!("there is no member {member}")))
     }
 
-    async fn open_join_ballot(&self, card: MemberCard) -> Result<Ballot, Problem> {
-        Ok(ballot(1, &card.name))
+    async fn open_ballot(&self, motion: Motion) -> Result<Ballot, Problem> {
+        Ok(ballot(1, motion))
+    }
+
+    async fn preview_ballot(&self, motion: Motion) -> Result<BallotPreview, Problem> {
+        Ok(BallotPreview {
+            motion,
+            name: "member-5".to_owned(),
+            electorate: 4,
+            needed: 3,
+            before: ValidatorSet::default(),
+            after: ValidatorSet::default(),
+            refused: None,
+        })
     }
 
     async fn ballots(&self) -> Result<Vec<Ballot>, Problem> {
-        Ok(vec![ballot(2, "b"), ballot(1, "a")])
+        Ok(vec![ballot(2, suspend(3)), ballot(1, suspend(2))])
     }
 
     async fn vote(&self, id: u64, support: bool) -> Result<Ballot, Problem> {
         self.note(format!("vote {id} {support}"));
-        if id == 9 { Err(Problem::new(Code::AlreadyVoted, "voted")) } else { Ok(ballot(id, "a")) }
+        if id == 9 { Err(Problem::new(Code::AlreadyVoted, "voted")) } else { Ok(ballot(id, suspend(2))) }
     }
 
     async fn objects(&self) -> Result<ObjectList, Problem> {

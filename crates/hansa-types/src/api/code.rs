@@ -101,6 +101,8 @@ codes! {
     BadCard = 3004, "The member card is not acceptable", "Make a new one with `hansa keys new`.";
     /// No such member.
     UnknownMember = 3005, "The member does not exist", "List the members with `hansa member list`.";
+    /// A rule stands against what the ballot would decide.
+    MotionRefused = 3006, "A rule refuses what this ballot would decide", "The message names the rule; `--dry-run` shows the consequences.";
 
     /// This node's account is not registered.
     NotMember = 4001, "This node does not belong to a member", "Ask a member to open a join ballot for its card.";

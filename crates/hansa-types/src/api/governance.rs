@@ -3,14 +3,55 @@
 use alloy_primitives::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{DcId, Genesis, MemberCard};
+use crate::{DcId, Genesis, MemberCard, MemberStatus};
 
-/// Opens a ballot on admitting the card's organisation.
+/// What a ballot decides. Also the body that opens one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct JoinBallotRequest {
-    /// What the candidate publishes about itself.
-    pub card: MemberCard,
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Motion {
+    /// Admits an organisation.
+    Join {
+        /// What the candidate publishes about itself.
+        card: MemberCard,
+    },
+    /// Suspends, reinstates or removes a member.
+    Standing {
+        /// The member.
+        member: DcId,
+        /// Its standing from then on. A removed member is removed for good.
+        standing: MemberStatus,
+    },
+}
+
+/// What opening a ballot would come to, judged at the node's last final block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BallotPreview {
+    /// What would be voted on.
+    pub motion: Motion,
+    /// Name of the candidate or member.
+    pub name: String,
+    /// Members that could vote.
+    pub electorate: u32,
+    /// Votes in favour that would carry it.
+    pub needed: u32,
+    /// Validators at present.
+    pub before: ValidatorSet,
+    /// Validators of the first committee after it.
+    pub after: ValidatorSet,
+    /// The rule that refuses it, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// A set of validators and what it needs to go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValidatorSet {
+    /// Their names.
+    pub names: Vec<String>,
+    /// How many of them a block needs. As many as are above this may be down.
+    pub quorum: u32,
 }
 
 /// Casts this member's vote.
@@ -53,22 +94,23 @@ pub struct Tally {
 pub struct Ballot {
     /// Number of the ballot, ≥ 1.
     pub id: u64,
-    /// What is voted on, in one word: `join`.
-    pub subject: String,
-    /// The candidate's name.
-    pub candidate: String,
-    /// The candidate's card, where the node knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub card: Option<MemberCard>,
+    /// What is voted on.
+    pub motion: Motion,
+    /// Name of the candidate or member.
+    pub name: String,
     /// Who opened it.
     pub opened_by: DcId,
+    /// Unix seconds.
+    pub opened_at: u64,
     /// The deadline.
     pub closes_at: u64,
     /// Open, executed, rejected or expired.
     pub state: BallotState,
     /// The votes.
     pub tally: Tally,
-    /// The new member's id, once admitted and where known.
+    /// Who has voted.
+    pub voted: Vec<DcId>,
+    /// The new member's id, once admitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted: Option<DcId>,
 }

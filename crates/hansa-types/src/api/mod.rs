@@ -12,7 +12,9 @@ mod status;
 mod stream;
 
 pub use code::{Code, Problem};
-pub use governance::{Ballot, BallotState, Invitation, JoinBallotRequest, Tally, VoteRequest};
+pub use governance::{
+    Ballot, BallotPreview, BallotState, Invitation, Motion, Tally, ValidatorSet, VoteRequest,
+};
 pub use health::{
     Check, Checks, ClockFigures, Complaint, ConsensusFigures, DiskFigures, Health, KeysFigures,
     MembershipFigures, Standing, SwarmFigures, SyncFigures,
