@@ -179,6 +179,7 @@ interface Governance {
     error GovernanceNotMember(address caller);
     error GovernanceNotSystem(address caller);
     error GovernancePeriodOutOfRange(uint64 ballotSeconds);
+    error GovernanceTooManyOpen(uint32 dcId, uint256 limit);
     error RegistryMemberUnknown(uint32 dcId);
     function ballot(uint64 id) external view returns (Ballot memory);
     function ballotCount() external view returns (uint64);

@@ -32,10 +32,14 @@ contract Governance is IGovernance {
 
     IConsortiumRegistry private constant REGISTRY = IConsortiumRegistry(Suite.REGISTRY);
     uint64 private constant BALLOT_SECONDS_MAX = 3650 days;
+    /// Ballots that one member may have open at a time.
+    uint256 private constant OPEN_MAX = 8;
 
     uint64 private _ballotSeconds;
     uint64 private _count;
     mapping(uint256 id => Entry) private _ballots;
+    /// By member: the last ballots that it opened, in no order; 0 where there were fewer.
+    mapping(uint256 dcId => uint64[OPEN_MAX]) private _opened;
 
     /// @inheritdoc IGovernance
     function initialize(uint64 ballotSeconds_) external {
@@ -70,9 +74,7 @@ contract Governance is IGovernance {
         uint32 dcId = _caller();
         Entry storage entry = _ballots[id];
         if (entry.state == BallotState.None) revert GovernanceBallotUnknown(id);
-        if (entry.state != BallotState.Open || block.timestamp > entry.deadline) {
-            revert GovernanceBallotClosed(id);
-        }
+        if (!_isOpen(entry)) revert GovernanceBallotClosed(id);
         if ((entry.electors >> dcId) & 1 == 0) revert GovernanceNotElector(id, dcId);
         if ((entry.voted >> dcId) & 1 == 1) revert GovernanceAlreadyVoted(id, dcId);
         entry.voted |= uint256(1) << dcId;
@@ -93,7 +95,7 @@ contract Governance is IGovernance {
     function ballot(uint64 id) public view returns (Ballot memory) {
         Entry storage entry = _ballots[id];
         if (entry.state == BallotState.None) revert GovernanceBallotUnknown(id);
-        bool expired = entry.state == BallotState.Open && block.timestamp > entry.deadline;
+        bool expired = entry.state == BallotState.Open && !_isOpen(entry);
         Card memory card;
         if (entry.card != address(0)) card = abi.decode(Blob.read(entry.card), (Card));
         return Ballot({
@@ -133,6 +135,7 @@ contract Governance is IGovernance {
     }
 
     function _open(uint64 id, BallotKind kind, uint32 openedBy, uint32 subject) private {
+        _opened[openedBy][_place(openedBy)] = id;
         uint256 electors = REGISTRY.activeMembers();
         Entry storage entry = _ballots[id];
         _count = id;
@@ -148,6 +151,18 @@ contract Governance is IGovernance {
         entry.electors = electors;
         entry.electorate = _populationCount(electors);
         emit BallotOpened(id, kind, openedBy, subject, entry.electorate, entry.deadline);
+    }
+
+    /// Where the next ballot of a member is noted: in the place of one that is no longer open.
+    function _place(uint32 dcId) private view returns (uint256 place) {
+        uint64[OPEN_MAX] memory opened = _opened[dcId];
+        while (opened[place] != 0 && _isOpen(_ballots[opened[place]])) {
+            if (++place == OPEN_MAX) revert GovernanceTooManyOpen(dcId, OPEN_MAX);
+        }
+    }
+
+    function _isOpen(Entry storage entry) private view returns (bool) {
+        return entry.state == BallotState.Open && block.timestamp <= entry.deadline;
     }
 
     /// Does what the ballot says, unless something came up since it opened. No try/catch: whoever casts the deciding

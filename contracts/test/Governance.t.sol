@@ -42,6 +42,29 @@ contract GovernanceTest is Consortium {
         governance.openJoin(cardOf(2));
     }
 
+    function test_openJoin_refusesTheNinthOpenBallotOfAMember() external {
+        for (uint32 i; i < 8; ++i) {
+            openJoin(5);
+        }
+        vm.expectRevert(abi.encodeWithSelector(IGovernance.GovernanceTooManyOpen.selector, 1, 8));
+        vm.prank(accountOf(1));
+        governance.openJoin(cardOf(5));
+
+        // The others' ballots are their own, and a closed one leaves its place.
+        vm.prank(accountOf(2));
+        governance.openJoin(cardOf(5));
+        vote(1, 3, false);
+        vote(2, 3, false);
+        vm.assertEq(openJoin(5), 10);
+        vm.expectRevert(abi.encodeWithSelector(IGovernance.GovernanceTooManyOpen.selector, 1, 8));
+        vm.prank(accountOf(1));
+        governance.openStanding(4, Standing.Suspended);
+        vm.warp(NOW + BALLOT_SECONDS + 1);
+        for (uint32 i; i < 8; ++i) {
+            openJoin(5);
+        }
+    }
+
     function test_openJoin_showsCardAndEmptyTally() external {
         Ballot memory ballot = governance.ballot(openJoin(5));
         vm.assertEq(uint8(ballot.kind), uint8(BallotKind.Join));

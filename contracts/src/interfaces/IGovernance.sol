@@ -5,7 +5,7 @@ import {Ballot, BallotKind, Card, Standing} from "../lib/Types.sol";
 
 /// @title Ballots of the members: one vote each, more than half of the electorate decides, the outcome executes itself.
 /// @notice The electorate is fixed when a ballot opens. A ballot that fails or expires changes nothing and can be
-/// opened again. The member that opens a ballot does not thereby vote.
+/// opened again. The member that opens a ballot does not thereby vote, and has at most eight open at a time.
 interface IGovernance {
     /// A ballot opened.
     event BallotOpened(
@@ -31,6 +31,8 @@ interface IGovernance {
     error GovernancePeriodOutOfRange(uint64 ballotSeconds);
     /// The caller is not the account of an active member.
     error GovernanceNotMember(address caller);
+    /// The member has as many ballots open as it may.
+    error GovernanceTooManyOpen(uint32 dcId, uint256 limit);
     /// There is no such ballot.
     error GovernanceBallotUnknown(uint64 id);
     /// The ballot was executed, was rejected or has expired.

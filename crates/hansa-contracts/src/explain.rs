@@ -228,6 +228,10 @@ fn governance(error: GovernanceError) -> String {
                 e.caller
             )
         }
+        GovernanceError::GovernanceTooManyOpen(e) => format!(
+            "member {} has {} ballots open, as many as a member may; wait until one is decided or expires",
+            e.dcId, e.limit
+        ),
         GovernanceError::GovernancePeriodOutOfRange(e) => {
             format!(
                 "ballots of {} seconds are not possible; set ballotSeconds in the genesis file to 1 second to 10 years",

@@ -160,7 +160,8 @@ pub(crate) fn problem(error: ChainError) -> Problem {
         abi::Governance::GovernanceNotMember::SELECTOR => Code::NotMember,
         abi::ConsortiumRegistry::RegistryMemberUnknown::SELECTOR => Code::UnknownMember,
         abi::ConsortiumRegistry::RegistryStandingUnchangeable::SELECTOR
-        | abi::ConsortiumRegistry::RegistryLastValidator::SELECTOR => Code::MotionRefused,
+        | abi::ConsortiumRegistry::RegistryLastValidator::SELECTOR
+        | abi::Governance::GovernanceTooManyOpen::SELECTOR => Code::MotionRefused,
         _ => Code::TransactionFailed,
     };
     Problem::new(code, explanation.clone())

@@ -29,6 +29,9 @@ use crate::{
 /// Ballots that one answer lists.
 const BALLOTS_MAX: u64 = 1_000;
 
+/// Ballots that one call of the contract reads; with their cards some 120 kB.
+const BALLOTS_PAGE: u64 = 50;
+
 /// Reads the agreement engine's metrics in the Prometheus text format.
 pub(crate) type EngineMetrics = Box<dyn Fn() -> String + Send + Sync>;
 
@@ -173,9 +176,19 @@ impl Service for NodeService {
     }
 
     async fn ballots(&self) -> Result<Vec<Ballot>, Problem> {
-        let found = self.read(abi::Governance::ballotsCall { offset: 0, limit: BALLOTS_MAX }).await?;
+        let mut found: Vec<abi::Ballot> = Vec::new();
+        for offset in (0..BALLOTS_MAX).step_by(BALLOTS_PAGE as usize) {
+            let page = self.read(abi::Governance::ballotsCall { offset, limit: BALLOTS_PAGE }).await?;
+            let is_last = (page.len() as u64) < BALLOTS_PAGE;
+            // A ballot that opened meanwhile moves the others to the next page.
+            let oldest = found.last().map_or(u64::MAX, |ballot| ballot.id);
+            found.extend(page.into_iter().filter(|ballot| ballot.id < oldest));
+            if is_last {
+                break;
+            }
+        }
         let members = self.status.ledger.members();
-        found.into_iter().rev().map(|ballot| ballots::described(ballot, &members)).collect()
+        found.into_iter().map(|ballot| ballots::described(ballot, &members)).collect()
     }
 
     async fn vote(&self, ballot: u64, support: bool) -> Result<Ballot, Problem> {
