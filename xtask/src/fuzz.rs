@@ -67,7 +67,7 @@ fn keep_seeds(target: &str) -> Outcome {
     shell::run(
         fuzzer(target)
             .args(inputs(target)?)
-            .args(["--", "-merge=1", "-verbosity=0"])
+            .args(["--", "-set_cover_merge=1", "-verbosity=0"])
             .arg(format!("-max_len={SEED_LENGTH_MAX}")),
     )
 }
