@@ -80,11 +80,11 @@ pub(crate) fn admit(story: &mut Story) -> Outcome<String> {
     let [first, second, third, ..] = members.as_slice() else { return Err("four members are needed".into()) };
     let card = home.join("card.json");
     let opened = story.network.expect(&second.home, &["member", "join", shown(&card)])?;
-    let ballot = opened["id"].to_string();
+    let ballot = &opened["id"];
     for (votes, voter) in [first, second, third].into_iter().enumerate() {
-        vote(&story.network, voter, &ballot)?;
+        vote(&story.network, voter, ballot)?;
         story.network.until("the vote is final on the first member's node", |n| {
-            Ok((votes_in_favour(n, first, &ballot)? == votes as u64 + 1).then_some(()))
+            Ok((votes_in_favour(n, first, ballot)? == votes as u64 + 1).then_some(()))
         })?;
         let count = member_count(&story.network, &first.home)?;
         println!("   ballot {ballot}: {} votes in favour, {count} members", votes + 1);
@@ -346,9 +346,9 @@ pub(crate) fn remove(story: &mut Story) -> Outcome<String> {
         return Err(format!("the removal of a founder was foreseen as {founder}"));
     }
     let opened = story.network.expect(&first.home, &["member", "remove", "5"])?;
-    let ballot = opened["id"].to_string();
+    let ballot = &opened["id"];
     for dc in 1..=3 {
-        vote(&story.network, &story.member(dc)?, &ballot)?;
+        vote(&story.network, &story.member(dc)?, ballot)?;
     }
     story.network.until("the removed member is cut off from both networks", |n| {
         let status = n.call(&fifth.home, &["status"])?.json;
@@ -366,20 +366,18 @@ pub(crate) fn remove(story: &mut Story) -> Outcome<String> {
 }
 
 /// Has a member vote in favour, once its node knows the ballot.
-fn vote(network: &Network, voter: &Member, ballot: &str) -> Outcome {
+fn vote(network: &Network, voter: &Member, ballot: &Value) -> Outcome {
     network.until("the voter's node has the ballot's block", |n| {
         let known = n.expect(&voter.home, &["member", "ballots"])?;
-        let is_known =
-            known["ballots"].as_array().is_some_and(|b| b.iter().any(|b| b["id"].to_string() == ballot));
+        let is_known = known["ballots"].as_array().is_some_and(|b| b.iter().any(|b| b["id"] == *ballot));
         Ok(is_known.then_some(()))
     })?;
-    network.expect(&voter.home, &["member", "vote", ballot, "yes"]).map(|_| ())
+    network.expect(&voter.home, &["member", "vote", &ballot.to_string(), "yes"]).map(|_| ())
 }
 
-fn votes_in_favour(network: &Network, at: &Member, ballot: &str) -> Outcome<u64> {
+fn votes_in_favour(network: &Network, at: &Member, ballot: &Value) -> Outcome<u64> {
     let known = network.expect(&at.home, &["member", "ballots"])?;
-    let found =
-        known["ballots"].as_array().and_then(|all| all.iter().find(|b| b["id"].to_string() == ballot));
+    let found = known["ballots"].as_array().and_then(|all| all.iter().find(|b| b["id"] == *ballot));
     found
         .and_then(|found| found["tally"]["inFavour"].as_u64())
         .ok_or(format!("{} has no ballot {ballot}", at.name))
