@@ -104,7 +104,7 @@ impl Client {
         self.wire.send("ballots", motion).await
     }
 
-    /// What opening a ballot would come to; nothing is sent to the chain.
+    /// Previews the consequences of a ballot. Sends nothing to the chain.
     ///
     /// # Errors
     /// See [`Client::status`].

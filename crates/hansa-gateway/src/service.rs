@@ -81,7 +81,7 @@ pub trait Service: Send + Sync + 'static {
     async fn invitation(&self, member: DcId) -> Result<Invitation, Problem>;
     /// Opens a ballot, and waits until it is final.
     async fn open_ballot(&self, motion: Motion) -> Result<Ballot, Problem>;
-    /// What opening a ballot would come to; nothing is sent.
+    /// Previews the consequences of a ballot. Sends nothing.
     async fn preview_ballot(&self, motion: Motion) -> Result<BallotPreview, Problem>;
     /// All ballots, the latest first.
     async fn ballots(&self) -> Result<Vec<Ballot>, Problem>;

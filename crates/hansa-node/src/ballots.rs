@@ -1,4 +1,4 @@
-//! Ballots in the interface's words, and what one would come to before it is opened.
+//! Ballots in the interface's words, and the consequences of one before it is opened.
 //!
 //! The governance contract decides; nothing here is a rule of the chain. The one exception protects the chain from its own members'
 //! haste: a node opens no ballot after which the committee in force could not agree on blocks any more.
@@ -11,7 +11,7 @@ use hansa_types::{
     api::{Ballot, BallotPreview, BallotState, Code, Motion, Problem, Tally, ValidatorSet},
 };
 
-/// What the governance contract is asked to open a ballot.
+/// The call of the governance contract that opens a ballot.
 pub(crate) enum Call {
     Join(Box<abi::Governance::openJoinCall>),
     Standing(abi::Governance::openStandingCall),
@@ -91,7 +91,7 @@ fn name(motion: &Motion, members: &[Member]) -> String {
     }
 }
 
-/// What a motion would come to, judged by the registry and the committee in force. `refused` is what the contract says against it.
+/// The consequences of a motion, judged by the registry and the committee in force. `refused` is the reason of the contract's own refusal.
 pub(crate) fn preview(
     motion: Motion,
     members: &[Member],

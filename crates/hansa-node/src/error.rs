@@ -83,7 +83,7 @@ pub enum NodeError {
     WriteFailed {
         /// The data folder.
         path: PathBuf,
-        /// What failed, and why.
+        /// The failure and its cause.
         source: io::Error,
     },
     /// A write failed for lack of room.

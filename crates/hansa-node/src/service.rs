@@ -165,7 +165,7 @@ impl Service for NodeService {
         let refused = match opened {
             Ok(_) => None,
             Err(problem) if problem.code == Code::MotionRefused => Some(problem.message),
-            // What stands against a candidate is its card's fault.
+            // The contract refuses a candidate for its card alone.
             Err(problem) if problem.code == Code::TransactionFailed => {
                 return Err(Problem::new(Code::BadCard, problem.message));
             }

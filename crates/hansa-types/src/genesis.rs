@@ -53,6 +53,11 @@ pub enum GenesisError {
     /// Not JSON of the expected shape.
     #[error("the genesis file cannot be read: {0}")]
     Malformed(String),
+    /// An earlier version of Hansa wrote it.
+    #[error(
+        "the genesis file holds no contracts (`suite`): an earlier version of Hansa wrote it; go on with that version, or found the network anew"
+    )]
+    SuiteMissing,
     /// Byzantine agreement with one fault needs four validators.
     #[error("a consortium needs at least four founders, this file names {0}")]
     TooFewFounders(usize),
@@ -73,7 +78,12 @@ impl Genesis {
     /// # Errors
     /// When it is not JSON of this shape, or [`Genesis::check`] refuses it.
     pub fn from_json(text: &str) -> Result<Self, GenesisError> {
-        let genesis: Self = serde_json::from_str(text).map_err(|e| GenesisError::Malformed(e.to_string()))?;
+        let malformed = |error: serde_json::Error| GenesisError::Malformed(error.to_string());
+        let value: serde_json::Value = serde_json::from_str(text).map_err(malformed)?;
+        if value.get("founders").is_some() && value.get("suite").is_none() {
+            return Err(GenesisError::SuiteMissing);
+        }
+        let genesis: Self = serde_json::from_value(value).map_err(malformed)?;
         genesis.check()?;
         Ok(genesis)
     }
@@ -127,6 +137,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    #[test]
+    fn a_file_of_an_earlier_version_is_told_from_a_malformed_one() {
+        let earlier = r#"{"chainId":7,"founders":[],"group":"0x"}"#;
+        assert_eq!(Genesis::from_json(earlier), Err(GenesisError::SuiteMissing));
+        for malformed in ["", "[]", "{}", r#"{"founders":[],"suite":1}"#] {
+            assert!(matches!(Genesis::from_json(malformed), Err(GenesisError::Malformed(_))), "{malformed}");
+        }
+    }
 
     #[test]
     fn chain_ids_are_those_that_wallets_take() {

@@ -76,7 +76,7 @@ async fn open(client: &Client, motion: Motion, output: Output) -> Result<(), Cli
     Ok(())
 }
 
-/// What a ballot would come to.
+/// The consequences of a ballot.
 fn consequences(preview: &BallotPreview) -> String {
     let BallotPreview { before, after, .. } = preview;
     let set = |set: &ValidatorSet| format!("{}, of whom a block needs {}", set.names.len(), set.quorum);

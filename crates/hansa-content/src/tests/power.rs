@@ -103,7 +103,7 @@ fn filled(kv: &Arc<Powered>, dir: &Path) -> Vec<Block> {
     store.put_many(&blocks).unwrap();
     let kept: Vec<Block> = blocks.iter().step_by(21).cloned().collect();
     kept.iter().for_each(|block| store.pin(block.cid(), "kept").unwrap());
-    // What an import has made and not flushed yet.
+    // An import whose blocks are not flushed yet.
     store.pin_buffered(blocks[1].cid(), "buffered").unwrap();
     store.unpin(blocks[1].cid(), "buffered").unwrap();
     kept

@@ -23,7 +23,7 @@ pub enum Motion {
     },
 }
 
-/// What opening a ballot would come to, judged at the node's last final block.
+/// The consequences of a ballot, judged at the node's last final block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BallotPreview {
