@@ -2,20 +2,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+struct Authority {
+    uint32 dcId;
+    uint32 roles;
+    uint40 until;
+}
+
 struct Ballot {
     uint64 id;
     uint8 kind;
     uint8 state;
     uint32 openedBy;
     uint32 subject;
-    uint8 standing;
     uint64 openedAt;
     uint64 deadline;
     uint32 electorate;
     uint32 inFavour;
     uint32 against;
     uint256 voted;
-    Card card;
+    bytes action;
 }
 
 struct Card {
@@ -79,6 +84,7 @@ struct OpeningRecord {
     uint32 dcId;
     uint64 openedAt;
     bool released;
+    uint32 grantNonce;
 }
 
 struct Record {
@@ -118,6 +124,27 @@ struct Revocation {
     uint32 nonce;
 }
 
+struct SignedCard {
+    Card card;
+    bytes accountSignature;
+    bytes networkSignature;
+}
+
+struct Subject {
+    uint32 owner;
+    uint64 number;
+    uint32 version;
+    uint32 counterpart;
+    bytes32 purpose;
+}
+
+struct SuiteState {
+    uint32 version;
+    uint32 pending;
+    uint64 height;
+    bytes32 digest;
+}
+
 struct VisibilityChange {
     uint32 owner;
     uint64 number;
@@ -129,6 +156,9 @@ struct VisibilityChange {
 
 interface ConsortiumRegistry {
     event MemberAdmitted(uint32 indexed dcId, address indexed account, bytes32 networkKey, address dataStore, address accessControl);
+    event MemberEndpointsChanged(uint32 indexed dcId, string consensusEndpoint, string swarmEndpoint);
+    event MemberKeysReset(uint32 indexed dcId, address indexed account, bytes32 networkKey);
+    event MemberRoleChanged(uint32 indexed dcId, uint8 role);
     event MemberStandingChanged(uint32 indexed dcId, uint8 status);
     error BlobNotWritten();
     error CloneArgumentsTooLong();
@@ -137,10 +167,13 @@ interface ConsortiumRegistry {
     error InsufficientBalance(uint256 balance, uint256 needed);
     error RegistryAccountTaken();
     error RegistryAlreadyInitialised();
+    error RegistryCardNotSigned();
     error RegistryClusterMissing();
+    error RegistryCommitteeWithoutQuorum();
     error RegistryEncryptionKeyMalformed();
     error RegistryEncryptionKeyTaken();
     error RegistryEndpointMalformed();
+    error RegistryEpochEmpty();
     error RegistryFull();
     error RegistryKeyMissing();
     error RegistryLastValidator();
@@ -148,19 +181,31 @@ interface ConsortiumRegistry {
     error RegistryNameMalformed();
     error RegistryNetworkKeyTaken();
     error RegistryNotGovernance(address caller);
+    error RegistryNotMember(address caller);
     error RegistryNotSystem(address caller);
+    error RegistryRoleUnchangeable();
     error RegistryStandingUnchangeable();
     function accessControlOf(uint32 dcId) external view returns (address);
     function accountOf(uint32 dcId) external view returns (address);
     function activeMembers() external view returns (uint256);
-    function admissionProblem(Card memory card) external view returns (bytes4);
-    function admit(Card memory card) external returns (uint32);
+    function activeValidators() external view returns (uint256);
+    function admissionProblem(SignedCard memory signed) external view returns (bytes4);
+    function admit(SignedCard memory signed) external returns (uint32);
+    function authorityOf(address account) external view returns (Authority memory authority);
+    function committee(uint64 epoch) external view returns (uint256 seats);
     function dataStoreOf(uint32 dcId) external view returns (address);
     function dcIdOf(address account) external view returns (uint32);
-    function initialize(Card[] memory founders) external;
+    function genesisHash() external view returns (bytes32);
+    function initialize(Card[] memory founders, uint64 epochBlocks) external;
     function member(uint32 dcId) external view returns (Member memory);
     function memberCount() external view returns (uint256);
     function members() external view returns (Member[] memory all);
+    function resetKeys(uint32 dcId, SignedCard memory signed) external;
+    function resetProblem(uint32 dcId, SignedCard memory signed) external view returns (bytes4);
+    function seatProblem(uint32 dcId, uint8 role) external view returns (bytes4);
+    function setEndpoints(string memory consensusEndpoint, string memory swarmEndpoint) external;
+    function setGenesisHash(bytes32 hash) external;
+    function setRole(uint32 dcId, uint8 role) external;
     function setStanding(uint32 dcId, uint8 status) external;
     function standingProblem(uint32 dcId, uint8 status) external view returns (bytes4);
 }
@@ -169,35 +214,54 @@ interface Governance {
     event BallotExecuted(uint64 indexed id, uint32 indexed subject);
     event BallotOpened(uint64 indexed id, uint8 kind, uint32 indexed openedBy, uint32 subject, uint32 electorate, uint64 deadline);
     event BallotRejected(uint64 indexed id, bytes4 problem);
+    event SuiteAnnounced(uint32 indexed dcId, uint32 indexed version, bytes32 digest);
+    event UpgradeScheduled(uint32 indexed version, bytes32 digest, uint64 height);
     event VoteCast(uint64 indexed id, uint32 indexed dcId, bool support, uint32 inFavour, uint32 against);
     error BlobNotWritten();
     error GovernanceAlreadyInitialised();
     error GovernanceAlreadyVoted(uint64 id, uint32 dcId);
     error GovernanceBallotClosed(uint64 id);
     error GovernanceBallotUnknown(uint64 id);
+    error GovernanceHeightTooNear();
     error GovernanceNotElector(uint64 id, uint32 dcId);
     error GovernanceNotMember(address caller);
     error GovernanceNotSystem(address caller);
-    error GovernancePeriodOutOfRange(uint64 ballotSeconds);
+    error GovernanceNothingPending();
+    error GovernanceParameterOutOfRange();
+    error GovernanceParameterUnknown();
+    error GovernanceTooFewReady();
     error GovernanceTooManyOpen(uint32 dcId, uint256 limit);
+    error GovernanceVersionNotHigher();
     error RegistryMemberUnknown(uint32 dcId);
+    function abandonSuite() external;
+    function activateSuite() external;
+    function announceSuite(uint32 version, bytes32 digest) external;
+    function announcedSuite(uint32 version, uint32 dcId) external view returns (bytes32);
     function ballot(uint64 id) external view returns (Ballot memory);
     function ballotCount() external view returns (uint64);
     function ballotSeconds() external view returns (uint64);
     function ballots(uint64 offset, uint64 limit) external view returns (Ballot[] memory found);
-    function initialize(uint64 ballotSeconds_) external;
-    function openJoin(Card memory card) external returns (uint64 id);
-    function openStanding(uint32 dcId, uint8 status) external returns (uint64 id);
+    function initialize(uint32 version, uint64 ballotSeconds_) external;
+    function openJoin(SignedCard memory card) external returns (uint64);
+    function openParameter(uint8 parameter, uint256 value) external returns (uint64);
+    function openReset(uint32 dcId, SignedCard memory card) external returns (uint64);
+    function openSeat(uint32 dcId, uint8 role) external returns (uint64);
+    function openStanding(uint32 dcId, uint8 status) external returns (uint64);
+    function openUpgrade(uint32 version, bytes32 digest, uint64 height) external returns (uint64);
+    function parameterProblem(uint8 parameter, uint256 value) external pure returns (bytes4);
+    function readyFor(uint32 version, bytes32 digest) external view returns (uint256 ready);
+    function suite() external view returns (SuiteState memory);
+    function upgradeProblem(uint32 version, bytes32 digest, uint64 height) external view returns (bytes4);
     function vote(uint64 id, bool support) external;
 }
 
 interface Sharing {
     event KeyReleased(uint32 indexed owner, uint64 indexed number, uint32 indexed dcId, uint32 version, uint64 openingId);
-    event Opened(uint32 indexed owner, uint64 indexed number, uint32 indexed dcId, uint32 version, bytes32 root, uint64 openingId, address signer);
+    event Opened(uint32 indexed owner, uint64 indexed number, uint32 indexed dcId, uint32 version, bytes32 root, uint64 openingId, address actor);
     event Refused(uint32 indexed owner, uint64 indexed number, uint32 indexed dcId, uint32 version, uint8 reason, uint32 refusedBy);
-    event Revoked(uint32 indexed owner, uint64 indexed number, uint32 indexed grantee, address signer);
-    event Shared(uint32 indexed owner, uint64 indexed number, uint32 indexed grantee, uint64 expiresAt, uint32 maxOpenings, uint32 keyEpoch, bool deposited, address signer);
-    event VisibilityChanged(uint32 indexed owner, uint64 indexed number, int64 visibility, uint32 upToVersion, uint32 keyEpoch, bytes publishedKey, address signer);
+    event Revoked(uint32 indexed owner, uint64 indexed number, uint32 indexed grantee, address actor);
+    event Shared(uint32 indexed owner, uint64 indexed number, uint32 indexed grantee, uint64 expiresAt, uint32 maxOpenings, uint32 keyEpoch, bool deposited, address actor);
+    event VisibilityChanged(uint32 indexed owner, uint64 indexed number, int64 visibility, uint32 upToVersion, uint32 keyEpoch, bytes publishedKey, address actor);
     error BlobNotWritten();
     error SharingAlreadyReleased(uint64 openingId);
     error SharingFieldOutOfRange(bytes32 field);
@@ -206,28 +270,34 @@ interface Sharing {
     error SharingGranteeIsOwner(uint32 owner);
     error SharingMemberInactive(uint32 dcId);
     error SharingNonceOutOfOrder(uint32 nonce, uint32 expected);
-    error SharingNotAuthorised(uint32 dcId, address signer);
+    error SharingNotAuthorised(uint32 dcId, address actor);
     error SharingObjectUnknown(uint32 owner, uint64 number);
     error SharingOpeningUnknown(uint64 openingId);
     function canOpen(uint32 owner, uint64 number, uint32 version, uint32 dcId) external view returns (bool allowed, uint8 reason);
     function grant(uint32 owner, uint64 number, uint32 grantee) external view returns (Cell memory);
-    function open(Opening memory o, bytes memory signature) external returns (uint64 openingId);
+    function open(Opening memory o) external returns (uint64 openingId);
     function openingCount() external view returns (uint64);
     function openingRecord(uint64 openingId) external view returns (OpeningRecord memory);
     function publishedKey(uint32 owner, uint64 number, uint32 keyEpoch) external view returns (bytes memory);
-    function recordRefusal(Refusal memory r, bytes memory signature) external;
-    function recordRelease(KeyRelease memory k, bytes memory signature) external;
-    function revoke(Revocation memory r, bytes memory signature) external;
-    function setVisibility(VisibilityChange memory c, bytes memory signature) external;
-    function share(Grant memory g, bytes memory signature) external;
+    function recordRefusal(Refusal memory r) external;
+    function recordRelease(KeyRelease memory k) external;
+    function relayOpen(Opening memory o, bytes memory signature) external returns (uint64 openingId);
+    function relayRecordRefusal(Refusal memory r, bytes memory signature) external;
+    function relayRecordRelease(KeyRelease memory k, bytes memory signature) external;
+    function relayRevoke(Revocation memory r, bytes memory signature) external;
+    function relaySetVisibility(VisibilityChange memory c, bytes memory signature) external;
+    function relayShare(Grant memory g, bytes memory signature) external;
+    function revoke(Revocation memory r) external;
+    function setVisibility(VisibilityChange memory c) external;
+    function share(Grant memory g) external;
     function visibility(uint32 owner, uint64 number, uint32 version) external view returns (int64);
     function visibilityNonce(uint32 owner, uint64 number) external view returns (uint32);
 }
 
 interface DataStore {
-    event VersionRecorded(uint32 indexed owner, uint64 indexed number, uint32 version, bytes32 root, bytes32 commitment, int64 visibility, uint32 keyEpoch, uint64 sizeClass, uint64 createdAt, uint64 validUntil, address signer);
+    event VersionRecorded(uint32 indexed owner, uint64 indexed number, uint32 version, bytes32 root, bytes32 commitment, int64 visibility, uint32 keyEpoch, uint64 sizeClass, uint64 createdAt, uint64 validUntil, address actor);
     error DataStoreFieldOutOfRange(bytes32 field);
-    error DataStoreNotAuthorised(address signer);
+    error DataStoreNotAuthorised(address actor);
     error DataStoreNotRegistry(address caller);
     error DataStoreNumberMissing();
     error DataStoreNumberTaken(uint64 number);
@@ -240,13 +310,15 @@ interface DataStore {
     function latest(uint64 number) external view returns (uint32 version);
     function numbers(uint256 skip, uint256 limit) external view returns (uint64[] memory found);
     function owner() external view returns (uint32);
-    function put(Record memory r, bytes memory signature) external;
+    function put(Record memory r) external;
     function record(uint64 number, uint32 version) external view returns (RecordedVersion memory);
+    function relayPut(Record memory r, bytes memory signature) external;
+    function relayUpdate(Record memory r, bytes memory signature) external;
     function setAccessControl(address accessControl_) external;
-    function update(Record memory r, bytes memory signature) external;
+    function update(Record memory r) external;
 }
 
 interface AccessControl {
     function dcId() external view returns (uint32);
-    function isAuthorised(bytes32 digest, bytes memory signature, bytes32) external view returns (bool authorised, address signer);
+    function isAuthorised(address actor, bytes32, Subject memory) external view returns (bool);
 }

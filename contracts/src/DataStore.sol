@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Create2} from "@openzeppelin/contracts/utils/Create2.sol";
+
 import {Segment} from "./Segment.sol";
 import {IAccessControl} from "./interfaces/IAccessControl.sol";
 import {IDataStore} from "./interfaces/IDataStore.sol";
 import {ISegment} from "./interfaces/ISegment.sol";
 import {Instance} from "./lib/Instance.sol";
+import {Relayed} from "./lib/Relayed.sol";
 import {Actions, Suite} from "./lib/Suite.sol";
 import {TypedData} from "./lib/TypedData.sol";
-import {Record, RecordedVersion} from "./lib/Types.sol";
+import {Record, RecordedVersion, Subject} from "./lib/Types.sol";
 
 /// @notice See `IDataStore`.
 /// @dev Runs as clones of one template. Every node carries and hashes storage for ever, so it has only what contracts and
@@ -23,6 +26,7 @@ contract DataStore is IDataStore {
         uint40 validUntil;
     }
 
+    bytes32 private constant SEGMENT_CODE_HASH = keccak256(type(Segment).creationCode);
     int8 private constant USUAL_VISIBILITY = 1;
     uint32 private constant USUAL_KEY_EPOCH = 1;
     /// Numbers that differ in so many last bits only share a segment.
@@ -31,30 +35,29 @@ contract DataStore is IDataStore {
     address private _accessControl;
     /// In the order in which the objects were put, four to a slot.
     uint64[] private _numbers;
-    /// By the other bits of the number: the roots, by number and version.
-    mapping(uint256 upper => ISegment) private _segments;
     /// By number and version, where they are unusual.
     mapping(uint256 key => Terms) private _terms;
     /// By number: the newest version, 0 while there is only the first.
     mapping(uint256 number => uint32) private _newest;
 
     /// @inheritdoc IDataStore
-    function put(Record calldata r, bytes calldata signature) external {
-        if (r.number == 0) revert DataStoreNumberMissing();
-        if (r.version != 1) revert DataStoreVersionOutOfOrder(r.number, r.version, 1);
-        address signer = _authorise(r, signature);
-        _store(r, signer);
-        _numbers.push(r.number);
+    function put(Record calldata r) external {
+        _put(r, msg.sender);
     }
 
     /// @inheritdoc IDataStore
-    function update(Record calldata r, bytes calldata signature) external {
-        uint32 newest = latest(r.number);
-        if (newest == 0) revert DataStoreNumberUnknown(r.number);
-        if (r.version != newest + 1) revert DataStoreVersionOutOfOrder(r.number, r.version, newest + 1);
-        address signer = _authorise(r, signature);
-        _store(r, signer);
-        _newest[r.number] = r.version;
+    function relayPut(Record calldata r, bytes calldata signature) external {
+        _put(r, Relayed.actor(Instance.dcId(), TypedData.digest(r), signature));
+    }
+
+    /// @inheritdoc IDataStore
+    function update(Record calldata r) external {
+        _update(r, msg.sender);
+    }
+
+    /// @inheritdoc IDataStore
+    function relayUpdate(Record calldata r, bytes calldata signature) external {
+        _update(r, Relayed.actor(Instance.dcId(), TypedData.digest(r), signature));
     }
 
     /// @inheritdoc IDataStore
@@ -110,17 +113,34 @@ contract DataStore is IDataStore {
         }
     }
 
-    /// Asks the owner's access contract; returns who signed.
-    function _authorise(Record calldata r, bytes calldata signature) private view returns (address) {
-        address access = _accessControl;
-        if (access == address(0)) revert DataStoreOwnerInactive();
-        (bool authorised, address signer) =
-            IAccessControl(access).isAuthorised(TypedData.digest(r), signature, Actions.RECORD);
-        if (!authorised) revert DataStoreNotAuthorised(signer);
-        return signer;
+    function _put(Record calldata r, address actor) private {
+        if (r.number == 0) revert DataStoreNumberMissing();
+        if (r.version != 1) revert DataStoreVersionOutOfOrder(r.number, r.version, 1);
+        _authorise(r, actor);
+        _store(r, actor);
+        _numbers.push(r.number);
     }
 
-    function _store(Record calldata r, address signer) private {
+    function _update(Record calldata r, address actor) private {
+        uint32 newest = latest(r.number);
+        if (newest == 0) revert DataStoreNumberUnknown(r.number);
+        if (r.version != newest + 1) revert DataStoreVersionOutOfOrder(r.number, r.version, newest + 1);
+        _authorise(r, actor);
+        _store(r, actor);
+        _newest[r.number] = r.version;
+    }
+
+    /// Asks the owner's access contract.
+    function _authorise(Record calldata r, address actor) private view {
+        address access = _accessControl;
+        if (access == address(0)) revert DataStoreOwnerInactive();
+        Subject memory subject = Subject(Instance.dcId(), r.number, r.version, 0, 0);
+        if (!IAccessControl(access).isAuthorised(actor, Actions.RECORD, subject)) {
+            revert DataStoreNotAuthorised(actor);
+        }
+    }
+
+    function _store(Record calldata r, address actor) private {
         if (r.root == 0) revert DataStoreFieldOutOfRange("root");
         if (r.visibility < -1 || r.visibility > 1) revert DataStoreFieldOutOfRange("visibility");
         if (r.sizeClass > Suite.UINT40_MAX) revert DataStoreFieldOutOfRange("sizeClass");
@@ -144,24 +164,28 @@ contract DataStore is IDataStore {
             r.sizeClass,
             r.createdAt,
             r.validUntil,
-            signer
+            actor
         );
     }
 
     /// The segment of a number, created with its first object.
     function _segment(uint64 number) private returns (ISegment segment) {
-        uint256 upper = number >> SEGMENT_BITS;
-        segment = _segments[upper];
-        if (address(segment) == address(0)) {
-            segment = new Segment();
-            _segments[upper] = segment;
+        segment = _segmentOf(number);
+        if (address(segment).code.length == 0) {
+            segment = new Segment{salt: bytes32(uint256(number >> SEGMENT_BITS))}();
         }
+    }
+
+    /// Where the segment of a number stands, or will stand (EIP-1014): computed, so that one storage proof shows a root.
+    function _segmentOf(uint64 number) private view returns (ISegment) {
+        bytes32 salt = bytes32(uint256(number >> SEGMENT_BITS));
+        return ISegment(Create2.computeAddress(salt, SEGMENT_CODE_HASH));
     }
 
     /// 0 when there is no such version.
     function _rootOf(uint64 number, uint32 version) private view returns (bytes32) {
-        ISegment segment = _segments[number >> SEGMENT_BITS];
-        return address(segment) == address(0) ? bytes32(0) : segment.rootAt(_key(number, version));
+        ISegment segment = _segmentOf(number);
+        return address(segment).code.length == 0 ? bytes32(0) : segment.rootAt(_key(number, version));
     }
 
     function _key(uint64 number, uint32 version) private pure returns (uint256) {

@@ -1,19 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IConsortiumRegistry} from "./interfaces/IConsortiumRegistry.sol";
+import {Upgrades} from "./Upgrades.sol";
 import {IGovernance} from "./interfaces/IGovernance.sol";
 import {Blob} from "./lib/Blob.sol";
-import {Suite} from "./lib/Suite.sol";
-import {Ballot, BallotKind, BallotState, Card, Standing} from "./lib/Types.sol";
+import {Problem} from "./lib/Problem.sol";
+import {Roles} from "./lib/Suite.sol";
+import {
+    Authority,
+    Ballot,
+    BallotKind,
+    BallotState,
+    Parameter,
+    Role,
+    SignedCard,
+    Standing
+} from "./lib/Types.sol";
 
 /// @notice See `IGovernance`.
-contract Governance is IGovernance {
+contract Governance is Upgrades, IGovernance {
     struct Entry {
         BallotKind kind;
         /// Never `Expired`: that follows from the clock.
         BallotState state;
-        Standing standing;
         uint32 openedBy;
         uint32 subject;
         uint40 openedAt;
@@ -26,11 +35,10 @@ contract Governance is IGovernance {
         uint256 electors;
         /// Bit `d`: member `d` has voted.
         uint256 voted;
-        /// The ABI encoding of the applicant's card, as a blob.
-        address card;
+        /// `Ballot.action`, as a blob.
+        address action;
     }
 
-    IConsortiumRegistry private constant REGISTRY = IConsortiumRegistry(Suite.REGISTRY);
     uint64 private constant BALLOT_SECONDS_MAX = 3650 days;
     /// Ballots that one member may have open at a time.
     uint256 private constant OPEN_MAX = 8;
@@ -42,31 +50,41 @@ contract Governance is IGovernance {
     mapping(uint256 dcId => uint64[OPEN_MAX]) private _opened;
 
     /// @inheritdoc IGovernance
-    function initialize(uint64 ballotSeconds_) external {
-        if (msg.sender != Suite.SYSTEM) revert GovernanceNotSystem(msg.sender);
+    function initialize(uint32 version, uint64 ballotSeconds_) external onlySystem {
         if (_ballotSeconds != 0) revert GovernanceAlreadyInitialised();
-        if (ballotSeconds_ == 0 || ballotSeconds_ > BALLOT_SECONDS_MAX) {
-            revert GovernancePeriodOutOfRange(ballotSeconds_);
-        }
+        Problem.raise(parameterProblem(Parameter.BallotSeconds, ballotSeconds_));
         _ballotSeconds = ballotSeconds_;
+        _beginWith(version);
     }
 
     /// @inheritdoc IGovernance
-    function openJoin(Card calldata card) external returns (uint64 id) {
-        uint32 openedBy = _caller();
-        _raise(REGISTRY.admissionProblem(card), 0);
-        id = _count + 1;
-        _ballots[id].card = Blob.write(abi.encode(card));
-        _open(id, BallotKind.Join, openedBy, 0);
+    function openJoin(SignedCard calldata card) external returns (uint64) {
+        return _open(BallotKind.Join, 0, abi.encode(card));
     }
 
     /// @inheritdoc IGovernance
-    function openStanding(uint32 dcId, Standing status) external returns (uint64 id) {
-        uint32 openedBy = _caller();
-        _raise(REGISTRY.standingProblem(dcId, status), dcId);
-        id = _count + 1;
-        _ballots[id].standing = status;
-        _open(id, BallotKind.Standing, openedBy, dcId);
+    function openStanding(uint32 dcId, Standing status) external returns (uint64) {
+        return _open(BallotKind.Standing, dcId, abi.encode(status));
+    }
+
+    /// @inheritdoc IGovernance
+    function openReset(uint32 dcId, SignedCard calldata card) external returns (uint64) {
+        return _open(BallotKind.Reset, dcId, abi.encode(card));
+    }
+
+    /// @inheritdoc IGovernance
+    function openSeat(uint32 dcId, Role role) external returns (uint64) {
+        return _open(BallotKind.Seat, dcId, abi.encode(role));
+    }
+
+    /// @inheritdoc IGovernance
+    function openParameter(Parameter parameter, uint256 value) external returns (uint64) {
+        return _open(BallotKind.Parameter, 0, abi.encode(parameter, value));
+    }
+
+    /// @inheritdoc IGovernance
+    function openUpgrade(uint32 version, bytes32 digest, uint64 height) external returns (uint64) {
+        return _open(BallotKind.Upgrade, 0, abi.encode(version, digest, height));
     }
 
     /// @inheritdoc IGovernance
@@ -96,22 +114,19 @@ contract Governance is IGovernance {
         Entry storage entry = _ballots[id];
         if (entry.state == BallotState.None) revert GovernanceBallotUnknown(id);
         bool expired = entry.state == BallotState.Open && !_isOpen(entry);
-        Card memory card;
-        if (entry.card != address(0)) card = abi.decode(Blob.read(entry.card), (Card));
         return Ballot({
             id: id,
             kind: entry.kind,
             state: expired ? BallotState.Expired : entry.state,
             openedBy: entry.openedBy,
             subject: entry.subject,
-            standing: entry.standing,
             openedAt: entry.openedAt,
             deadline: entry.deadline,
             electorate: entry.electorate,
             inFavour: entry.inFavour,
             against: entry.against,
             voted: entry.voted,
-            card: card
+            action: Blob.read(entry.action)
         });
     }
 
@@ -134,8 +149,19 @@ contract Governance is IGovernance {
         return _ballotSeconds;
     }
 
-    function _open(uint64 id, BallotKind kind, uint32 openedBy, uint32 subject) private {
+    /// @inheritdoc IGovernance
+    function parameterProblem(Parameter parameter, uint256 value) public pure returns (bytes4) {
+        if (parameter != Parameter.BallotSeconds) return GovernanceParameterUnknown.selector;
+        bool fits = value != 0 && value <= BALLOT_SECONDS_MAX;
+        return fits ? bytes4(0) : GovernanceParameterOutOfRange.selector;
+    }
+
+    function _open(BallotKind kind, uint32 subject, bytes memory action) private returns (uint64 id) {
+        uint32 openedBy = _caller();
+        Problem.raise(_problem(kind, subject, action), subject);
+        id = _count + 1;
         _opened[openedBy][_place(openedBy)] = id;
+        _ballots[id].action = Blob.write(action);
         uint256 electors = REGISTRY.activeMembers();
         Entry storage entry = _ballots[id];
         _count = id;
@@ -168,19 +194,49 @@ contract Governance is IGovernance {
     /// Does what the ballot says, unless something came up since it opened. No try/catch: whoever casts the deciding
     /// vote could starve the call of gas and so turn a won ballot into a lost one.
     function _execute(uint64 id, Entry storage entry) private {
-        if (entry.kind == BallotKind.Join) {
-            Card memory card = abi.decode(Blob.read(entry.card), (Card));
-            bytes4 problem = REGISTRY.admissionProblem(card);
-            if (problem != 0) return _reject(id, entry, problem);
-            entry.state = BallotState.Executed;
-            entry.subject = REGISTRY.admit(card);
-        } else {
-            bytes4 problem = REGISTRY.standingProblem(entry.subject, entry.standing);
-            if (problem != 0) return _reject(id, entry, problem);
-            entry.state = BallotState.Executed;
-            REGISTRY.setStanding(entry.subject, entry.standing);
-        }
+        bytes memory action = Blob.read(entry.action);
+        bytes4 problem = _problem(entry.kind, entry.subject, action);
+        if (problem != 0) return _reject(id, entry, problem);
+        entry.state = BallotState.Executed;
+        if (entry.kind == BallotKind.Join) entry.subject = REGISTRY.admit(abi.decode(action, (SignedCard)));
+        else _carryOut(entry.kind, entry.subject, action);
         emit BallotExecuted(id, entry.subject);
+    }
+
+    function _carryOut(BallotKind kind, uint32 subject, bytes memory action) private {
+        if (kind == BallotKind.Standing) {
+            REGISTRY.setStanding(subject, abi.decode(action, (Standing)));
+        } else if (kind == BallotKind.Reset) {
+            REGISTRY.resetKeys(subject, abi.decode(action, (SignedCard)));
+        } else if (kind == BallotKind.Seat) {
+            REGISTRY.setRole(subject, abi.decode(action, (Role)));
+        } else if (kind == BallotKind.Parameter) {
+            (, uint256 value) = abi.decode(action, (Parameter, uint256));
+            // Checked by `parameterProblem`.
+            // forge-lint: disable-next-line(unsafe-typecast)
+            _ballotSeconds = uint64(value);
+        } else {
+            (uint32 version, bytes32 digest, uint64 height) = abi.decode(action, (uint32, bytes32, uint64));
+            _schedule(version, digest, height);
+        }
+    }
+
+    /// The selector of the error that stands in the way of an action, 0 when nothing does.
+    function _problem(BallotKind kind, uint32 subject, bytes memory action) private view returns (bytes4) {
+        if (kind == BallotKind.Join) return REGISTRY.admissionProblem(abi.decode(action, (SignedCard)));
+        if (kind == BallotKind.Standing) {
+            return REGISTRY.standingProblem(subject, abi.decode(action, (Standing)));
+        }
+        if (kind == BallotKind.Reset) {
+            return REGISTRY.resetProblem(subject, abi.decode(action, (SignedCard)));
+        }
+        if (kind == BallotKind.Seat) return REGISTRY.seatProblem(subject, abi.decode(action, (Role)));
+        if (kind == BallotKind.Parameter) {
+            (Parameter parameter, uint256 value) = abi.decode(action, (Parameter, uint256));
+            return parameterProblem(parameter, value);
+        }
+        (uint32 version, bytes32 digest, uint64 height) = abi.decode(action, (uint32, bytes32, uint64));
+        return upgradeProblem(version, digest, height);
     }
 
     function _reject(uint64 id, Entry storage entry, bytes4 problem) private {
@@ -188,27 +244,9 @@ contract Governance is IGovernance {
         emit BallotRejected(id, problem);
     }
 
-    /// The active member that calls.
-    function _caller() private view returns (uint32 dcId) {
-        dcId = REGISTRY.dcIdOf(msg.sender);
-        if (dcId == 0) revert GovernanceNotMember(msg.sender);
-    }
-
-    /// Reverts with the registry's error that a problem's selector names.
-    function _raise(bytes4 problem, uint32 dcId) private pure {
-        if (problem == 0) return;
-        if (problem == IConsortiumRegistry.RegistryMemberUnknown.selector) {
-            revert IConsortiumRegistry.RegistryMemberUnknown(dcId);
-        }
-        assembly ("memory-safe") {
-            mstore(0, problem)
-            revert(0, 4)
-        }
-    }
-
-    function _populationCount(uint256 bits) private pure returns (uint8 ones) {
-        for (; bits != 0; bits &= bits - 1) {
-            ++ones;
-        }
+    function _caller() internal view override returns (uint32) {
+        Authority memory authority = REGISTRY.authorityOf(msg.sender);
+        if (authority.roles & Roles.OWNER == 0) revert GovernanceNotMember(msg.sender);
+        return authority.dcId;
     }
 }

@@ -6,6 +6,7 @@ import {IConsortiumRegistry} from "./interfaces/IConsortiumRegistry.sol";
 import {IDataStore} from "./interfaces/IDataStore.sol";
 import {ISharing} from "./interfaces/ISharing.sol";
 import {Blob} from "./lib/Blob.sol";
+import {Relayed} from "./lib/Relayed.sol";
 import {Actions, Reason, Suite} from "./lib/Suite.sol";
 import {TypedData} from "./lib/TypedData.sol";
 import {
@@ -17,6 +18,7 @@ import {
     RecordedVersion,
     Refusal,
     Revocation,
+    Subject,
     VisibilityChange
 } from "./lib/Types.sol";
 
@@ -50,11 +52,12 @@ contract Sharing is ISharing {
         uint32 dcId;
         uint40 openedAt;
         bool released;
+        uint32 grantNonce;
     }
 
     uint8 private constant GRANTED = 1;
     uint8 private constant REVOKED = 2;
-    uint256 private constant WRAPPED_KEY_MAX = 2048;
+    uint256 private constant WRAPPED_KEY_MAX = 2560;
     uint256 private constant PUBLISHED_KEY_MAX = 256;
     IConsortiumRegistry private constant REGISTRY = IConsortiumRegistry(Suite.REGISTRY);
 
@@ -70,111 +73,63 @@ contract Sharing is ISharing {
     uint64 private _openingCount;
 
     /// @inheritdoc ISharing
-    function share(Grant calldata g, bytes calldata signature) external {
-        address signer = _authorise(g.owner, TypedData.digest(g), signature, Actions.SHARE);
-        if (g.grantee == g.owner) revert SharingGranteeIsOwner(g.owner);
-        if (REGISTRY.accessControlOf(g.grantee) == address(0)) revert SharingGranteeInactive(g.grantee);
-        _latest(g.owner, g.number);
-        if (g.expiresAt > Suite.UINT40_MAX || (g.expiresAt != 0 && g.expiresAt < block.timestamp)) {
-            revert SharingFieldOutOfRange("expiresAt");
-        }
-        if (g.wrappedKey.length > WRAPPED_KEY_MAX) revert SharingFieldOutOfRange("wrappedKey");
-
-        uint256 key = _key(g.owner, g.number, g.grantee);
-        Entry memory entry = _entries[key];
-        entry.shareNonce = _next(entry.shareNonce, g.nonce);
-        entry.state = GRANTED;
-        // Checked above.
-        // forge-lint: disable-next-line(unsafe-typecast)
-        entry.expiresAt = uint40(g.expiresAt);
-        entry.maxOpenings = g.maxOpenings;
-        entry.openings = 0;
-        entry.keyEpoch = g.keyEpoch;
-        _entries[key] = entry;
-        bool deposited = g.wrappedKey.length != 0;
-        _deposits[key] = deposited ? Blob.write(g.wrappedKey) : address(0);
-        emit Shared(g.owner, g.number, g.grantee, g.expiresAt, g.maxOpenings, g.keyEpoch, deposited, signer);
+    function share(Grant calldata g) external {
+        _share(g, msg.sender);
     }
 
     /// @inheritdoc ISharing
-    function revoke(Revocation calldata r, bytes calldata signature) external {
-        address signer = _authorise(r.owner, TypedData.digest(r), signature, Actions.REVOKE);
-        uint256 key = _key(r.owner, r.number, r.grantee);
-        Entry storage entry = _entries[key];
-        if (entry.state != GRANTED) revert SharingGrantMissing(r.owner, r.number, r.grantee);
-        entry.shareNonce = _next(entry.shareNonce, r.nonce);
-        entry.state = REVOKED;
-        _deposits[key] = address(0);
-        emit Revoked(r.owner, r.number, r.grantee, signer);
+    function relayShare(Grant calldata g, bytes calldata signature) external {
+        _share(g, Relayed.actor(g.owner, TypedData.digest(g), signature));
     }
 
     /// @inheritdoc ISharing
-    function setVisibility(VisibilityChange calldata c, bytes calldata signature) external {
-        address signer = _authorise(c.owner, TypedData.digest(c), signature, Actions.VISIBILITY);
-        if (c.visibility < -1 || c.visibility > 1) revert SharingFieldOutOfRange("visibility");
-        bool publishes = c.publishedKey.length != 0;
-        if (c.publishedKey.length > PUBLISHED_KEY_MAX || (publishes && c.visibility != -1)) {
-            revert SharingFieldOutOfRange("publishedKey");
-        }
-        uint256 key = _key(c.owner, c.number, 0);
-        uint32 upToVersion = _latest(c.owner, c.number);
-        _overrides[key] = Override({
-            // Checked above.
-            // forge-lint: disable-next-line(unsafe-typecast)
-            visibility: int8(c.visibility),
-            upToVersion: upToVersion,
-            nonce: _next(_overrides[key].nonce, c.nonce)
-        });
-        if (publishes) _publishedKeys[_key(c.owner, c.number, c.keyEpoch)] = c.publishedKey;
-        emit VisibilityChanged(
-            c.owner, c.number, c.visibility, upToVersion, c.keyEpoch, c.publishedKey, signer
-        );
+    function revoke(Revocation calldata r) external {
+        _revoke(r, msg.sender);
     }
 
     /// @inheritdoc ISharing
-    function open(Opening calldata o, bytes calldata signature) external returns (uint64 openingId) {
-        address signer = _authorise(o.dcId, TypedData.digest(o), signature, Actions.OPEN);
-        Entry memory entry = _entries[_key(o.owner, o.number, o.dcId)];
-        entry.openNonce = _next(entry.openNonce, o.nonce);
-        (uint8 reason, bool byGrant, bytes32 root) = _judge(o.owner, o.number, o.version, o.dcId, entry);
-        if (reason != Reason.NONE) {
-            _entries[_key(o.owner, o.number, o.dcId)] = entry;
-            emit Refused(o.owner, o.number, o.dcId, o.version, reason, 0);
-            return 0;
-        }
-        if (byGrant) ++entry.openings;
-        _entries[_key(o.owner, o.number, o.dcId)] = entry;
-        openingId = ++_openingCount;
-        _openings[openingId] = Opened_({
-            owner: o.owner,
-            number: o.number,
-            version: o.version,
-            dcId: o.dcId,
-            openedAt: uint40(block.timestamp),
-            released: false
-        });
-        emit Opened(o.owner, o.number, o.dcId, o.version, root, openingId, signer);
+    function relayRevoke(Revocation calldata r, bytes calldata signature) external {
+        _revoke(r, Relayed.actor(r.owner, TypedData.digest(r), signature));
     }
 
     /// @inheritdoc ISharing
-    function recordRelease(KeyRelease calldata k, bytes calldata signature) external {
-        Opened_ memory opening = _openings[k.openingId];
-        if (opening.dcId == 0) revert SharingOpeningUnknown(k.openingId);
-        if (opening.released) revert SharingAlreadyReleased(k.openingId);
-        _authorise(opening.owner, TypedData.digest(k), signature, Actions.RELEASE);
-        _openings[k.openingId].released = true;
-        emit KeyReleased(opening.owner, opening.number, opening.dcId, opening.version, k.openingId);
+    function setVisibility(VisibilityChange calldata c) external {
+        _setVisibility(c, msg.sender);
     }
 
     /// @inheritdoc ISharing
-    function recordRefusal(Refusal calldata r, bytes calldata signature) external {
-        _authorise(r.owner, TypedData.digest(r), signature, Actions.REFUSE);
-        if (r.reason == Reason.NONE || r.reason > Reason.DECLINED) revert SharingFieldOutOfRange("reason");
-        // Number 0 and member 0 would be the places of other things.
-        if (r.dcId == 0) revert SharingFieldOutOfRange("dcId");
-        Entry storage entry = _entries[_key(r.owner, r.number, r.dcId)];
-        entry.refusalNonce = _next(entry.refusalNonce, r.nonce);
-        emit Refused(r.owner, r.number, r.dcId, r.version, r.reason, r.owner);
+    function relaySetVisibility(VisibilityChange calldata c, bytes calldata signature) external {
+        _setVisibility(c, Relayed.actor(c.owner, TypedData.digest(c), signature));
+    }
+
+    /// @inheritdoc ISharing
+    function open(Opening calldata o) external returns (uint64 openingId) {
+        return _open(o, msg.sender);
+    }
+
+    /// @inheritdoc ISharing
+    function relayOpen(Opening calldata o, bytes calldata signature) external returns (uint64 openingId) {
+        return _open(o, Relayed.actor(o.dcId, TypedData.digest(o), signature));
+    }
+
+    /// @inheritdoc ISharing
+    function recordRelease(KeyRelease calldata k) external {
+        _recordRelease(k, msg.sender);
+    }
+
+    /// @inheritdoc ISharing
+    function relayRecordRelease(KeyRelease calldata k, bytes calldata signature) external {
+        _recordRelease(k, Relayed.actor(_openings[k.openingId].owner, TypedData.digest(k), signature));
+    }
+
+    /// @inheritdoc ISharing
+    function recordRefusal(Refusal calldata r) external {
+        _recordRefusal(r, msg.sender);
+    }
+
+    /// @inheritdoc ISharing
+    function relayRecordRefusal(Refusal calldata r, bytes calldata signature) external {
+        _recordRefusal(r, Relayed.actor(r.owner, TypedData.digest(r), signature));
     }
 
     /// @inheritdoc ISharing
@@ -230,7 +185,8 @@ contract Sharing is ISharing {
             version: opening.version,
             dcId: opening.dcId,
             openedAt: opening.openedAt,
-            released: opening.released
+            released: opening.released,
+            grantNonce: opening.grantNonce
         });
     }
 
@@ -239,17 +195,117 @@ contract Sharing is ISharing {
         return _openingCount;
     }
 
-    /// Asks a member's access contract; returns who signed.
-    function _authorise(uint32 dcId, bytes32 digest, bytes calldata signature, bytes32 action)
-        private
-        view
-        returns (address)
-    {
+    function _share(Grant calldata g, address actor) private {
+        _authorise(g.owner, actor, Actions.SHARE, Subject(g.owner, g.number, 0, g.grantee, 0));
+        if (g.grantee == g.owner) revert SharingGranteeIsOwner(g.owner);
+        if (REGISTRY.accessControlOf(g.grantee) == address(0)) revert SharingGranteeInactive(g.grantee);
+        _latest(g.owner, g.number);
+        if (g.expiresAt > Suite.UINT40_MAX || (g.expiresAt != 0 && g.expiresAt < block.timestamp)) {
+            revert SharingFieldOutOfRange("expiresAt");
+        }
+        if (g.wrappedKey.length > WRAPPED_KEY_MAX) revert SharingFieldOutOfRange("wrappedKey");
+
+        uint256 key = _key(g.owner, g.number, g.grantee);
+        Entry memory entry = _entries[key];
+        entry.shareNonce = _next(entry.shareNonce, g.nonce);
+        entry.state = GRANTED;
+        // Checked above.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        entry.expiresAt = uint40(g.expiresAt);
+        entry.maxOpenings = g.maxOpenings;
+        entry.openings = 0;
+        entry.keyEpoch = g.keyEpoch;
+        _entries[key] = entry;
+        bool deposited = g.wrappedKey.length != 0;
+        _deposits[key] = deposited ? Blob.write(g.wrappedKey) : address(0);
+        emit Shared(g.owner, g.number, g.grantee, g.expiresAt, g.maxOpenings, g.keyEpoch, deposited, actor);
+    }
+
+    function _revoke(Revocation calldata r, address actor) private {
+        _authorise(r.owner, actor, Actions.REVOKE, Subject(r.owner, r.number, 0, r.grantee, 0));
+        uint256 key = _key(r.owner, r.number, r.grantee);
+        Entry storage entry = _entries[key];
+        if (entry.state != GRANTED) revert SharingGrantMissing(r.owner, r.number, r.grantee);
+        entry.shareNonce = _next(entry.shareNonce, r.nonce);
+        entry.state = REVOKED;
+        _deposits[key] = address(0);
+        emit Revoked(r.owner, r.number, r.grantee, actor);
+    }
+
+    function _setVisibility(VisibilityChange calldata c, address actor) private {
+        _authorise(c.owner, actor, Actions.VISIBILITY, Subject(c.owner, c.number, 0, 0, 0));
+        if (c.visibility < -1 || c.visibility > 1) revert SharingFieldOutOfRange("visibility");
+        bool publishes = c.publishedKey.length != 0;
+        if (c.publishedKey.length > PUBLISHED_KEY_MAX || (publishes && c.visibility != -1)) {
+            revert SharingFieldOutOfRange("publishedKey");
+        }
+        uint256 key = _key(c.owner, c.number, 0);
+        uint32 upToVersion = _latest(c.owner, c.number);
+        _overrides[key] = Override({
+            // Checked above.
+            // forge-lint: disable-next-line(unsafe-typecast)
+            visibility: int8(c.visibility),
+            upToVersion: upToVersion,
+            nonce: _next(_overrides[key].nonce, c.nonce)
+        });
+        if (publishes) _publishedKeys[_key(c.owner, c.number, c.keyEpoch)] = c.publishedKey;
+        emit VisibilityChanged(
+            c.owner, c.number, c.visibility, upToVersion, c.keyEpoch, c.publishedKey, actor
+        );
+    }
+
+    function _open(Opening calldata o, address actor) private returns (uint64 openingId) {
+        _authorise(o.dcId, actor, Actions.OPEN, Subject(o.owner, o.number, o.version, o.owner, 0));
+        Entry memory entry = _entries[_key(o.owner, o.number, o.dcId)];
+        entry.openNonce = _next(entry.openNonce, o.nonce);
+        (uint8 reason, bool byGrant, bytes32 root) = _judge(o.owner, o.number, o.version, o.dcId, entry);
+        if (reason != Reason.NONE) {
+            _entries[_key(o.owner, o.number, o.dcId)] = entry;
+            emit Refused(o.owner, o.number, o.dcId, o.version, reason, 0);
+            return 0;
+        }
+        if (byGrant) ++entry.openings;
+        _entries[_key(o.owner, o.number, o.dcId)] = entry;
+        openingId = ++_openingCount;
+        _openings[openingId] = Opened_({
+            owner: o.owner,
+            number: o.number,
+            version: o.version,
+            dcId: o.dcId,
+            openedAt: uint40(block.timestamp),
+            released: false,
+            grantNonce: entry.shareNonce
+        });
+        emit Opened(o.owner, o.number, o.dcId, o.version, root, openingId, actor);
+    }
+
+    function _recordRelease(KeyRelease calldata k, address actor) private {
+        Opened_ memory opening = _openings[k.openingId];
+        if (opening.dcId == 0) revert SharingOpeningUnknown(k.openingId);
+        if (opening.released) revert SharingAlreadyReleased(k.openingId);
+        Subject memory subject = Subject(opening.owner, opening.number, opening.version, opening.dcId, 0);
+        _authorise(opening.owner, actor, Actions.RELEASE, subject);
+        _openings[k.openingId].released = true;
+        emit KeyReleased(opening.owner, opening.number, opening.dcId, opening.version, k.openingId);
+    }
+
+    function _recordRefusal(Refusal calldata r, address actor) private {
+        _authorise(r.owner, actor, Actions.REFUSE, Subject(r.owner, r.number, r.version, r.dcId, 0));
+        if (r.reason == Reason.NONE || r.reason > Reason.DECLINED) revert SharingFieldOutOfRange("reason");
+        // Member 0 is the key of an object's visibility.
+        if (r.dcId == 0) revert SharingFieldOutOfRange("dcId");
+        Entry storage entry = _entries[_key(r.owner, r.number, r.dcId)];
+        entry.refusalNonce = _next(entry.refusalNonce, r.nonce);
+        emit Refused(r.owner, r.number, r.dcId, r.version, r.reason, r.owner);
+    }
+
+    /// Asks a member's access contract.
+    function _authorise(uint32 dcId, address actor, bytes32 action, Subject memory subject) private view {
         address access = REGISTRY.accessControlOf(dcId);
         if (access == address(0)) revert SharingMemberInactive(dcId);
-        (bool authorised, address signer) = IAccessControl(access).isAuthorised(digest, signature, action);
-        if (!authorised) revert SharingNotAuthorised(dcId, signer);
-        return signer;
+        if (!IAccessControl(access).isAuthorised(actor, action, subject)) {
+            revert SharingNotAuthorised(dcId, actor);
+        }
     }
 
     /// The rule of access: the reason against it, whether a grant (rather than ownership or visibility) permits it, and

@@ -14,6 +14,7 @@ import {
     Record,
     Refusal,
     Revocation,
+    SignedCard,
     Standing,
     VisibilityChange
 } from "../src/lib/Types.sol";
@@ -29,6 +30,8 @@ abstract contract Hands {
     uint32 internal constant FOUNDERS = 4;
     uint64 internal constant BALLOT_SECONDS = 1 days;
     uint64 internal constant NOW = 1_800_000_000;
+    uint64 internal constant EPOCH_BLOCKS = 100;
+    bytes32 internal constant GENESIS_HASH = keccak256("genesis");
     /// Sends transactions for others; holds no right of its own.
     address internal constant RELAY = address(0xfee);
 
@@ -48,6 +51,32 @@ abstract contract Hands {
         });
     }
 
+    /// A card with its account's signature; the network key's is not checked by contracts.
+    function signedBy(uint256 key, Card memory card) internal pure returns (SignedCard memory) {
+        bytes32 domain = keccak256(
+            abi.encode(
+                keccak256("EIP712Domain(string name,string version)"), keccak256("Hansa card"), keccak256("1")
+            )
+        );
+        bytes32 typeHash = keccak256(
+            "Card(string name,uint32 cluster,address account,bytes32 networkKey,bytes encryptionKey,string consensusEndpoint,string swarmEndpoint)"
+        );
+        bytes memory head = abi.encode(typeHash, keccak256(bytes(card.name)), card.cluster, card.account);
+        bytes memory tail = abi.encode(
+            card.networkKey,
+            keccak256(card.encryptionKey),
+            keccak256(bytes(card.consensusEndpoint)),
+            keccak256(bytes(card.swarmEndpoint))
+        );
+        bytes32 content = keccak256(bytes.concat(head, tail));
+        bytes32 digest = keccak256(abi.encodePacked(hex"1901", domain, content));
+        return SignedCard(card, signed(key, digest), "");
+    }
+
+    function signedCardOf(uint32 id) internal pure returns (SignedCard memory) {
+        return signedBy(id, cardOf(id));
+    }
+
     function accountOf(uint32 id) internal pure returns (address) {
         return vm.addr(id);
     }
@@ -59,7 +88,7 @@ abstract contract Hands {
     /// Admits a member as a ballot would.
     function admit(uint32 id) internal {
         vm.prank(Suite.GOVERNANCE);
-        registry.admit(cardOf(id));
+        registry.admit(signedCardOf(id));
     }
 
     function setStanding(uint32 id, Standing status) internal {
@@ -86,7 +115,7 @@ abstract contract Hands {
         Record memory record = recordOf(number, 1);
         bytes memory signature = signed(owner, record, owner);
         vm.prank(RELAY);
-        storeOf(owner).put(record, signature);
+        storeOf(owner).relayPut(record, signature);
     }
 
     function grantOf(uint32 owner, uint64 number, uint32 grantee) internal view returns (Grant memory) {
@@ -105,7 +134,7 @@ abstract contract Hands {
     /// Shares an object as its owner should.
     function share(uint32 owner, uint64 number, uint32 grantee) internal {
         Grant memory grant = grantOf(owner, number, grantee);
-        sharing.share(grant, signed(owner, grant));
+        sharing.relayShare(grant, signed(owner, grant));
     }
 
     function revocationOf(uint32 owner, uint64 number, uint32 grantee)
@@ -118,7 +147,7 @@ abstract contract Hands {
 
     function revoke(uint32 owner, uint64 number, uint32 grantee) internal {
         Revocation memory revocation = revocationOf(owner, number, grantee);
-        sharing.revoke(revocation, signed(owner, revocation));
+        sharing.relayRevoke(revocation, signed(owner, revocation));
     }
 
     function changeOf(uint32 owner, uint64 number, int64 visibility)
@@ -131,7 +160,7 @@ abstract contract Hands {
 
     function setVisibility(uint32 owner, uint64 number, int64 visibility) internal {
         VisibilityChange memory change = changeOf(owner, number, visibility);
-        sharing.setVisibility(change, signed(owner, change));
+        sharing.relaySetVisibility(change, signed(owner, change));
     }
 
     function openingOf(uint32 owner, uint64 number, uint32 version, uint32 id)
@@ -145,7 +174,7 @@ abstract contract Hands {
     /// Opens as the member itself would; 0 when it is refused.
     function open(uint32 owner, uint64 number, uint32 version, uint32 id) internal returns (uint64) {
         Opening memory opening = openingOf(owner, number, version, id);
-        return sharing.open(opening, signed(id, opening));
+        return sharing.relayOpen(opening, signed(id, opening));
     }
 
     function refusalOf(uint32 owner, uint64 number, uint32 id, uint8 reason)
@@ -215,12 +244,13 @@ abstract contract Hands {
         bytes32 domain = keccak256(
             abi.encode(
                 keccak256(
-                    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+                    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
                 ),
                 keccak256("Hansa"),
                 keccak256("1"),
                 block.chainid,
-                verifier
+                verifier,
+                GENESIS_HASH
             )
         );
         return keccak256(abi.encodePacked(hex"1901", domain, structHash));
@@ -237,9 +267,11 @@ abstract contract Consortium is Hands {
             founders[i] = cardOf(i + 1);
         }
         vm.prank(Suite.SYSTEM);
-        registry.initialize(founders);
+        registry.initialize(founders, EPOCH_BLOCKS);
         vm.prank(Suite.SYSTEM);
-        governance.initialize(BALLOT_SECONDS);
+        governance.initialize(1, BALLOT_SECONDS);
+        vm.prank(Suite.SYSTEM);
+        registry.setGenesisHash(GENESIS_HASH);
     }
 
     /// Puts the code where genesis puts it; nothing is initialised.

@@ -11,7 +11,7 @@ contract DataStoreTest is Consortium {
         bytes memory signature = signed(1, record, 1);
         expectRecorded(1, record);
         vm.prank(RELAY);
-        storeOf(1).put(record, signature);
+        storeOf(1).relayPut(record, signature);
         same(storeOf(1).record(42, 1), record);
         vm.assertEq(storeOf(1).latest(42), 1);
         vm.assertEq(storeOf(1).count(), 1);
@@ -27,7 +27,7 @@ contract DataStoreTest is Consortium {
         record.validUntil %= 1 << 40;
         bytes memory signature = signed(2, record, 2);
         expectRecorded(2, record);
-        storeOf(2).put(record, signature);
+        storeOf(2).relayPut(record, signature);
         same(storeOf(2).record(record.number, 1), record);
     }
 
@@ -38,7 +38,7 @@ contract DataStoreTest is Consortium {
         bytes memory signature = signed(key, record, 1);
         IDataStore store = storeOf(1);
         vm.expectRevert(abi.encodeWithSelector(IDataStore.DataStoreNotAuthorised.selector, vm.addr(key)));
-        store.put(record, signature);
+        store.relayPut(record, signature);
     }
 
     /// Changing anything that was signed, or the signature, leaves nobody who signed it.
@@ -56,7 +56,7 @@ contract DataStoreTest is Consortium {
         if (field == 7) signature[place % 64] ^= bytes1(uint8(1) << (bit % 8));
         IDataStore store = storeOf(1);
         vm.expectRevert();
-        store.put(record, signature);
+        store.relayPut(record, signature);
         vm.assertEq(store.count(), 0);
     }
 
@@ -65,11 +65,11 @@ contract DataStoreTest is Consortium {
         bytes memory signature = signed(1, record, 2);
         IDataStore store = storeOf(1);
         vm.expectRevert();
-        store.put(record, signature);
+        store.relayPut(record, signature);
         signature = signed(1, record, 1);
         vm.chainId(block.chainid + 1);
         vm.expectRevert();
-        store.put(record, signature);
+        store.relayPut(record, signature);
     }
 
     function test_put_refusesSignaturesOfOddShape() external {
@@ -79,7 +79,7 @@ contract DataStoreTest is Consortium {
         IDataStore store = storeOf(1);
         for (uint256 i; i < bad.length; ++i) {
             vm.expectRevert(abi.encodeWithSelector(IDataStore.DataStoreNotAuthorised.selector, address(0)));
-            store.put(record, bad[i]);
+            store.relayPut(record, bad[i]);
         }
     }
 
@@ -184,7 +184,7 @@ contract DataStoreTest is Consortium {
         bytes memory signature = signed(2, record, 1);
         IDataStore store = storeOf(1);
         vm.expectRevert(abi.encodeWithSelector(IDataStore.DataStoreNotAuthorised.selector, accountOf(2)));
-        store.update(record, signature);
+        store.relayUpdate(record, signature);
     }
 
     function test_update_refusesAReplay() external {
@@ -192,9 +192,9 @@ contract DataStoreTest is Consortium {
         Record memory record = recordOf(7, 2);
         bytes memory signature = signed(1, record, 1);
         IDataStore store = storeOf(1);
-        store.update(record, signature);
+        store.relayUpdate(record, signature);
         vm.expectRevert();
-        store.update(record, signature);
+        store.relayUpdate(record, signature);
     }
 
     function test_record_refusesVersionsThatAreNotThere() external {
@@ -255,8 +255,8 @@ contract DataStoreTest is Consortium {
     function update(uint32 owner, Record memory record, uint32 version) private {
         record.version = version;
         bytes memory signature = signed(owner, record, owner);
-        if (version == 1) storeOf(owner).put(record, signature);
-        else storeOf(owner).update(record, signature);
+        if (version == 1) storeOf(owner).relayPut(record, signature);
+        else storeOf(owner).relayUpdate(record, signature);
     }
 
     function numbersOf(uint64 first, uint64 second) private pure returns (uint64[] memory pair) {
@@ -281,14 +281,14 @@ contract DataStoreTest is Consortium {
         bytes memory signature = signed(1, record, 1);
         IDataStore store = storeOf(1);
         vm.expectRevert(problem);
-        store.put(record, signature);
+        store.relayPut(record, signature);
     }
 
     function refusesUpdate(Record memory record, bytes memory problem) private {
         bytes memory signature = signed(1, record, 1);
         IDataStore store = storeOf(1);
         vm.expectRevert(problem);
-        store.update(record, signature);
+        store.relayUpdate(record, signature);
     }
 
     /// The event tells all that was signed.

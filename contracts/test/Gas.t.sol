@@ -12,13 +12,13 @@ contract GasTest is Consortium {
         IDataStore store = storeOf(1);
         put(1, 1);
         Record memory record = recordOf(0x1234567890abcdef, 1);
-        bytes memory signature = signed(1, record, 1);
-        store.put(record, signature);
+        vm.prank(accountOf(1));
+        store.put(record);
         vm.snapshotGasLastCall("Suite", "put, first of a segment");
 
         record.number += 1;
-        signature = signed(1, record, 1);
-        store.put(record, signature);
+        vm.prank(accountOf(1));
+        store.put(record);
         vm.assertLt(vm.snapshotGasLastCall("Suite", "put"), 110_000);
     }
 
@@ -26,16 +26,16 @@ contract GasTest is Consortium {
         IDataStore store = storeOf(1);
         put(1, 7);
         Record memory record = recordOf(7, 2);
-        bytes memory signature = signed(1, record, 1);
-        store.update(record, signature);
+        vm.prank(accountOf(1));
+        store.update(record);
         vm.snapshotGasLastCall("Suite", "update");
     }
 
     function test_share_costs() external {
         put(1, 7);
         Grant memory grant = grantOf(1, 7, 2);
-        bytes memory signature = signed(1, grant);
-        sharing.share(grant, signature);
+        vm.prank(accountOf(1));
+        sharing.share(grant);
         vm.snapshotGasLastCall("Suite", "share");
 
         grant = grantOf(1, 7, 3);
@@ -43,8 +43,8 @@ contract GasTest is Consortium {
         for (uint256 i; i < 1168; ++i) {
             grant.wrappedKey[i] = 0xff;
         }
-        signature = signed(1, grant);
-        sharing.share(grant, signature);
+        vm.prank(accountOf(1));
+        sharing.share(grant);
         vm.snapshotGasLastCall("Suite", "share, key deposited");
     }
 
@@ -52,8 +52,8 @@ contract GasTest is Consortium {
         put(1, 7);
         share(1, 7, 2);
         Revocation memory revocation = revocationOf(1, 7, 2);
-        bytes memory signature = signed(1, revocation);
-        sharing.revoke(revocation, signature);
+        vm.prank(accountOf(1));
+        sharing.revoke(revocation);
         vm.snapshotGasLastCall("Suite", "revoke");
     }
 
@@ -61,25 +61,25 @@ contract GasTest is Consortium {
         put(1, 7);
         share(1, 7, 2);
         Opening memory opening = openingOf(1, 7, 1, 3);
-        bytes memory signature = signed(3, opening);
-        sharing.open(opening, signature);
+        vm.prank(accountOf(3));
+        sharing.open(opening);
         vm.snapshotGasLastCall("Suite", "open, refused");
 
         open(1, 7, 1, 2);
         opening = openingOf(1, 7, 1, 2);
-        signature = signed(2, opening);
-        sharing.open(opening, signature);
+        vm.prank(accountOf(2));
+        sharing.open(opening);
         vm.snapshotGasLastCall("Suite", "open");
 
         KeyRelease memory release = KeyRelease(2);
-        signature = signed(1, release);
-        sharing.recordRelease(release, signature);
+        vm.prank(accountOf(1));
+        sharing.recordRelease(release);
         vm.snapshotGasLastCall("Suite", "recordRelease");
     }
 
     function test_join_costs() external {
         vm.prank(accountOf(1));
-        governance.openJoin(cardOf(5));
+        governance.openJoin(signedCardOf(5));
         vm.snapshotGasLastCall("Suite", "openJoin");
         for (uint32 i = 1; i <= 3; ++i) {
             vm.prank(accountOf(i));

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Suite} from "../src/lib/Suite.sol";
 import {
+    BallotKind,
     BallotState,
     Card,
     Grant,
@@ -12,6 +13,7 @@ import {
     Record,
     Refusal,
     Revocation,
+    SignedCard,
     Standing,
     VisibilityChange
 } from "../src/lib/Types.sol";
@@ -74,9 +76,11 @@ contract Model is Hands {
         bytes memory signature = signed(signer, record, owner);
         bool done;
         if (versions.length == 0) {
-            (done,) = address(storeOf(owner)).call(abi.encodeCall(storeOf(owner).put, (record, signature)));
+            (done,) =
+                address(storeOf(owner)).call(abi.encodeCall(storeOf(owner).relayPut, (record, signature)));
         } else {
-            (done,) = address(storeOf(owner)).call(abi.encodeCall(storeOf(owner).update, (record, signature)));
+            (done,) =
+                address(storeOf(owner)).call(abi.encodeCall(storeOf(owner).relayUpdate, (record, signature)));
         }
         expect(done, mayAct(owner, signer) && !stale, "record");
         if (done) versions.push(record.visibility);
@@ -89,7 +93,7 @@ contract Model is Hands {
         grant.expiresAt = time % 3 == 0 ? 0 : uint64(block.timestamp + time % 300);
         grant.maxOpenings = openings % 3;
         bytes memory signature = signed(signer, grant);
-        bool done = tell(abi.encodeCall(sharing.share, (grant, signature)));
+        bool done = tell(abi.encodeCall(sharing.relayShare, (grant, signature)));
         bool sensible =
             id != owner && _standing[id] == Standing.Active && _visibility[owner][NUMBER].length > 0;
         expect(done, mayAct(owner, signer) && sensible, "share");
@@ -101,7 +105,7 @@ contract Model is Hands {
         id = 1 + id % 6;
         Revocation memory revocation = revocationOf(owner, NUMBER, id);
         bytes memory signature = signed(signer, revocation);
-        bool done = tell(abi.encodeCall(sharing.revoke, (revocation, signature)));
+        bool done = tell(abi.encodeCall(sharing.relayRevoke, (revocation, signature)));
         expect(done, mayAct(owner, signer) && _permission[owner][NUMBER][id].granted, "revoke");
         if (done) _permission[owner][NUMBER][id].granted = false;
     }
@@ -110,7 +114,7 @@ contract Model is Hands {
         (owner, signer) = touch(owner, signer);
         VisibilityChange memory change = changeOf(owner, NUMBER, int64(uint64(visibility % 3)) - 1);
         bytes memory signature = signed(signer, change);
-        bool done = tell(abi.encodeCall(sharing.setVisibility, (change, signature)));
+        bool done = tell(abi.encodeCall(sharing.relaySetVisibility, (change, signature)));
         int64[] storage versions = _visibility[owner][NUMBER];
         expect(done, mayAct(owner, signer) && versions.length > 0, "setVisibility");
         if (!done) return;
@@ -128,7 +132,7 @@ contract Model is Hands {
         Opening memory opening = openingOf(owner, NUMBER, version, id);
         bytes memory signature = signed(signer, opening);
         uint64 before = sharing.openingCount();
-        bool done = tell(abi.encodeCall(sharing.open, (opening, signature)));
+        bool done = tell(abi.encodeCall(sharing.relayOpen, (opening, signature)));
         expect(done, mayAct(id, signer), "open is recorded");
         bool opened = sharing.openingCount() != before;
         expect(opened, done && mayOpen(owner, NUMBER, version, id), "open");
@@ -144,7 +148,7 @@ contract Model is Hands {
         OpeningRecord memory opening = sharing.openingRecord(id);
         KeyRelease memory statement = KeyRelease(id);
         bytes memory signature = signed(signer, statement);
-        bool done = tell(abi.encodeCall(sharing.recordRelease, (statement, signature)));
+        bool done = tell(abi.encodeCall(sharing.relayRecordRelease, (statement, signature)));
         expect(done, mayAct(opening.owner, signer) && !opening.released, "recordRelease");
     }
 
@@ -152,7 +156,7 @@ contract Model is Hands {
         (owner, signer) = touch(owner, signer);
         Refusal memory refusal = refusalOf(owner, NUMBER, 1 + id % 6, 11);
         bytes memory signature = signed(signer, refusal);
-        bool done = tell(abi.encodeCall(sharing.recordRefusal, (refusal, signature)));
+        bool done = tell(abi.encodeCall(sharing.relayRecordRefusal, (refusal, signature)));
         expect(done, mayAct(owner, signer), "recordRefusal");
     }
 
@@ -162,7 +166,7 @@ contract Model is Hands {
         uint64 before = governance.ballotCount();
         vm.prank(accountOf(opener));
         bytes memory call_ = standing % 4 == 0
-            ? abi.encodeCall(governance.openJoin, (cardOf(subject)))
+            ? abi.encodeCall(governance.openJoin, (signedCardOf(subject)))
             : abi.encodeCall(governance.openStanding, (subject, Standing(standing % 4)));
         (bool done,) = Suite.GOVERNANCE.call(call_);
         if (done) expect(_standing[opener] == Standing.Active, true, "a ballot opened by the inactive");
@@ -197,15 +201,15 @@ contract Model is Hands {
 
     function follow(uint64 id) private {
         uint32 subject = governance.ballot(id).subject;
-        Standing standing = governance.ballot(id).standing;
-        if (standing == Standing.None) {
+        bytes memory action = governance.ballot(id).action;
+        if (governance.ballot(id).kind == BallotKind.Join) {
             expect(subject == admitted + 1, true, "identifiers are assigned in order");
             admitted = subject;
-            accountAdmitted[subject] = governance.ballot(id).card.account;
+            accountAdmitted[subject] = abi.decode(action, (SignedCard)).card.account;
             _standing[subject] = Standing.Active;
         } else {
             expect(_standing[subject] == Standing.Removed, false, "the removed came back");
-            _standing[subject] = standing;
+            _standing[subject] = abi.decode(action, (Standing));
         }
     }
 

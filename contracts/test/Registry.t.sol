@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {IConsortiumRegistry} from "../src/interfaces/IConsortiumRegistry.sol";
 import {IDataStore} from "../src/interfaces/IDataStore.sol";
 import {Suite} from "../src/lib/Suite.sol";
-import {Card, Member, Role, Standing} from "../src/lib/Types.sol";
+import {Card, Member, Role, SignedCard, Standing} from "../src/lib/Types.sol";
 import {Consortium} from "./Consortium.sol";
 
 contract RegistryTest is Consortium {
@@ -27,22 +27,23 @@ contract RegistryTest is Consortium {
         founders[0] = cardOf(9);
         vm.expectRevert(abi.encodeWithSelector(IConsortiumRegistry.RegistryAlreadyInitialised.selector));
         vm.prank(Suite.SYSTEM);
-        registry.initialize(founders);
+        registry.initialize(founders, 1);
     }
 
     function test_initialize_refusesEverybodyButTheSystem() external {
         vm.expectRevert(abi.encodeWithSelector(IConsortiumRegistry.RegistryNotSystem.selector, RELAY));
         vm.prank(RELAY);
-        registry.initialize(new Card[](0));
+        registry.initialize(new Card[](0), 1);
     }
 
-    /// The ledger reads this slot to tell whether a sender is registered.
-    function test_dcIdOf_isStorageSlotZero() external {
+    /// The ledger reads these slots to tell whether a sender is registered.
+    function test_authorityOf_isStorageSlotsZeroAndOne() external {
         bytes32 slot = keccak256(abi.encode(accountOf(2), uint256(0)));
-        vm.assertEq(uint256(vm.load(Suite.REGISTRY, slot)), 2);
+        vm.assertEq(uint256(vm.load(Suite.REGISTRY, slot)), 2 | (1 << 32));
+        vm.assertEq(uint256(vm.load(Suite.REGISTRY, bytes32(uint256(1)))), 30);
         vm.assertEq(registry.dcIdOf(accountOf(2)), 2);
         setStanding(2, Standing.Suspended);
-        vm.assertEq(uint256(vm.load(Suite.REGISTRY, slot)), 0);
+        vm.assertEq(uint256(vm.load(Suite.REGISTRY, bytes32(uint256(1)))), 26);
         vm.assertEq(registry.dcIdOf(accountOf(2)), 0);
     }
 
@@ -51,7 +52,7 @@ contract RegistryTest is Consortium {
             abi.encodeWithSelector(IConsortiumRegistry.RegistryNotGovernance.selector, accountOf(1))
         );
         vm.prank(accountOf(1));
-        registry.admit(cardOf(5));
+        registry.admit(signedCardOf(5));
     }
 
     function test_admit_makesAParticipantWithItsOwnContracts() external {
@@ -69,7 +70,7 @@ contract RegistryTest is Consortium {
         setStanding(5, Standing.Removed);
         vm.expectRevert(abi.encodeWithSelector(IConsortiumRegistry.RegistryAccountTaken.selector));
         vm.prank(Suite.GOVERNANCE);
-        registry.admit(cardOf(5));
+        registry.admit(signedCardOf(5));
         admit(6);
         vm.assertEq(registry.dcIdOf(accountOf(6)), 6);
     }
@@ -83,7 +84,8 @@ contract RegistryTest is Consortium {
         refuses(card, IConsortiumRegistry.RegistryEncryptionKeyTaken.selector);
         card = cardOf(5);
         card.account = cardOf(1).account;
-        refuses(card, IConsortiumRegistry.RegistryAccountTaken.selector);
+        refuses(signedBy(1, card), IConsortiumRegistry.RegistryAccountTaken.selector);
+        refuses(card, IConsortiumRegistry.RegistryCardNotSigned.selector);
     }
 
     function test_admit_refusesMalformedCards() external {
@@ -154,7 +156,7 @@ contract RegistryTest is Consortium {
             Card memory card = cardOf(5 + i);
             card.name = good[i];
             vm.prank(Suite.GOVERNANCE);
-            registry.admit(card);
+            registry.admit(signedBy(5 + i, card));
             vm.assertEq(registry.member(5 + i).card.name, good[i]);
         }
     }
@@ -224,19 +226,25 @@ contract RegistryTest is Consortium {
         IDataStore template = IDataStore(Suite.DATA_STORE_TEMPLATE);
         vm.assertEq(template.owner(), 0);
         vm.expectRevert(abi.encodeWithSelector(IDataStore.DataStoreOwnerInactive.selector));
-        template.put(recordOf(1, 1), new bytes(65));
+        template.put(recordOf(1, 1));
     }
 
-    function testFuzz_admit_storesTheCardAsGiven(uint32 cluster, address account, bytes32 key) external {
+    function testFuzz_admit_storesTheCardAsGiven(uint32 cluster, uint128 account, bytes32 key) external {
         Card memory card = cardOf(5);
-        (card.cluster, card.account, card.networkKey) = (cluster, account, key);
-        vm.assume(registry.admissionProblem(card) == 0);
+        vm.assume(account != 0);
+        (card.cluster, card.account, card.networkKey) = (cluster, vm.addr(account), key);
+        SignedCard memory signedCard = signedBy(account, card);
+        vm.assume(registry.admissionProblem(signedCard) == 0);
         vm.prank(Suite.GOVERNANCE);
-        registry.admit(card);
+        registry.admit(signedCard);
         vm.assertEq(keccak256(abi.encode(registry.member(5).card)), keccak256(abi.encode(card)));
     }
 
     function refuses(Card memory card, bytes4 problem) private {
+        refuses(signedBy(5, card), problem);
+    }
+
+    function refuses(SignedCard memory card, bytes4 problem) private {
         vm.assertEq(bytes32(registry.admissionProblem(card)), bytes32(problem));
         vm.expectRevert(abi.encodeWithSelector(problem));
         vm.prank(Suite.GOVERNANCE);

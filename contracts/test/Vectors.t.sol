@@ -40,7 +40,7 @@ contract VectorsTest is Consortium {
 
     function test_digests_areThePinnedOnes() external {
         storeOf(1)
-            .put(
+            .relayPut(
                 Record({
                 number: 42,
                 version: 1,
@@ -54,11 +54,13 @@ contract VectorsTest is Consortium {
             }),
                 signed(1, RECORD)
             );
-        sharing.share(Grant(1, 42, 2, 1_900_000_000, 5, 3, hex"c0ffee", 1), signed(1, GRANT));
-        sharing.revoke(Revocation(1, 42, 2, 2), signed(1, REVOCATION));
-        sharing.setVisibility(VisibilityChange(1, 42, -1, 3, hex"0badcafe", 1), signed(1, VISIBILITY_CHANGE));
-        sharing.open(Opening(1, 42, 1, 2, 1), signed(2, OPENING));
-        sharing.recordRelease(KeyRelease(1), signed(1, KEY_RELEASE));
-        sharing.recordRefusal(Refusal(1, 42, 1, 3, 9, 1), signed(1, REFUSAL));
+        sharing.relayShare(Grant(1, 42, 2, 1_900_000_000, 5, 3, hex"c0ffee", 1), signed(1, GRANT));
+        sharing.relayRevoke(Revocation(1, 42, 2, 2), signed(1, REVOCATION));
+        sharing.relaySetVisibility(
+            VisibilityChange(1, 42, -1, 3, hex"0badcafe", 1), signed(1, VISIBILITY_CHANGE)
+        );
+        sharing.relayOpen(Opening(1, 42, 1, 2, 1), signed(2, OPENING));
+        sharing.relayRecordRelease(KeyRelease(1), signed(1, KEY_RELEASE));
+        sharing.relayRecordRefusal(Refusal(1, 42, 1, 3, 9, 1), signed(1, REFUSAL));
     }
 }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Subject} from "../lib/Types.sol";
+
 /// @title Who may do what under one member's `dcId`.
 interface IAccessControl {
-    /// @notice Whether a signature authorises an action.
-    /// @param digest What was signed: an EIP-712 digest whose domain names the contract that asks.
-    /// @param signature 65 bytes `r ‖ s ‖ v`, or whatever the member's EIP-1271 account understands.
+    /// @notice Whether an account may do this for the member.
+    /// @param actor The account: the sender of the call, or the signer of a relayed one.
     /// @param action One of `Actions`.
-    /// @return authorised Whether it does.
-    /// @return signer Who signed; an account that is not authorised when `authorised` is false, or 0.
-    function isAuthorised(bytes32 digest, bytes calldata signature, bytes32 action)
+    /// @param subject What it concerns.
+    function isAuthorised(address actor, bytes32 action, Subject calldata subject)
         external
         view
-        returns (bool authorised, address signer);
+        returns (bool);
 
     /// @notice The member whose contract this is.
     function dcId() external view returns (uint32);

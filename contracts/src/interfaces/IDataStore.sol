@@ -4,10 +4,11 @@ pragma solidity 0.8.37;
 import {Record, RecordedVersion} from "../lib/Types.sol";
 
 /// @title One member's data objects: every version of each, never changed and never taken back.
-/// @notice Whoever sends the transaction, the record must be signed for the owner: the owner's access contract is asked.
+/// @notice Every change has two forms: sent by an account of the owner, or signed by one (EIP-712) and sent by anybody. In both
+/// the owner's access contract is asked whether the account may.
 /// While the owner is not active nothing can be recorded; everything can be read.
 interface IDataStore {
-    /// A version was recorded: all that was signed, and who signed. The only place of what `RecordedVersion` lacks.
+    /// A version was recorded: all that the owner said, and the account that said it. The only place of what `RecordedVersion` lacks.
     event VersionRecorded(
         uint32 indexed owner,
         uint64 indexed number,
@@ -19,15 +20,15 @@ interface IDataStore {
         uint64 sizeClass,
         uint64 createdAt,
         uint64 validUntil,
-        address signer
+        address actor
     );
 
     /// Only the registry may call this.
     error DataStoreNotRegistry(address caller);
     /// The owner is suspended or removed.
     error DataStoreOwnerInactive();
-    /// The signature does not authorise the record; `signer` is whom it recovers to, 0 for nobody.
-    error DataStoreNotAuthorised(address signer);
+    /// The account may not record for the owner; 0 where a signature is nobody's.
+    error DataStoreNotAuthorised(address actor);
     /// Object number 0 is nobody's.
     error DataStoreNumberMissing();
     /// The number is used: update the object instead.
@@ -41,11 +42,17 @@ interface IDataStore {
     /// A field has a value that is not allowed; `field` is its name in ASCII.
     error DataStoreFieldOutOfRange(bytes32 field);
 
-    /// @notice Records the first version of a new object. Anybody with the owner's signature.
-    function put(Record calldata record, bytes calldata signature) external;
+    /// @notice Records the first version of a new object. An account of the owner.
+    function put(Record calldata record) external;
 
-    /// @notice Records the next version of an object. Anybody with the owner's signature.
-    function update(Record calldata record, bytes calldata signature) external;
+    /// @notice As `put`; anybody with the owner's signature.
+    function relayPut(Record calldata record, bytes calldata signature) external;
+
+    /// @notice Records the next version of an object. An account of the owner.
+    function update(Record calldata record) external;
+
+    /// @notice As `update`; anybody with the owner's signature.
+    function relayUpdate(Record calldata record, bytes calldata signature) external;
 
     /// @notice Names the access contract to ask; 0 while the owner is not active. Registry only.
     function setAccessControl(address accessControl) external;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Ballot, BallotKind, Card, Standing} from "../lib/Types.sol";
+import {IUpgrades} from "./IUpgrades.sol";
+import {Ballot, BallotKind, Parameter, Role, SignedCard, Standing} from "../lib/Types.sol";
 
 /// @title Ballots of the members: one vote each, more than half of the electorate decides, the outcome executes itself.
 /// @notice The electorate is fixed when a ballot opens. A ballot that fails or expires changes nothing and can be
 /// opened again. The member that opens a ballot does not thereby vote, and has at most eight open at a time.
-interface IGovernance {
+interface IGovernance is IUpgrades {
     /// A ballot opened.
     event BallotOpened(
         uint64 indexed id,
@@ -23,14 +24,12 @@ interface IGovernance {
     /// It can no longer be done: half or more are against, or `problem` (an error's selector) stands in the way.
     event BallotRejected(uint64 indexed id, bytes4 problem);
 
-    /// `initialize` was called by another than the system address.
-    error GovernanceNotSystem(address caller);
     /// `initialize` was called before.
     error GovernanceAlreadyInitialised();
-    /// A ballot must stay open for 1 second to 10 years.
-    error GovernancePeriodOutOfRange(uint64 ballotSeconds);
-    /// The caller is not the account of an active member.
-    error GovernanceNotMember(address caller);
+    /// There is no such limit.
+    error GovernanceParameterUnknown();
+    /// The limit cannot have this value; see `Parameter`.
+    error GovernanceParameterOutOfRange();
     /// The member has as many ballots open as it may.
     error GovernanceTooManyOpen(uint32 dcId, uint256 limit);
     /// There is no such ballot.
@@ -42,14 +41,28 @@ interface IGovernance {
     /// The member has voted already.
     error GovernanceAlreadyVoted(uint64 id, uint32 dcId);
 
-    /// @notice Sets how long ballots stay open, in seconds. Once, by the system address.
-    function initialize(uint64 ballotSeconds) external;
+    /// @notice Sets the version of the suite that the network begins with, and how long ballots stay open, in seconds. Once, by the
+    /// system address.
+    function initialize(uint32 version, uint64 ballotSeconds) external;
 
     /// @notice Opens a ballot on admitting an organisation. Any active member.
-    function openJoin(Card calldata card) external returns (uint64 id);
+    function openJoin(SignedCard calldata card) external returns (uint64 id);
 
     /// @notice Opens a ballot on suspending, reinstating or removing a member. Any active member.
     function openStanding(uint32 dcId, Standing status) external returns (uint64 id);
+
+    /// @notice Opens a ballot on new keys for a member that lost its own, or whose keys leaked. Any active member.
+    function openReset(uint32 dcId, SignedCard calldata card) external returns (uint64 id);
+
+    /// @notice Opens a ballot on whether a member validates blocks; with its next committee, in three epochs. Any active member.
+    function openSeat(uint32 dcId, Role role) external returns (uint64 id);
+
+    /// @notice Opens a ballot on a limit. Any active member.
+    function openParameter(Parameter parameter, uint256 value) external returns (uint64 id);
+
+    /// @notice Opens a ballot on replacing the system contracts at a height, or, with all 0, on taking back the pending upgrade. Any
+    /// active member, once a quorum of the validators has announced the suite.
+    function openUpgrade(uint32 version, bytes32 digest, uint64 height) external returns (uint64 id);
 
     /// @notice Votes. The deciding vote executes the ballot in the same transaction. Any member of the electorate, once.
     function vote(uint64 id, bool support) external;
@@ -65,4 +78,7 @@ interface IGovernance {
 
     /// @notice How long a ballot stays open, in seconds.
     function ballotSeconds() external view returns (uint64);
+
+    /// @notice Why a limit cannot have a value, as the selector of an error of this interface; 0 when it can.
+    function parameterProblem(Parameter parameter, uint256 value) external pure returns (bytes4);
 }

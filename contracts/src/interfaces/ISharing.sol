@@ -13,8 +13,8 @@ import {
 } from "../lib/Types.sol";
 
 /// @title Who may open which object, and everything that was asked, permitted, refused, opened and released.
-/// @notice Whoever sends the transaction, each change must be signed for the member that acts: its access contract is
-/// asked. Each signature counts once.
+/// @notice Every change has two forms: sent by an account of the member that acts, or signed by one (EIP-712) and sent by anybody.
+/// In both that member's access contract is asked whether the account may. Each nonce counts once.
 interface ISharing {
     /// The owner shared an object; `deposited` says whether a wrapped key came with it.
     event Shared(
@@ -25,10 +25,10 @@ interface ISharing {
         uint32 maxOpenings,
         uint32 keyEpoch,
         bool deposited,
-        address signer
+        address actor
     );
     /// The owner took a grant back. What was opened stays opened.
-    event Revoked(uint32 indexed owner, uint64 indexed number, uint32 indexed grantee, address signer);
+    event Revoked(uint32 indexed owner, uint64 indexed number, uint32 indexed grantee, address actor);
     /// The owner changed who may open versions 1 to `upToVersion`.
     event VisibilityChanged(
         uint32 indexed owner,
@@ -37,7 +37,7 @@ interface ISharing {
         uint32 upToVersion,
         uint32 keyEpoch,
         bytes publishedKey,
-        address signer
+        address actor
     );
     /// A member opened a version.
     event Opened(
@@ -47,7 +47,7 @@ interface ISharing {
         uint32 version,
         bytes32 root,
         uint64 openingId,
-        address signer
+        address actor
     );
     /// A request was refused: by this contract (`refusedBy` 0) or by the owner. `reason` is a `Reason`.
     event Refused(
@@ -65,9 +65,9 @@ interface ISharing {
 
     /// The member that is to act is not active, or there is none.
     error SharingMemberInactive(uint32 dcId);
-    /// The signature does not authorise this for `dcId`; `signer` is whom it recovers to, 0 for nobody.
-    error SharingNotAuthorised(uint32 dcId, address signer);
-    /// The signed nonce was used or is ahead: sign again with `expected`.
+    /// The account may not do this for `dcId`; 0 where a signature is nobody's.
+    error SharingNotAuthorised(uint32 dcId, address actor);
+    /// The nonce was used or is ahead: it must be `expected`.
     error SharingNonceOutOfOrder(uint32 nonce, uint32 expected);
     /// The owner has no such object.
     error SharingObjectUnknown(uint32 owner, uint64 number);
@@ -84,24 +84,42 @@ interface ISharing {
     /// A field has a value that is not allowed; `field` is its name in ASCII.
     error SharingFieldOutOfRange(bytes32 field);
 
-    /// @notice Permits a member to open an object; replaces an earlier grant. Signed by the owner.
-    function share(Grant calldata grant, bytes calldata signature) external;
+    /// @notice Permits a member to open an object; replaces an earlier grant. An account of the owner.
+    function share(Grant calldata grant) external;
 
-    /// @notice Takes a grant back, at once. Signed by the owner.
-    function revoke(Revocation calldata revocation, bytes calldata signature) external;
+    /// @notice As `share`; anybody with the owner's signature.
+    function relayShare(Grant calldata grant, bytes calldata signature) external;
 
-    /// @notice Changes who may open the versions recorded so far; later versions bring their own visibility. Signed by the owner.
-    function setVisibility(VisibilityChange calldata change, bytes calldata signature) external;
+    /// @notice Takes a grant back, at once. An account of the owner.
+    function revoke(Revocation calldata revocation) external;
 
-    /// @notice Asks to open a version: `Opened` or `Refused` is recorded. Signed by the member that asks.
+    /// @notice As `revoke`; anybody with the owner's signature.
+    function relayRevoke(Revocation calldata revocation, bytes calldata signature) external;
+
+    /// @notice Changes who may open the versions recorded so far; later versions bring their own visibility. An account of the owner.
+    function setVisibility(VisibilityChange calldata change) external;
+
+    /// @notice As `setVisibility`; anybody with the owner's signature.
+    function relaySetVisibility(VisibilityChange calldata change, bytes calldata signature) external;
+
+    /// @notice Asks to open a version: `Opened` or `Refused` is recorded. An account of the member that asks.
     /// @return openingId Of the opening, 0 when it was refused.
-    function open(Opening calldata opening, bytes calldata signature) external returns (uint64 openingId);
+    function open(Opening calldata opening) external returns (uint64 openingId);
 
-    /// @notice Records that the key of an opening was handed over. Signed by the owner, once per opening.
-    function recordRelease(KeyRelease calldata release, bytes calldata signature) external;
+    /// @notice As `open`; anybody with the member's signature.
+    function relayOpen(Opening calldata opening, bytes calldata signature) external returns (uint64 openingId);
 
-    /// @notice Records that the owner refused a request for a key. Signed by the owner.
-    function recordRefusal(Refusal calldata refusal, bytes calldata signature) external;
+    /// @notice Records that the key of an opening was handed over. An account of the owner, once per opening.
+    function recordRelease(KeyRelease calldata release) external;
+
+    /// @notice As `recordRelease`; anybody with the owner's signature.
+    function relayRecordRelease(KeyRelease calldata release, bytes calldata signature) external;
+
+    /// @notice Records that the owner refused a request for a key. An account of the owner.
+    function recordRefusal(Refusal calldata refusal) external;
+
+    /// @notice As `recordRefusal`; anybody with the owner's signature.
+    function relayRecordRefusal(Refusal calldata refusal, bytes calldata signature) external;
 
     /// @notice Whether a member may open a version at this moment, and if not, why (a `Reason`).
     function canOpen(uint32 owner, uint64 number, uint32 version, uint32 dcId)

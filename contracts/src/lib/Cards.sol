@@ -1,15 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IConsortiumRegistry} from "../interfaces/IConsortiumRegistry.sol";
-import {Card} from "./Types.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
-/// What a card must look like, whatever the registry holds. Bounds every field, so that no card can make the list of
+import {IConsortiumRegistry} from "../interfaces/IConsortiumRegistry.sol";
+import {Card, SignedCard} from "./Types.sol";
+
+/// The shape that a card must have, whatever the registry holds. Bounds every field, so that no card can make the list of
 /// members unreadable, and keeps control characters off people's terminals.
 library Cards {
     uint256 private constant NAME_MAX = 64;
     uint256 private constant ENDPOINT_MAX = 255;
     uint256 private constant ENCRYPTION_KEY_LENGTH = 1216;
+    /// A card is made before the organisation knows the chain, so the domain names neither chain nor contract.
+    bytes32 private constant DOMAIN = keccak256(
+        abi.encode(
+            keccak256("EIP712Domain(string name,string version)"), keccak256("Hansa card"), keccak256("1")
+        )
+    );
+    bytes32 private constant CARD_TYPE = keccak256(
+        "Card(string name,uint32 cluster,address account,bytes32 networkKey,bytes encryptionKey,string consensusEndpoint,string swarmEndpoint)"
+    );
 
     /// The selector of the registry's error that describes what is wrong, 0 when nothing is.
     function problem(Card calldata card) internal pure returns (bytes4) {
@@ -25,6 +36,39 @@ library Cards {
             return IConsortiumRegistry.RegistryEndpointMalformed.selector;
         }
         return 0;
+    }
+
+    /// As `problem`; the account's signature must be its own, too.
+    function problem(SignedCard calldata signed) internal view returns (bytes4) {
+        bytes4 found = problem(signed.card);
+        if (found != 0) return found;
+        bool own = SignatureChecker.isValidSignatureNowCalldata(
+            signed.card.account, digest(signed.card), signed.accountSignature
+        );
+        return own ? bytes4(0) : IConsortiumRegistry.RegistryCardNotSigned.selector;
+    }
+
+    /// What account and network key sign: the EIP-712 digest of a card.
+    function digest(Card calldata card) internal pure returns (bytes32) {
+        bytes32 content = keccak256(
+            abi.encode(
+                CARD_TYPE,
+                keccak256(bytes(card.name)),
+                card.cluster,
+                card.account,
+                card.networkKey,
+                keccak256(card.encryptionKey),
+                keccak256(bytes(card.consensusEndpoint)),
+                keccak256(bytes(card.swarmEndpoint))
+            )
+        );
+        return keccak256(abi.encodePacked(hex"1901", DOMAIN, content));
+    }
+
+    /// The selector of the registry's error where an endpoint is malformed, 0 otherwise.
+    function endpointProblem(string calldata endpoint) internal pure returns (bytes4) {
+        return
+            _isEndpoint(bytes(endpoint)) ? bytes4(0) : IConsortiumRegistry.RegistryEndpointMalformed.selector;
     }
 
     function _isEndpoint(bytes calldata text) private pure returns (bool) {

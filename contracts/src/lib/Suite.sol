@@ -17,6 +17,12 @@ library Suite {
     uint256 internal constant UINT40_MAX = type(uint40).max;
 }
 
+/// What an account may do for its member.
+library Roles {
+    /// The member's own account: everything, votes included.
+    uint32 internal constant OWNER = 1;
+}
+
 /// What is to be done under a `dcId`; the access contract is asked with one of these.
 library Actions {
     bytes32 internal constant RECORD = "record";

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IConsortiumRegistry} from "../interfaces/IConsortiumRegistry.sol";
+import {Suite} from "./Suite.sol";
 import {Grant, KeyRelease, Opening, Record, Refusal, Revocation, VisibilityChange} from "./Types.sol";
 
-/// EIP-712 digests of everything a member signs. The domain is "Hansa", version "1", with the chain's id and the
-/// contract that runs this code.
+/// EIP-712 digests of everything a member signs for others to relay. The domain is "Hansa", version "1", with the chain's id, the
+/// contract that runs this code, and the hash of the genesis block as salt: two consortia may share a chain id.
 library TypedData {
-    bytes32 private constant DOMAIN_TYPE =
-        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+    bytes32 private constant DOMAIN_TYPE = keccak256(
+        "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
+    );
     bytes32 private constant NAME = keccak256("Hansa");
     bytes32 private constant VERSION = keccak256("1");
 
@@ -83,7 +86,8 @@ library TypedData {
     }
 
     function _digest(bytes32 structHash) private view returns (bytes32) {
-        bytes32 domain = keccak256(abi.encode(DOMAIN_TYPE, NAME, VERSION, block.chainid, address(this)));
+        bytes32 salt = IConsortiumRegistry(Suite.REGISTRY).genesisHash();
+        bytes32 domain = keccak256(abi.encode(DOMAIN_TYPE, NAME, VERSION, block.chainid, address(this), salt));
         return keccak256(abi.encodePacked(hex"1901", domain, structHash));
     }
 }

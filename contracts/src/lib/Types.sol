@@ -34,6 +34,37 @@ struct Card {
     string swarmEndpoint;
 }
 
+/// A card with the proof that its keys are the organisation's own.
+struct SignedCard {
+    Card card;
+    /// Over the card by its account (EIP-712, see `Cards.digest`): 65 bytes `r ‖ s ‖ v`.
+    bytes accountSignature;
+    /// Over the same digest by its network key (ed25519): 64 bytes. Nodes check it; the virtual machine cannot.
+    bytes networkSignature;
+}
+
+/// Whom an account acts for.
+struct Authority {
+    /// 0 for an account that is nobody's.
+    uint32 dcId;
+    /// A sum of `Roles`.
+    uint32 roles;
+    /// Unix seconds after which the account may do nothing; 0 never.
+    uint40 until;
+}
+
+/// What an action concerns. Fields that an action does not have are 0.
+struct Subject {
+    /// The owner of the object.
+    uint32 owner;
+    uint64 number;
+    uint32 version;
+    /// The other member: a grantee, or the one that asked for a key.
+    uint32 counterpart;
+    /// Why, as the owner and the other member agreed on.
+    bytes32 purpose;
+}
+
 /// A member as the registry records it.
 struct Member {
     uint32 dcId;
@@ -87,7 +118,7 @@ struct Grant {
     uint32 maxOpenings;
     /// Epoch of the audience's key that `wrappedKey` holds.
     uint32 keyEpoch;
-    /// The audience's key wrapped to the grantee, deposited so that the owner may be offline; at most 2,048 bytes, may be empty.
+    /// The audience's key wrapped to the grantee, deposited so that the owner may be offline; at most 2,560 bytes, may be empty.
     bytes wrappedKey;
     /// One more than the cell's `shareNonce`.
     uint32 nonce;
@@ -174,13 +205,33 @@ struct OpeningRecord {
     uint64 openedAt;
     /// Whether the owner recorded the release of the key.
     bool released;
+    /// The cell's `shareNonce` at the opening: which grant it was made under.
+    uint32 grantNonce;
 }
 
-/// What a ballot decides.
+/// What a ballot decides. The comment says what `Ballot.action` holds, ABI-encoded.
 enum BallotKind {
     None,
+    /// Admits an organisation: `SignedCard`.
     Join,
-    Standing
+    /// Suspends, reinstates or removes a member: `Standing`.
+    Standing,
+    /// Gives a member new keys: `SignedCard`.
+    Reset,
+    /// Gives a member a seat in consensus or takes it: `Role`.
+    Seat,
+    /// Changes a limit: `(Parameter, uint256)`.
+    Parameter,
+    /// Replaces the system contracts at a height: `(uint32 version, bytes32 digest, uint64 height)`; all 0 takes the pending
+    /// upgrade back.
+    Upgrade
+}
+
+/// A limit that ballots change.
+enum Parameter {
+    None,
+    /// How long a ballot stays open, in seconds: 1 to 10 years.
+    BallotSeconds
 }
 
 /// How far a ballot is. Expired is a ballot past its deadline without a majority.
@@ -199,10 +250,8 @@ struct Ballot {
     BallotState state;
     /// The member that opened it.
     uint32 openedBy;
-    /// The member it concerns; for a join the `dcId` assigned, 0 until executed.
+    /// The member it concerns; for a join the `dcId` assigned, 0 until executed; 0 where it concerns all.
     uint32 subject;
-    /// The standing proposed; `None` for a join.
-    Standing standing;
     /// Unix seconds.
     uint64 openedAt;
     /// Unix seconds; a vote later than this is refused.
@@ -213,6 +262,6 @@ struct Ballot {
     uint32 against;
     /// Bit `d` is set when member `d` has voted.
     uint256 voted;
-    /// The applicant's card; empty for other kinds.
-    Card card;
+    /// What is to be done; see `BallotKind`.
+    bytes action;
 }
