@@ -8,6 +8,7 @@ import {
     Record,
     Refusal,
     Revocation,
+    SignedCard,
     VisibilityChange
 } from "../src/lib/Types.sol";
 import {Consortium} from "./Consortium.sol";
@@ -18,14 +19,16 @@ contract VectorsTest is Consortium {
     address private constant STORE_1 = 0xE6087d417694B209b445DAa7499A35791115442f;
     address private constant ACCESS_1 = 0x7B62A9424C94451ad3f0c8dBBE78cE9ff1c94b10;
     address private constant STORE_4 = 0x1Cc09036111bf411C154c4fbF471Dd87B6522209;
-    bytes32 private constant RECORD = 0xc1d8acfd2be5cf00aa3232cf00f0a19c8c7da50da3605306055f704cbc7f0234;
-    bytes32 private constant GRANT = 0x514a0d9737731f2f22e498f2a7b5cbeee5d0cbbb70a47e3ff5b7212a8ac1d16b;
-    bytes32 private constant REVOCATION = 0x57746666ccf2c89b235233f0f6662cc4b4a8cc36e9a927f97f01725e53cb66ce;
+    bytes32 private constant RECORD = 0x58f39b661d54789c5dce1d22e370c0dd7046861a116bed5a8739a7c8387d0402;
+    bytes32 private constant GRANT = 0x89d65f50dc3d8548f997ab2c8e9a834bdfc689da575d8128416e40845b47b36a;
+    bytes32 private constant REVOCATION = 0xc175329a1dfc73f9db7ad1336c60f85ea53e033ac9d1dfa1323770132ad4f494;
     bytes32 private constant VISIBILITY_CHANGE =
-        0x4954e6896a6194afc7541fb6790a803d1412c57d63aaba8f5ef912ebb2c4122f;
-    bytes32 private constant OPENING = 0x4099302ea3c144d87740d7ca4335acdf89dedba47e15d6dd7baaa9d2c7d86915;
-    bytes32 private constant KEY_RELEASE = 0xbf820097ca5f2e27d18f2f240e0c91dc17a9d6e8c092257ad88718d206ce5a0c;
-    bytes32 private constant REFUSAL = 0x0cf16d17d685a901afa0c0df261d8f725fe6e4667d8ffb783508da2bfbdfb26f;
+        0x86614b211f35b5767c0629bae5ce23b29bd627c81fd33e33153607c14c7ab7d2;
+    bytes32 private constant OPENING = 0x44f22e921cbdbd456a3bdbca0bed3ee0af1967eb82f06715398356501dbff454;
+    bytes32 private constant KEY_RELEASE = 0xb092579bbb65a9cc49890020b516de0312fcc9e016a315e4a705c9540e830959;
+    bytes32 private constant REFUSAL = 0x7c5e0298d20fb950d9c2064115ffdb1a6eb754a7c59fd92b8c05618fb0ff5d6b;
+
+    bytes32 private constant CARD = 0xcd4286f79120fe1f52fe4441229b6e1ff8e8c8c514c13e17e3d51563bd4f692c;
 
     function setUp() public override {
         vm.chainId(7700);
@@ -36,6 +39,11 @@ contract VectorsTest is Consortium {
         vm.assertEq(registry.dataStoreOf(1), STORE_1);
         vm.assertEq(registry.accessControlOf(1), ACCESS_1);
         vm.assertEq(registry.dataStoreOf(4), STORE_4);
+    }
+
+    function test_cardDigest_isThePinnedOne() external view {
+        SignedCard memory card = SignedCard(cardOf(5), signed(5, CARD), "");
+        vm.assertEq(bytes32(registry.admissionProblem(card)), bytes32(0));
     }
 
     function test_digests_areThePinnedOnes() external {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use alloy_consensus::TxEip1559;
 use alloy_eips::eip2718::Encodable2718 as _;
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_sol_types::SolCall as _;
-use hansa_contracts::{abi, data_store_of, signing_hash};
+use hansa_contracts::{abi, data_store_of};
 use hansa_envelope::MemberKeys;
 use hansa_types::DcId;
 use serde_json::json;
@@ -110,12 +110,13 @@ fn read_keys(text: &str) -> Result<MemberKeys, BenchError> {
     let mut account = [0; 32];
     hex::decode_to_slice(text.trim().trim_start_matches("0x"), &mut account)
         .map_err(|_| BenchError::Generator)?;
-    // Only the account signs here; the other two keys are never used.
-    MemberKeys::from_secrets([1; 32], account, [1; 32]).map_err(|e| BenchError::Storage(e.to_string()))
+    // Only the account signs here; the other secrets are never used.
+    MemberKeys::from_secrets([1; 32], account, [1; 32], [1; 32])
+        .map_err(|e| BenchError::Storage(e.to_string()))
 }
 
 impl Wallet {
-    /// A record as `hansa put` writes it: EIP-712 signed by the member, in a transaction of the member's account.
+    /// A record as `hansa put` writes it, in a transaction of the member's account.
     fn protect(&mut self) -> Option<Signed> {
         let record = abi::Record {
             number: self.number,
@@ -128,9 +129,7 @@ impl Wallet {
             createdAt: 1_750_000_000,
             validUntil: 0,
         };
-        let signature = self.keys.sign_digest(signing_hash(&record, self.chain_id, self.store)).ok()?;
-        let call =
-            abi::DataStore::putCall { r: record, signature: Bytes::copy_from_slice(&signature.as_bytes()) };
+        let call = abi::DataStore::putCall { r: record };
         let transaction = TxEip1559 {
             chain_id: self.chain_id,
             nonce: self.nonce,

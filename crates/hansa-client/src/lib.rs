@@ -18,11 +18,11 @@ use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use hansa_types::{
-    DcId, Member, ObjectId, Version, Visibility,
+    DcId, Endpoints, Member, ObjectId, Version, Visibility,
     api::{
         Ballot, BallotPreview, BlockSummary, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry,
         Motion, NodeStatus, ObjectList, ObjectSummary, Progress, Recorded, RepairReport, StoredBlock,
-        VerifyReport, VerifyRequest, VisibilityRequest, VoteRequest, header,
+        SuiteStatus, VerifyReport, VerifyRequest, VisibilityRequest, VoteRequest, header,
     },
 };
 use reqwest::Method;
@@ -94,6 +94,22 @@ impl Client {
     /// See [`Client::status`].
     pub async fn invitation(&self, member: DcId) -> Result<Invitation, ClientError> {
         self.wire.fetch(Method::GET, &format!("members/{member}/invitation")).await
+    }
+
+    /// Changes where this member's node is reached.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn set_endpoints(&self, endpoints: &Endpoints) -> Result<Recorded, ClientError> {
+        self.wire.send("members/self/endpoints", endpoints).await
+    }
+
+    /// Versions of the system contracts: in force, decided, and known to the node.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn suite(&self) -> Result<SuiteStatus, ClientError> {
+        self.wire.fetch(Method::GET, "suite").await
     }
 
     /// Opens a ballot.

@@ -1,8 +1,11 @@
 //! Decides who may connect: the members that the registry names, and nobody else.
 //!
 //! An epoch's committee comes from the finalised epoch artifact, everybody else from the registry at the finalised
-//! head, so that a member admitted a moment ago can connect without a restart and a removed one is cut off. Validators
-//! are primary peers, which others dial; members without a seat are secondary peers, which dial.
+//! head, so that a member admitted a moment ago can connect without a restart. Validators are primary peers, which others dial;
+//! members without a seat are secondary peers, which dial.
+//!
+//! A removed member is cut off when its last seat ends, so that removals never cost a committee its quorum; without a seat it is cut off at
+//! once. A key that the registry no longer lists, because its member got another, is cut off at once whatever it holds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -62,19 +65,33 @@ struct Known {
     sets: u64,
     primary: BTreeMap<PublicKey, Address>,
     secondary: BTreeMap<PublicKey, Address>,
+    /// Members that are not removed.
     members: BTreeMap<PublicKey, Address>,
     removed: BTreeSet<PublicKey>,
+    /// Whether the registry has been read.
+    read: bool,
 }
 
 impl Known {
+    /// Whether a key with a seat may connect: it is a member's present key, or was when the member was removed.
+    fn is_listed(&self, key: &PublicKey) -> bool {
+        !self.read || self.members.contains_key(key) || self.removed.contains(key)
+    }
+
+    /// Whether a key holds a seat in this epoch's committee or the next.
+    fn has_seat(&self, key: &PublicKey) -> bool {
+        self.primary.contains_key(key) || self.secondary.contains_key(key)
+    }
+
     /// The set to track. The registry's address wins over the one frozen in the epoch artifact.
-    /// Empty where `me` was removed: nobody would answer it.
+    /// Empty where nobody would answer `me`: it was removed and holds no seat, or its key was replaced.
     fn peers(&self, me: &PublicKey) -> (BTreeMap<PublicKey, Address>, BTreeMap<PublicKey, Address>) {
-        if self.removed.contains(me) {
+        let is_out = self.removed.contains(me) && !self.has_seat(me);
+        if is_out || (self.has_seat(me) && !self.is_listed(me)) {
             return (BTreeMap::new(), BTreeMap::new());
         }
         let current = |peers: &BTreeMap<PublicKey, Address>| -> BTreeMap<PublicKey, Address> {
-            let allowed = peers.iter().filter(|(key, _)| !self.removed.contains(*key));
+            let allowed = peers.iter().filter(|(key, _)| self.is_listed(key));
             let fresh =
                 allowed.map(|(key, frozen)| (key.clone(), self.members.get(key).unwrap_or(frozen).clone()));
             fresh.collect()
@@ -100,6 +117,7 @@ impl<M: AddressableManager<PublicKey = PublicKey>> MemberPeers<M> {
         let before = known.peers(&self.me);
         known.members.clear();
         known.removed.clear();
+        known.read = true;
         for member in members {
             let Some(key) = public_key(member.card.network_key) else { continue };
             match member.status {
@@ -111,9 +129,6 @@ impl<M: AddressableManager<PublicKey = PublicKey>> MemberPeers<M> {
                 }
             }
         }
-        // A key that went from a removed member to an active one (or was reset) counts as the active one's.
-        let Known { members, removed, .. } = &mut *known;
-        removed.retain(|key| !members.contains_key(key));
         let changed = known.sets > 0 && known.peers(&self.me) != before;
         drop(known);
         if changed {
@@ -206,13 +221,35 @@ mod tests {
         let key = |seed| PrivateKey::from_seed(seed).public_key();
         let (me, validator, member) = (key(1), key(2), key(3));
         let mut known = Known::default();
-        known.primary.insert(validator, address("127.0.0.1:1"));
+        known.primary.insert(validator.clone(), address("127.0.0.1:1"));
+        known.members.insert(validator, address("127.0.0.1:1"));
         known.members.insert(member.clone(), address("127.0.0.1:2"));
         known.removed.insert(key(4));
+        known.read = true;
         let (primary, secondary) = known.peers(&me);
         assert_eq!((primary.len(), secondary.len()), (1, 1));
         known.removed.insert(me.clone());
         assert_eq!(known.peers(&me), (BTreeMap::new(), BTreeMap::new()));
         assert_eq!(known.peers(&member).0.len(), 1, "the others go on");
+    }
+
+    /// S4: two removals of four founders must not take the committee in force its quorum. A replaced key goes at once.
+    #[test]
+    fn a_seat_outlasts_removal_and_ends_with_its_key() {
+        use commonware_cryptography::{Signer as _, ed25519::PrivateKey};
+        let key = |seed| PrivateKey::from_seed(seed).public_key();
+        let (seated, next, lone) = (key(1), key(2), key(3));
+        let mut known = Known { read: true, ..Known::default() };
+        known.primary.insert(seated.clone(), address("127.0.0.1:1"));
+        known.secondary.insert(next.clone(), address("127.0.0.1:2"));
+        known.removed.extend([seated.clone(), next.clone(), lone.clone()]);
+        let (primary, secondary) = known.peers(&key(9));
+        assert!(primary.contains_key(&seated) && secondary.contains_key(&next));
+        assert!(!secondary.contains_key(&lone), "without a seat it is cut off at once");
+        assert_eq!(known.peers(&seated).1.len(), 1, "it works on until its seat ends");
+
+        known.removed.remove(&seated);
+        assert_eq!(known.peers(&key(9)).0.len(), 0, "the registry lists another key for its member");
+        assert_eq!(known.peers(&seated), (BTreeMap::new(), BTreeMap::new()));
     }
 }

@@ -14,10 +14,15 @@ use crate::{GOVERNANCE, REGISTRY, SHARING, abi, data_store_of};
 pub enum ContractEvent {
     MemberAdmitted(abi::ConsortiumRegistry::MemberAdmitted),
     MemberStandingChanged(abi::ConsortiumRegistry::MemberStandingChanged),
+    MemberRoleChanged(abi::ConsortiumRegistry::MemberRoleChanged),
+    MemberKeysReset(abi::ConsortiumRegistry::MemberKeysReset),
+    MemberEndpointsChanged(abi::ConsortiumRegistry::MemberEndpointsChanged),
     BallotOpened(abi::Governance::BallotOpened),
     VoteCast(abi::Governance::VoteCast),
     BallotExecuted(abi::Governance::BallotExecuted),
     BallotRejected(abi::Governance::BallotRejected),
+    SuiteAnnounced(abi::Governance::SuiteAnnounced),
+    UpgradeScheduled(abi::Governance::UpgradeScheduled),
     VersionRecorded(abi::DataStore::VersionRecorded),
     Shared(abi::Sharing::Shared),
     Revoked(abi::Sharing::Revoked),
@@ -32,11 +37,19 @@ impl ContractEvent {
     pub fn decode(log: &Log) -> Option<Self> {
         let data = &log.data;
         match log.address {
-            REGISTRY => read(data, Self::MemberAdmitted).or_else(|| read(data, Self::MemberStandingChanged)),
+            REGISTRY => Self::decode_registry(data),
             GOVERNANCE => Self::decode_governance(data),
             SHARING => Self::decode_sharing(data),
             store => Self::decode_store(store, data),
         }
+    }
+
+    fn decode_registry(data: &LogData) -> Option<Self> {
+        read(data, Self::MemberAdmitted)
+            .or_else(|| read(data, Self::MemberStandingChanged))
+            .or_else(|| read(data, Self::MemberRoleChanged))
+            .or_else(|| read(data, Self::MemberKeysReset))
+            .or_else(|| read(data, Self::MemberEndpointsChanged))
     }
 
     fn decode_governance(data: &LogData) -> Option<Self> {
@@ -44,6 +57,8 @@ impl ContractEvent {
             .or_else(|| read(data, Self::VoteCast))
             .or_else(|| read(data, Self::BallotExecuted))
             .or_else(|| read(data, Self::BallotRejected))
+            .or_else(|| read(data, Self::SuiteAnnounced))
+            .or_else(|| read(data, Self::UpgradeScheduled))
     }
 
     fn decode_sharing(data: &LogData) -> Option<Self> {
@@ -92,7 +107,7 @@ mod tests {
             sizeClass: 1 << 20,
             createdAt: 1_800_000_000,
             validUntil: 0,
-            signer: address!("7E5F4552091A69125d5DfCb7b8C2659029395Bdf"),
+            actor: address!("7E5F4552091A69125d5DfCb7b8C2659029395Bdf"),
         }
     }
 

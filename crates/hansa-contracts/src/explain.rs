@@ -140,7 +140,7 @@ fn store(error: StoreError) -> String {
     match error {
         StoreError::DataStoreFieldOutOfRange(e) => field(&e.field),
         StoreError::DataStoreNotAuthorised(e) => {
-            format!("the signature ({}) is not the owner's registered account's; sign with the owner's key, for this chain and this contract", e.signer)
+            format!("account {} may not record for the owner; send from the owner's registered account, or sign with its key for this chain and this contract", e.actor)
         }
         StoreError::DataStoreNotRegistry(_) => "only the registry may do this".into(),
         StoreError::DataStoreNumberMissing(_) => "an object's number is at least 1; choose another".into(),
@@ -189,13 +189,13 @@ fn sharing(error: SharingError) -> String {
         }
         SharingError::SharingNonceOutOfOrder(e) => {
             format!(
-                "the signature carries nonce {}, the chain expects {}; sign again with that",
+                "the request carries nonce {}, the chain expects {}; ask again with that",
                 e.nonce, e.expected
             )
         }
         SharingError::SharingNotAuthorised(e) => format!(
-            "the signature ({}) is not that of member {}'s registered account; sign with its key, for this chain and this contract",
-            e.signer, e.dcId
+            "account {} may not do this for member {}; send from that member's registered account, or sign with its key for this chain and this contract",
+            e.actor, e.dcId
         ),
         SharingError::SharingObjectUnknown(e) => format!("there is no object {}/{}", e.owner, e.number),
         SharingError::SharingOpeningUnknown(e) => format!("there is no opening {}", e.openingId),
@@ -205,7 +205,7 @@ fn sharing(error: SharingError) -> String {
 fn governance(error: GovernanceError) -> String {
     match error {
         GovernanceError::BlobNotWritten(_) => {
-            "the contract could not store the card; send the transaction with more gas".into()
+            "the contract could not store the ballot; send the transaction with more gas".into()
         }
         GovernanceError::GovernanceAlreadyInitialised(_) | GovernanceError::GovernanceNotSystem(_) => {
             "governance is set up once, at genesis".into()
@@ -232,12 +232,20 @@ fn governance(error: GovernanceError) -> String {
             "member {} has {} ballots open, as many as a member may; wait until one is decided or expires",
             e.dcId, e.limit
         ),
-        GovernanceError::GovernancePeriodOutOfRange(e) => {
-            format!(
-                "ballots of {} seconds are not possible; set ballotSeconds in the genesis file to 1 second to 10 years",
-                e.ballotSeconds
-            )
+        GovernanceError::GovernanceParameterOutOfRange(_) => {
+            "the limit cannot have this value; ballots stay open for 1 second to 10 years".into()
         }
+        GovernanceError::GovernanceParameterUnknown(_) => "there is no such limit".into(),
+        GovernanceError::GovernanceVersionNotHigher(_) => {
+            "an upgrade needs a digest and a version above the one in force; `hansa upgrade status` shows it".into()
+        }
+        GovernanceError::GovernanceHeightTooNear(_) => {
+            "the height leaves fewer than eight blocks; choose a later one".into()
+        }
+        GovernanceError::GovernanceTooFewReady(_) => {
+            "the nodes of too few validators can run this suite: a quorum must have announced it; `hansa upgrade status` shows who has".into()
+        }
+        GovernanceError::GovernanceNothingPending(_) => "there is no pending upgrade to take back".into(),
         GovernanceError::RegistryMemberUnknown(e) => unknown_member(e.dcId),
     }
 }
@@ -262,6 +270,20 @@ fn registry(error: &RegistryError) -> String {
         RegistryError::RegistryEndpointMalformed(_) => {
             "an endpoint of the card is empty, longer than 255 characters or not printable ASCII".into()
         }
+        RegistryError::RegistryCardNotSigned(_) => {
+            "the card is not signed by its own account; make it with `hansa keys new` and change nothing in it".into()
+        }
+        RegistryError::RegistryEpochEmpty(_) => "an epoch has at least one block; set epochBlocks in the genesis file".into(),
+        RegistryError::RegistryRoleUnchangeable(_) => {
+            "the member already has this role, or was removed for good".into()
+        }
+        RegistryError::RegistryCommitteeWithoutQuorum(_) => {
+            "too many seats of a committee in force would belong to replaced keys; wait until the next committees have formed, three epochs".into()
+        }
+        RegistryError::RegistryNotMember(e) => format!(
+            "account {} is not that of an active member; send from the member's registered account",
+            e.caller
+        ),
         RegistryError::RegistryKeyMissing(_) => "the card's account or network key is zero".into(),
         RegistryError::RegistryNameMalformed(_) => {
             "the card's name must be 1 to 64 bytes of UTF-8 without control characters".into()

@@ -84,8 +84,9 @@ pub fn check_draft(draft: &Genesis) -> Result<(), ForeignSuite> {
 
 fn suite_for(founders: &[MemberCard], limits: Limits) -> Suite {
     let founders = founders.iter().map(card_from_types).collect();
-    let registry = abi::ConsortiumRegistry::initializeCall { founders };
-    let governance = abi::Governance::initializeCall { ballotSeconds_: limits.ballot_seconds };
+    let registry = abi::ConsortiumRegistry::initializeCall { founders, epochBlocks: limits.epoch_blocks };
+    let governance =
+        abi::Governance::initializeCall { version: SUITE_VERSION, ballotSeconds_: limits.ballot_seconds };
     let calls = vec![
         SystemCall { to: REGISTRY, data: registry.abi_encode().into() },
         SystemCall { to: GOVERNANCE, data: governance.abi_encode().into() },
@@ -98,13 +99,58 @@ pub fn runtime_bytecode(at: Address) -> Option<Bytes> {
     CODE.get(&at).cloned()
 }
 
-/// The registry's storage slot that holds the `dcId` of the active member with this account, and 0 for every other
-/// account: whether a sender is registered can be read without running code.
+/// The registry's storage slot that holds whom an account acts for ([`authority`]): a sender is judged without running code.
 pub fn registry_slot_of(account: Address) -> U256 {
     let mut key = [0u8; 64];
     key[12..32].copy_from_slice(account.as_slice());
     // The mapping is the contract's first variable, hence the zero in the second half.
     U256::from_be_bytes(keccak256(key).0)
+}
+
+/// The registry's storage slot that holds the active members, bit `d` for member `d`.
+pub const REGISTRY_SLOT_OF_ACTIVE: U256 = U256::ONE;
+
+/// The member that an account acts for.
+///
+/// `stored` is the value at [`registry_slot_of`] the account (`dcId` 4 bytes, roles 4, until 5, from the low end), `active` the one at
+/// [`REGISTRY_SLOT_OF_ACTIVE`], `timestamp` the block's in Unix seconds. `None` for an account that is nobody's, whose time is over, or whose
+/// member is not active.
+pub fn authority(stored: U256, active: U256, timestamp: u64) -> Option<DcId> {
+    let [low, high, ..] = *stored.as_limbs();
+    let member = DcId::new(u32::try_from(low & u64::from(u32::MAX)).ok()?)?;
+    let until = high & ((1 << 40) - 1);
+    let is_active = active.bit(usize::try_from(member.value()).ok()?);
+    (is_active && (until == 0 || timestamp <= until)).then_some(member)
+}
+
+/// The upgrade state in the governance contract's storage, read without running its code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SuiteState {
+    /// The version in force.
+    pub version: u32,
+    /// The version decided, 0 when none is.
+    pub pending: u32,
+    /// The first block under the pending version.
+    pub height: u64,
+    /// Digest of the pending suite.
+    pub digest: B256,
+}
+
+impl SuiteState {
+    /// Slots 0 and 1 of [`GOVERNANCE`].
+    pub const SLOTS: [U256; 2] = [U256::ZERO, U256::ONE];
+
+    /// From the values of [`Self::SLOTS`]: version 4 bytes, pending 4, height 8, from the low end; then the digest.
+    pub fn from_slots([first, second]: [U256; 2]) -> Self {
+        let [versions, height, ..] = *first.as_limbs();
+        let [a, b, c, d, e, f, g, h] = versions.to_be_bytes();
+        Self {
+            version: u32::from_be_bytes([e, f, g, h]),
+            pending: u32::from_be_bytes([a, b, c, d]),
+            height,
+            digest: second.into(),
+        }
+    }
 }
 
 /// The address of a member's storage contract. It follows from the `dcId` alone.
@@ -192,6 +238,23 @@ mod tests {
             assert!(runtime_bytecode(at).is_some_and(|code| code.len() > 100), "{at}");
         }
         assert_eq!(runtime_bytecode(SYSTEM), None);
+    }
+
+    /// `contracts/test/Upgrades.t.sol` and `Registry.t.sol` have the same slots.
+    #[test]
+    fn packed_slots_are_read_as_the_contracts_write_them() {
+        let first = U256::from(1) | U256::from(2) << 32 | U256::from(0x5566) << 64;
+        let expected = SuiteState { version: 1, pending: 2, height: 0x5566, digest: B256::repeat_byte(7) };
+        assert_eq!(SuiteState::from_slots([first, B256::repeat_byte(7).into()]), expected);
+
+        let until = |until: u64| U256::from(2) | U256::from(1) << 32 | U256::from(until) << 64;
+        let judged = |stored, active: u64| authority(stored, U256::from(active), 1_000).map(DcId::value);
+        assert_eq!(judged(until(0), 0b100), Some(2));
+        assert_eq!(judged(until(0), 0b1010), None, "not active");
+        assert_eq!(judged(until(1_000), 0b100), Some(2));
+        assert_eq!(judged(until(999), 0b100), None, "its time is over");
+        assert_eq!(judged(U256::ZERO, u64::MAX), None, "nobody's account");
+        assert_eq!(judged(U256::from(300), 0b100), None, "beyond the bits");
     }
 
     #[test]

@@ -15,10 +15,12 @@ mod typed;
 pub use event::ContractEvent;
 pub use explain::{RefusalReason, explain_revert};
 pub use genesis::{
-    ACCESS_CONTROL_TEMPLATE, DATA_STORE_TEMPLATE, ForeignSuite, GOVERNANCE, REGISTRY, SHARING, SUITE_VERSION,
-    SYSTEM, access_control_of, check_draft, data_store_of, draft_genesis, registry_slot_of, runtime_bytecode,
+    ACCESS_CONTROL_TEMPLATE, DATA_STORE_TEMPLATE, ForeignSuite, GOVERNANCE, REGISTRY,
+    REGISTRY_SLOT_OF_ACTIVE, SHARING, SUITE_VERSION, SYSTEM, SuiteState, access_control_of, authority,
+    check_draft, data_store_of, draft_genesis, registry_slot_of, runtime_bytecode,
 };
 pub use member::{
     MemberConversionError, card_from_abi, card_from_types, member_from_abi, members_from_return,
+    signed_card_from_abi, signed_card_from_types,
 };
-pub use typed::{Signable, signed_by_call, signing_hash};
+pub use typed::{ChainIdentity, Signable, card_digest, signed_by_call, signing_hash};

@@ -4,7 +4,7 @@
 //! parsed: whoever uses those must expect nonsense.
 
 use alloy_sol_types::SolCall;
-use hansa_types::{ClusterId, DcId, Member, MemberCard, MemberStatus, NetworkKey, Role};
+use hansa_types::{ClusterId, DcId, Member, MemberCard, MemberStatus, NetworkKey, Role, SignedCard};
 
 use crate::abi;
 
@@ -86,6 +86,24 @@ pub fn card_from_abi(card: abi::Card) -> MemberCard {
         encryption_key: card.encryptionKey,
         consensus_endpoint: card.consensusEndpoint,
         swarm_endpoint: card.swarmEndpoint,
+    }
+}
+
+/// A signed card as the contracts take it.
+pub fn signed_card_from_types(signed: &SignedCard) -> abi::SignedCard {
+    abi::SignedCard {
+        card: card_from_types(&signed.card),
+        accountSignature: signed.account_signature.clone(),
+        networkSignature: signed.network_signature.clone(),
+    }
+}
+
+/// A signed card as every other crate has it.
+pub fn signed_card_from_abi(signed: abi::SignedCard) -> SignedCard {
+    SignedCard {
+        card: card_from_abi(signed.card),
+        account_signature: signed.accountSignature,
+        network_signature: signed.networkSignature,
     }
 }
 

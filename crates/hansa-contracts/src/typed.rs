@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{SolCall, SolStruct, SolValue};
 
-use crate::{SHARING, abi};
+use hansa_types::MemberCard;
+
+use crate::{SHARING, abi, card_from_types};
 
 /// A message that a contract of the suite accepts with a signature.
 ///
@@ -34,64 +36,96 @@ fn hash_of_type<M: SolStruct>() -> B256 {
     keccak256(M::eip712_encode_type().as_bytes())
 }
 
-/// The digest to sign for `contract` on the chain with this id. The signature is 65 bytes `r ‖ s ‖ v`, `v` 27 or 28,
-/// `s` in the lower half.
-pub fn signing_hash<M: Signable>(message: &M, chain_id: u64, contract: Address) -> B256 {
+/// The chain that a signature is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainIdentity {
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// Hash of the genesis block; the domain's salt, because two consortia may share a chain id.
+    pub genesis_hash: B256,
+}
+
+/// The digest to sign for `contract` of a chain. The signature is 65 bytes `r ‖ s ‖ v`, `v` 27 or 28, `s` in the lower half.
+pub fn signing_hash<M: Signable>(message: &M, chain: ChainIdentity, contract: Address) -> B256 {
     let message = [M::type_hash().as_slice(), &message.eip712_encode_data()].concat();
-    let domain = domain_separator(chain_id, contract);
-    keccak256([&[0x19, 0x01], domain.as_slice(), keccak256(message).as_slice()].concat())
+    digest(domain_separator(chain, contract), keccak256(message))
+}
+
+/// The digest that a card's keys sign. Its domain names neither chain nor contract: a card is made before its organisation knows the chain.
+pub fn card_digest(card: &MemberCard) -> B256 {
+    static DOMAIN: LazyLock<B256> = LazyLock::new(|| {
+        let parts = ["EIP712Domain(string name,string version)", "Hansa card", "1"].map(keccak256);
+        keccak256(parts.abi_encode())
+    });
+    digest(*DOMAIN, card_from_types(card).eip712_hash_struct())
+}
+
+fn digest(domain: B256, message: B256) -> B256 {
+    keccak256([&[0x19, 0x01], domain.as_slice(), message.as_slice()].concat())
 }
 
 /// The part of a digest that ties it to one contract of one chain (EIP-712, `domainSeparator`). Here and not by `Eip712Domain`,
 /// which hashes its type and both names again for every record.
-fn domain_separator(chain_id: u64, contract: Address) -> B256 {
-    const TYPE: &str = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
+fn domain_separator(chain: ChainIdentity, contract: Address) -> B256 {
+    const TYPE: &str =
+        "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)";
     static SAME: LazyLock<[B256; 3]> = LazyLock::new(|| [TYPE, "Hansa", "1"].map(keccak256));
     let [domain_type, name, version] = *SAME;
-    keccak256((domain_type, name, version, U256::from(chain_id), contract).abi_encode())
+    keccak256(
+        (domain_type, name, version, U256::from(chain.chain_id), contract, chain.genesis_hash).abi_encode(),
+    )
 }
 
-/// What the contract that is called with `input` will check: the digest and the signature over it. `None` for calls that
-/// carry no member's signature, and for what is no call of the suite.
-pub fn signed_by_call(to: Address, input: &[u8], chain_id: u64) -> Option<(B256, Bytes)> {
-    fn of<M: Signable>(message: &M, signature: Bytes, chain_id: u64, contract: Address) -> (B256, Bytes) {
-        (signing_hash(message, chain_id, contract), signature)
+/// The digest, and the signature over it, that the contract called with `input` will check. `None` for calls that
+/// carry no member's signature, and for anything but a call of the suite.
+pub fn signed_by_call(to: Address, input: &[u8], chain: ChainIdentity) -> Option<(B256, Bytes)> {
+    fn of<M: Signable>(
+        message: &M,
+        signature: Bytes,
+        chain: ChainIdentity,
+        contract: Address,
+    ) -> (B256, Bytes) {
+        (signing_hash(message, chain, contract), signature)
     }
     let (selector, _) = input.split_first_chunk::<4>()?;
     macro_rules! call {
         ($contract:ident, $call:ident, $message:ident) => {
             if *selector == abi::$contract::$call::SELECTOR {
                 let call = abi::$contract::$call::abi_decode(input).ok()?;
-                return Some(of(&call.$message, call.signature, chain_id, to));
+                return Some(of(&call.$message, call.signature, chain, to));
             }
         };
     }
     if to == SHARING {
-        call!(Sharing, shareCall, g);
-        call!(Sharing, revokeCall, r);
-        call!(Sharing, setVisibilityCall, c);
-        call!(Sharing, openCall, o);
-        call!(Sharing, recordReleaseCall, k);
-        call!(Sharing, recordRefusalCall, r);
+        call!(Sharing, relayShareCall, g);
+        call!(Sharing, relayRevokeCall, r);
+        call!(Sharing, relaySetVisibilityCall, c);
+        call!(Sharing, relayOpenCall, o);
+        call!(Sharing, relayRecordReleaseCall, k);
+        call!(Sharing, relayRecordRefusalCall, r);
     }
-    call!(DataStore, putCall, r);
-    call!(DataStore, updateCall, r);
+    call!(DataStore, relayPutCall, r);
+    call!(DataStore, relayUpdateCall, r);
     None
 }
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::{B256, Bytes, U256, b256};
+    use alloy_primitives::{B256, Bytes, U256, address, b256};
     use alloy_sol_types::SolCall;
-    use hansa_types::DcId;
+    use hansa_types::{ClusterId, DcId, MemberCard, NetworkKey};
 
-    use super::{Signable, signed_by_call, signing_hash};
+    use super::{ChainIdentity, Signable, card_digest, signed_by_call, signing_hash};
     use crate::{REGISTRY, SHARING, abi, data_store_of};
 
-    const CHAIN_ID: u64 = 7700;
+    const CHAIN: ChainIdentity = ChainIdentity {
+        chain_id: 7700,
+        // keccak-256 of "genesis".
+        genesis_hash: b256!("11f1efd0825aa3c737ce7a3831438f918cc83545afbed69e69fddee7e6fd5811"),
+    };
 
     fn in_sharing<M: Signable>(message: M) -> B256 {
-        signing_hash(&message, CHAIN_ID, SHARING)
+        signing_hash(&message, CHAIN, SHARING)
     }
 
     fn record() -> abi::Record {
@@ -114,7 +148,7 @@ mod tests {
         let (owner, number) = (1, 42);
         let store = data_store_of(DcId::new(owner).unwrap());
         let computed = [
-            signing_hash(&record(), CHAIN_ID, store),
+            signing_hash(&record(), CHAIN, store),
             in_sharing(abi::Grant {
                 owner,
                 number,
@@ -139,29 +173,48 @@ mod tests {
             in_sharing(abi::Refusal { owner, number, version: 1, dcId: 3, reason: 9, nonce: 1 }),
         ];
         let pinned = [
-            b256!("c1d8acfd2be5cf00aa3232cf00f0a19c8c7da50da3605306055f704cbc7f0234"),
-            b256!("514a0d9737731f2f22e498f2a7b5cbeee5d0cbbb70a47e3ff5b7212a8ac1d16b"),
-            b256!("57746666ccf2c89b235233f0f6662cc4b4a8cc36e9a927f97f01725e53cb66ce"),
-            b256!("4954e6896a6194afc7541fb6790a803d1412c57d63aaba8f5ef912ebb2c4122f"),
-            b256!("4099302ea3c144d87740d7ca4335acdf89dedba47e15d6dd7baaa9d2c7d86915"),
-            b256!("bf820097ca5f2e27d18f2f240e0c91dc17a9d6e8c092257ad88718d206ce5a0c"),
-            b256!("0cf16d17d685a901afa0c0df261d8f725fe6e4667d8ffb783508da2bfbdfb26f"),
+            b256!("58f39b661d54789c5dce1d22e370c0dd7046861a116bed5a8739a7c8387d0402"),
+            b256!("89d65f50dc3d8548f997ab2c8e9a834bdfc689da575d8128416e40845b47b36a"),
+            b256!("c175329a1dfc73f9db7ad1336c60f85ea53e033ac9d1dfa1323770132ad4f494"),
+            b256!("86614b211f35b5767c0629bae5ce23b29bd627c81fd33e33153607c14c7ab7d2"),
+            b256!("44f22e921cbdbd456a3bdbca0bed3ee0af1967eb82f06715398356501dbff454"),
+            b256!("b092579bbb65a9cc49890020b516de0312fcc9e016a315e4a705c9540e830959"),
+            b256!("7c5e0298d20fb950d9c2064115ffdb1a6eb754a7c59fd92b8c05618fb0ff5d6b"),
         ];
         assert_eq!(computed.as_slice(), pinned.as_slice());
+    }
+
+    /// The same card, and the constant, stand in `contracts/test/Vectors.t.sol`.
+    #[test]
+    fn the_digest_of_a_card_is_that_of_the_contracts() {
+        let mut encryption_key = vec![0; 1_216];
+        encryption_key[31] = 5;
+        let card = MemberCard {
+            name: "Data centre".into(),
+            cluster: ClusterId(1),
+            account: address!("0xe1AB8145F7E55DC933d51a18c793F901A3A0b276"),
+            network_key: NetworkKey(U256::from(5).into()),
+            encryption_key: encryption_key.into(),
+            consensus_endpoint: "127.0.0.1:9000".into(),
+            swarm_endpoint: "/ip4/127.0.0.1/tcp/4001".into(),
+        };
+        let pinned = b256!("cd4286f79120fe1f52fe4441229b6e1ff8e8c8c514c13e17e3d51563bd4f692c");
+        assert_eq!(card_digest(&card), pinned);
     }
 
     #[test]
     fn the_signature_in_a_call_is_found() {
         let store = data_store_of(DcId::new(1).unwrap());
         let signature = Bytes::from_static(&[7; 65]);
-        let put = abi::DataStore::putCall { r: record(), signature: signature.clone() }.abi_encode();
-        let digest = signing_hash(&record(), CHAIN_ID, store);
-        assert_eq!(signed_by_call(store, &put, CHAIN_ID), Some((digest, signature.clone())));
+        let put = abi::DataStore::relayPutCall { r: record(), signature: signature.clone() }.abi_encode();
+        let digest = signing_hash(&record(), CHAIN, store);
+        assert_eq!(signed_by_call(store, &put, CHAIN), Some((digest, signature.clone())));
         let opening = abi::Opening { owner: 1, number: 42, version: 1, dcId: 2, nonce: 1 };
-        let open = abi::Sharing::openCall { o: opening.clone(), signature: signature.clone() }.abi_encode();
-        assert_eq!(signed_by_call(SHARING, &open, CHAIN_ID), Some((in_sharing(opening), signature)));
-        assert_eq!(signed_by_call(REGISTRY, &open, CHAIN_ID), None);
-        assert_eq!(signed_by_call(store, &put[..put.len() / 2], CHAIN_ID), None);
-        assert_eq!(signed_by_call(store, &put[..3], CHAIN_ID), None);
+        let open =
+            abi::Sharing::relayOpenCall { o: opening.clone(), signature: signature.clone() }.abi_encode();
+        assert_eq!(signed_by_call(SHARING, &open, CHAIN), Some((in_sharing(opening), signature)));
+        assert_eq!(signed_by_call(REGISTRY, &open, CHAIN), None);
+        assert_eq!(signed_by_call(store, &put[..put.len() / 2], CHAIN), None);
+        assert_eq!(signed_by_call(store, &put[..3], CHAIN), None);
     }
 }

@@ -46,6 +46,11 @@ pub enum EnvelopeError {
     /// The operating system's random generator or the cipher failed.
     #[error("{0} failed in the cryptographic library")]
     Crypto(&'static str),
+    /// A member's card lacks a signature by one of its own keys.
+    #[error(
+        "the card is not signed by its own {0}: make it with `hansa keys new` or `hansa keys renew`, and change nothing in it"
+    )]
+    CardNotSigned(&'static str),
     /// A key store could not be read or written.
     #[error("the key store {path} cannot be {action}")]
     KeyStoreIo {

@@ -1,4 +1,4 @@
-//! A member's three secret keys and what is done with them.
+//! A member's secret keys and their uses: three that the registry knows, and the storage secret of its node.
 //!
 //! Secrets are wiped on drop and never printed. Nothing here stores them; see [`crate::KeyStore`].
 
@@ -10,20 +10,24 @@ use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hkdf::{HKDF_SHA256, Salt},
 };
-use ed25519_dalek::{Signer, SigningKey};
-use hansa_types::{ClusterId, MemberCard, NetworkKey, SignedTransaction};
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use hansa_contracts::card_digest;
+use hansa_types::{ClusterId, MemberCard, NetworkKey, SignedCard, SignedTransaction};
 use hpke::{Deserializable, Kem, Serializable, kem::XWing};
 use secp256k1::{Message, PublicKey, SECP256K1, SecretKey};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{EnvelopeError, secret::random, version_keys::expand};
 
-/// Network key (ed25519), account (secp256k1) and encryption key (X-Wing) of one member.
+/// Network key (ed25519), account (secp256k1) and encryption key (X-Wing) of one member, and its storage secret.
+///
+/// The storage secret is independent of the three keys, so that a member with new keys still reads its own disk.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct MemberKeys {
     network: [u8; 32],
     account: [u8; 32],
     encryption: [u8; 32],
+    storage: [u8; 32],
 }
 
 impl fmt::Debug for MemberKeys {
@@ -42,7 +46,7 @@ fn address_of(key: &PublicKey) -> Address {
 }
 
 impl MemberKeys {
-    /// Three fresh random keys.
+    /// Fresh random keys.
     ///
     /// # Errors
     /// When the random generator fails.
@@ -51,10 +55,20 @@ impl MemberKeys {
         while secp256k1_secret(&account).is_err() {
             account = random()?;
         }
-        Ok(Self { network: random()?, account, encryption: random()? })
+        Ok(Self { network: random()?, account, encryption: random()?, storage: random()? })
     }
 
-    /// Keys from their secrets: ed25519 seed, secp256k1 scalar, X-Wing seed; 32 bytes each.
+    /// Fresh keys for the same member: network key, account and encryption key are new, the storage secret stays.
+    ///
+    /// # Errors
+    /// When the random generator fails.
+    pub fn renewed(&self) -> Result<Self, EnvelopeError> {
+        let mut renewed = Self::generate()?;
+        renewed.storage = self.storage;
+        Ok(renewed)
+    }
+
+    /// Keys from their secrets: ed25519 seed, secp256k1 scalar, X-Wing seed, storage secret; 32 bytes each.
     ///
     /// # Errors
     /// [`EnvelopeError::Key`] when the scalar is zero or not below the group order.
@@ -62,8 +76,9 @@ impl MemberKeys {
         network: [u8; 32],
         account: [u8; 32],
         encryption: [u8; 32],
+        storage: [u8; 32],
     ) -> Result<Self, EnvelopeError> {
-        let keys = Self { network, account, encryption };
+        let keys = Self { network, account, encryption, storage };
         secp256k1_secret(&keys.account)?;
         Ok(keys)
     }
@@ -81,6 +96,11 @@ impl MemberKeys {
     /// The X-Wing seed (32 bytes).
     pub fn encryption_seed(&self) -> &[u8; 32] {
         &self.encryption
+    }
+
+    /// The storage secret (32 bytes).
+    pub fn storage_secret(&self) -> &[u8; 32] {
+        &self.storage
     }
 
     pub(crate) fn encryption_secret(&self) -> Result<<XWing as Kem>::PrivateKey, EnvelopeError> {
@@ -108,7 +128,7 @@ impl MemberKeys {
         Ok(Bytes::copy_from_slice(&XWing::sk_to_pk(&self.encryption_secret()?).to_bytes()))
     }
 
-    /// The card that an organisation publishes. Endpoints as [`MemberCard`] says.
+    /// The card that an organisation publishes, signed by account and network key. Endpoints as [`MemberCard`] says.
     ///
     /// # Errors
     /// Never for keys made by this type.
@@ -118,8 +138,8 @@ impl MemberKeys {
         cluster: ClusterId,
         consensus_endpoint: String,
         swarm_endpoint: String,
-    ) -> Result<MemberCard, EnvelopeError> {
-        Ok(MemberCard {
+    ) -> Result<SignedCard, EnvelopeError> {
+        let card = MemberCard {
             name,
             cluster,
             account: self.account(),
@@ -127,6 +147,12 @@ impl MemberKeys {
             encryption_key: self.encryption_key()?,
             consensus_endpoint,
             swarm_endpoint,
+        };
+        let digest = card_digest(&card);
+        Ok(SignedCard {
+            account_signature: Bytes::copy_from_slice(&self.sign_digest(digest)?.as_bytes()),
+            network_signature: Bytes::copy_from_slice(&self.sign_network(digest.as_slice())),
+            card,
         })
     }
 
@@ -160,16 +186,32 @@ impl MemberKeys {
         Ok(transaction.into_signed(signature).into())
     }
 
-    /// The key under which this member's node stores secrets on its own disk: HKDF-SHA256 over the X-Wing seed and the
-    /// account's scalar.
+    /// The key under which this member's node stores secrets on its own disk: HKDF-SHA256 over the storage secret.
     ///
     /// # Errors
     /// Only when the cryptographic library fails.
     pub fn storage_key(&self) -> Result<StorageKey, EnvelopeError> {
-        let secrets = Zeroizing::new([self.encryption, self.account].concat());
-        let prk = Salt::new(HKDF_SHA256, b"hansa/v1").extract(&secrets);
-        Ok(StorageKey(*expand(&prk, b"hansa/v1 storage")?))
+        StorageKey::of_secret(&self.storage)
     }
+}
+
+/// Checks that a card is signed by its own account and its own network key.
+///
+/// # Errors
+/// [`EnvelopeError::CardNotSigned`] with the key whose signature is missing or another's. An account that is a contract (EIP-1271) is
+/// checked by the registry alone.
+pub fn check_card(signed: &SignedCard) -> Result<(), EnvelopeError> {
+    let digest = card_digest(&signed.card);
+    let by_network = VerifyingKey::from_bytes(&signed.card.network_key.0.0).is_ok_and(|key| {
+        ed25519_dalek::Signature::from_slice(&signed.network_signature)
+            .is_ok_and(|signature| key.verify_strict(digest.as_slice(), &signature).is_ok())
+    });
+    if !by_network {
+        return Err(EnvelopeError::CardNotSigned("network key"));
+    }
+    let by_account = Signature::try_from(signed.account_signature.as_ref())
+        .is_ok_and(|signature| verify_account_signature(signed.card.account, digest, &signature));
+    if by_account { Ok(()) } else { Err(EnvelopeError::CardNotSigned("account")) }
 }
 
 /// Whether `signature` over `digest` is by `account`.
@@ -182,6 +224,11 @@ pub fn verify_account_signature(account: Address, digest: B256, signature: &Sign
 pub struct StorageKey([u8; 32]);
 
 impl StorageKey {
+    pub(crate) fn of_secret(secret: &[u8; 32]) -> Result<Self, EnvelopeError> {
+        let prk = Salt::new(HKDF_SHA256, b"hansa/v1").extract(secret);
+        Ok(Self(*expand(&prk, b"hansa/v1 storage")?))
+    }
+
     fn cipher(&self) -> Result<LessSafeKey, EnvelopeError> {
         UnboundKey::new(&AES_256_GCM, &self.0)
             .map(LessSafeKey::new)
@@ -241,7 +288,38 @@ mod tests {
     use super::*;
 
     fn keys() -> MemberKeys {
-        MemberKeys::from_secrets([1; 32], [0x46; 32], [3; 32]).unwrap()
+        MemberKeys::from_secrets([1; 32], [0x46; 32], [3; 32], [4; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_card_counts_only_with_the_signatures_of_its_own_keys() {
+        let card =
+            |keys: &MemberKeys| keys.card("acme".into(), ClusterId(1), "a:1".into(), "b".into()).unwrap();
+        let (own, other) = (card(&keys()), card(&MemberKeys::generate().unwrap()));
+        check_card(&own).unwrap();
+        let changes: [&dyn Fn(&mut SignedCard); 6] = [
+            &|signed| signed.card.encryption_key = other.card.encryption_key.clone(),
+            &|signed| signed.card.account = other.card.account,
+            &|signed| signed.card.consensus_endpoint = "a:2".into(),
+            &|signed| signed.account_signature = other.account_signature.clone(),
+            &|signed| signed.network_signature = other.network_signature.clone(),
+            &|signed| signed.account_signature = Bytes::new(),
+        ];
+        for change in changes {
+            let mut changed = own.clone();
+            change(&mut changed);
+            assert!(matches!(check_card(&changed), Err(EnvelopeError::CardNotSigned(_))));
+        }
+    }
+
+    #[test]
+    fn renewed_keys_are_others_and_read_the_same_disk() {
+        let renewed = keys().renewed().unwrap();
+        assert_ne!(renewed.account(), keys().account());
+        assert_ne!(renewed.network_key(), keys().network_key());
+        assert_ne!(renewed.encryption_key().unwrap(), keys().encryption_key().unwrap());
+        let sealed = keys().storage_key().unwrap().seal(b"label", b"value").unwrap();
+        assert_eq!(*renewed.storage_key().unwrap().open(b"label", &sealed).unwrap(), b"value");
     }
 
     #[test]
@@ -285,7 +363,7 @@ mod tests {
     #[test]
     fn rfc_8032_test_2() {
         let seed = hex::decode("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").unwrap();
-        let keys = MemberKeys::from_secrets(seed.try_into().unwrap(), [1; 32], [0; 32]).unwrap();
+        let keys = MemberKeys::from_secrets(seed.try_into().unwrap(), [1; 32], [0; 32], [0; 32]).unwrap();
         assert_eq!(
             hex::encode(keys.network_key().0),
             "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
@@ -300,7 +378,10 @@ mod tests {
     #[test]
     fn impossible_account_keys_are_refused() {
         for bad in [[0; 32], [0xff; 32]] {
-            assert!(matches!(MemberKeys::from_secrets([1; 32], bad, [1; 32]), Err(EnvelopeError::Key(_))));
+            assert!(matches!(
+                MemberKeys::from_secrets([1; 32], bad, [1; 32], [1; 32]),
+                Err(EnvelopeError::Key(_))
+            ));
         }
     }
 

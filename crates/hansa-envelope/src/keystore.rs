@@ -1,7 +1,8 @@
 //! The file that holds a member's keys, encrypted under a passphrase.
 //!
-//! JSON, format `hansa-keystore` version 1: the public keys in clear, argon2id parameters, AES-256-GCM ciphertext of the
-//! three 32-byte secrets, and a SHA-256 checksum of everything else. The checksum tells a damaged file from a wrong
+//! JSON, format `hansa-keystore` version 2: the public keys in clear, argon2id parameters, the storage secret sealed under the passphrase
+//! (AES-256-GCM), the three 32-byte key secrets sealed under the storage secret, and a SHA-256 checksum of everything else. So another
+//! passphrase changes one field, and other keys leave the storage secret as it is. The checksum tells a damaged file from a wrong
 //! passphrase; it is no protection against a forger, for whom the authentication tag (bound to all other fields) stands.
 //! Whoever has file and passphrase has the keys.
 
@@ -21,10 +22,12 @@ use hansa_types::NetworkKey;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{EnvelopeError, MemberKeys, secret::random};
+use crate::{EnvelopeError, MemberKeys, StorageKey, secret::random};
 
 const FORMAT: &str = "hansa-keystore";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Label of the keys that are sealed under the storage secret.
+const KEYS_LABEL: &str = "keystore";
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 const KDF: &str = "argon2id";
 const CIPHER: &str = "aes-256-gcm";
@@ -88,23 +91,33 @@ struct File {
     salt: Bytes,
     cipher: String,
     nonce: Bytes,
-    /// Network seed ‖ account scalar ‖ X-Wing seed ‖ tag.
+    /// Storage secret ‖ tag, under the passphrase.
+    storage: Bytes,
+    /// Network seed ‖ account scalar ‖ X-Wing seed, as [`StorageKey::seal`] seals.
     sealed: Bytes,
     /// SHA-256 of this structure's compact JSON with an all-zero checksum.
     checksum: B256,
 }
 
+fn json(value: &impl Serialize) -> Result<Vec<u8>, EnvelopeError> {
+    serde_json::to_vec(value).map_err(|_| EnvelopeError::Crypto("encoding the key store"))
+}
+
 impl File {
-    fn sum(&self) -> B256 {
+    fn sum(&self) -> Result<B256, EnvelopeError> {
         let blank = Self { checksum: B256::ZERO, ..self.clone() };
-        let json = serde_json::to_vec(&blank).unwrap_or_default();
-        B256::try_from(digest(&SHA256, &json).as_ref()).unwrap_or_default()
+        Ok(B256::from_slice(digest(&SHA256, &json(&blank)?).as_ref()))
     }
 
-    /// What the tag binds: every field but ciphertext and checksum.
-    fn header(&self) -> Vec<u8> {
-        let blank = Self { checksum: B256::ZERO, sealed: Bytes::new(), ..self.clone() };
-        serde_json::to_vec(&blank).unwrap_or_default()
+    /// The fields that the tag of the storage secret binds: all that lead to its key.
+    fn header(&self) -> Result<Vec<u8>, EnvelopeError> {
+        let parts = (&self.format, self.version, &self.kdf, self.cost, &self.salt, &self.cipher, &self.nonce);
+        json(&parts)
+    }
+
+    /// The label that binds the sealed keys to their public halves.
+    fn label(&self) -> Result<Vec<u8>, EnvelopeError> {
+        json(&(KEYS_LABEL, &self.public))
     }
 
     fn cipher(&self, passphrase: &Passphrase) -> Result<LessSafeKey, EnvelopeError> {
@@ -134,33 +147,39 @@ impl File {
             salt: Bytes::from(random::<16>()?),
             cipher: CIPHER.to_owned(),
             nonce: Bytes::from(random::<NONCE_LEN>()?),
+            storage: Bytes::new(),
             sealed: Bytes::new(),
             checksum: B256::ZERO,
         };
-        let secrets = [keys.network_secret(), keys.account_secret(), keys.encryption_seed()];
-        let mut sealed = Zeroizing::new(secrets.map(<[u8; 32]>::as_slice).concat());
+        let mut storage = Zeroizing::new(keys.storage_secret().to_vec());
         let tag = file
             .cipher(passphrase)?
-            .seal_in_place_separate_tag(file.nonce()?, Aad::from(file.header()), sealed.as_mut_slice())
+            .seal_in_place_separate_tag(file.nonce()?, Aad::from(file.header()?), storage.as_mut_slice())
             .map_err(|_| EnvelopeError::Crypto("sealing the key store"))?;
-        file.sealed = [sealed.as_slice(), tag.as_ref()].concat().into();
-        file.checksum = file.sum();
+        file.storage = [storage.as_slice(), tag.as_ref()].concat().into();
+        let secrets = [keys.network_secret(), keys.account_secret(), keys.encryption_seed()];
+        let secrets = Zeroizing::new(secrets.map(<[u8; 32]>::as_slice).concat());
+        file.sealed = keys.storage_key()?.seal(&file.label()?, &secrets)?.into();
+        file.checksum = file.sum()?;
         Ok(file)
     }
 
     /// The secrets, or `None` when the passphrase is wrong.
     fn open(&self, passphrase: &Passphrase) -> Result<Option<MemberKeys>, EnvelopeError> {
-        let mut sealed = Zeroizing::new(self.sealed.to_vec());
-        let aad = Aad::from(self.header());
-        let Ok(plain) = self.cipher(passphrase)?.open_in_place(self.nonce()?, aad, &mut sealed) else {
+        let mut storage = Zeroizing::new(self.storage.to_vec());
+        let aad = Aad::from(self.header()?);
+        let Ok(storage) = self.cipher(passphrase)?.open_in_place(self.nonce()?, aad, &mut storage) else {
             return Ok(None);
         };
-        let (secrets, _) = plain.as_chunks::<32>();
+        let content = || EnvelopeError::Key("the key store's content");
+        let storage: &[u8; 32] = (&*storage).try_into().map_err(|_| content())?;
+        let secrets = StorageKey::of_secret(storage)?.open(&self.label()?, &self.sealed)?;
+        let (secrets, _) = secrets.as_chunks::<32>();
         match secrets {
             [network, account, encryption] => {
-                MemberKeys::from_secrets(*network, *account, *encryption).map(Some)
+                MemberKeys::from_secrets(*network, *account, *encryption, *storage).map(Some)
             }
-            _ => Err(EnvelopeError::Key("the key store's content")),
+            _ => Err(content()),
         }
     }
 }
@@ -174,7 +193,15 @@ impl KeyStore {
     /// # Errors
     /// [`EnvelopeError::KeyStoreExists`], [`EnvelopeError::KeyStoreIo`].
     pub fn create(path: &Path, keys: &MemberKeys, passphrase: &Passphrase) -> Result<(), EnvelopeError> {
-        write(path, &File::seal(keys, passphrase, COST)?)
+        write(path, &File::seal(keys, passphrase, COST)?, Existing::Kept)
+    }
+
+    /// Writes a key store in the place of one that is there, atomically: after a crash it is the old one or the new one.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::KeyStoreIo`].
+    pub fn replace(path: &Path, keys: &MemberKeys, passphrase: &Passphrase) -> Result<(), EnvelopeError> {
+        write(path, &File::seal(keys, passphrase, COST)?, Existing::Replaced)
     }
 
     /// Opens a key store.
@@ -184,7 +211,10 @@ impl KeyStore {
     /// [`EnvelopeError::WrongPassphrase`].
     pub fn open(path: &Path, passphrase: &Passphrase) -> Result<MemberKeys, EnvelopeError> {
         let file = read(path)?;
-        let keys = file.open(passphrase)?.ok_or_else(|| EnvelopeError::WrongPassphrase(path.to_owned()))?;
+        let opened = file
+            .open(passphrase)
+            .map_err(|_| damaged(path, "its keys do not open under its storage secret"))?;
+        let keys = opened.ok_or_else(|| EnvelopeError::WrongPassphrase(path.to_owned()))?;
         if keys.public()? == file.public {
             Ok(keys)
         } else {
@@ -205,7 +235,14 @@ fn damaged(path: &Path, why: impl std::fmt::Display) -> EnvelopeError {
     EnvelopeError::KeyStoreDamaged { path: path.to_owned(), why: why.to_string() }
 }
 
-fn write(path: &Path, file: &File) -> Result<(), EnvelopeError> {
+/// A file that is already where a key store is to be written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Kept,
+    Replaced,
+}
+
+fn write(path: &Path, file: &File, existing: Existing) -> Result<(), EnvelopeError> {
     let failed = |source| EnvelopeError::KeyStoreIo { path: path.to_owned(), action: "written", source };
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut json = serde_json::to_string_pretty(file).map_err(|e| failed(e.into()))?;
@@ -215,7 +252,11 @@ fn write(path: &Path, file: &File) -> Result<(), EnvelopeError> {
     let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     temporary.write_all(json.as_bytes()).map_err(failed)?;
     temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist_noclobber(path).map_err(|e| match e.error.kind() {
+    let persisted = match existing {
+        Existing::Kept => temporary.persist_noclobber(path),
+        Existing::Replaced => temporary.persist(path),
+    };
+    persisted.map_err(|e| match e.error.kind() {
         std::io::ErrorKind::AlreadyExists => EnvelopeError::KeyStoreExists(path.to_owned()),
         _ => failed(e.error),
     })?;
@@ -237,10 +278,10 @@ fn read(path: &Path) -> Result<File, EnvelopeError> {
         return Err(foreign("its format is not \"hansa-keystore\"".to_owned()));
     }
     if value.get("version").and_then(serde_json::Value::as_u64) != Some(u64::from(VERSION)) {
-        return Err(foreign("only version 1 can be read; a newer Hansa may have written it".to_owned()));
+        return Err(foreign("only version 2 can be read; another version of Hansa wrote it".to_owned()));
     }
     let file: File = serde_json::from_value(value).map_err(|e| damaged(path, e))?;
-    if file.checksum != file.sum() {
+    if file.checksum != file.sum()? {
         return Err(damaged(path, "its checksum does not fit"));
     }
     check(&file).map_err(|why| damaged(path, why))?;
@@ -257,7 +298,8 @@ fn check(file: &File) -> Result<(), &'static str> {
     if cheap || memory_kib > COST_MAX.memory_kib || passes > COST_MAX.passes || lanes > COST_MAX.lanes {
         return Err("its key derivation's cost is out of bounds");
     }
-    if file.salt.len() != 16 || file.nonce.len() != NONCE_LEN || file.sealed.len() != 3 * 32 + 16 {
+    let lengths = [file.salt.len(), file.nonce.len(), file.storage.len(), file.sealed.len()];
+    if lengths != [16, NONCE_LEN, 32 + 16, NONCE_LEN + 3 * 32 + 16] {
         return Err("a field has the wrong length");
     }
     Ok(())
@@ -279,7 +321,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys/member.json");
         let keys = MemberKeys::generate().unwrap();
-        write(&path, &File::seal(&keys, &passphrase("right"), CHEAP).unwrap()).unwrap();
+        write(&path, &File::seal(&keys, &passphrase("right"), CHEAP).unwrap(), Existing::Kept).unwrap();
         (folder, path, keys)
     }
 
@@ -296,6 +338,21 @@ mod tests {
         let again = KeyStore::create(&path, &keys, &passphrase("right"));
         assert!(matches!(again, Err(EnvelopeError::KeyStoreExists(_))));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn another_passphrase_and_other_keys_replace_the_file_at_once() {
+        let (_folder, path, keys) = stored();
+        KeyStore::replace(&path, &keys, &passphrase("new")).unwrap();
+        assert!(matches!(
+            KeyStore::open(&path, &passphrase("right")),
+            Err(EnvelopeError::WrongPassphrase(_))
+        ));
+        let renewed = KeyStore::open(&path, &passphrase("new")).unwrap().renewed().unwrap();
+        KeyStore::replace(&path, &renewed, &passphrase("new")).unwrap();
+        let back = KeyStore::open(&path, &passphrase("new")).unwrap();
+        assert_eq!(back.public().unwrap(), renewed.public().unwrap());
+        assert_eq!(back.storage_secret(), keys.storage_secret());
     }
 
     #[test]
@@ -322,7 +379,7 @@ mod tests {
             assert!(KeyStore::open(&path, &right).is_err(), "{end}");
         }
         for foreign in
-            ["", "hello", "{}", "[]", r#"{"format":"geth"}"#, r#"{"format":"hansa-keystore","version":2}"#]
+            ["", "hello", "{}", "[]", r#"{"format":"geth"}"#, r#"{"format":"hansa-keystore","version":1}"#]
         {
             fs::write(&path, foreign).unwrap();
             let refused = KeyStore::open(&path, &right);
@@ -339,13 +396,14 @@ mod tests {
         let forge = |change: &dyn Fn(&mut File)| {
             let mut file = original.clone();
             change(&mut file);
-            file.checksum = file.sum();
+            file.checksum = file.sum().unwrap();
             fs::remove_file(&path).unwrap();
-            write(&path, &file).unwrap();
+            write(&path, &file, Existing::Kept).unwrap();
             KeyStore::open(&path, &passphrase("right"))
         };
         let other = MemberKeys::generate().unwrap().public().unwrap();
-        assert!(matches!(forge(&|f| f.public = other.clone()), Err(EnvelopeError::WrongPassphrase(_))));
+        let swapped = forge(&|f| f.public = other.clone());
+        assert!(matches!(swapped, Err(EnvelopeError::KeyStoreDamaged { .. })));
         assert!(matches!(forge(&|f| f.cost.passes = 2), Err(EnvelopeError::WrongPassphrase(_))));
         let bounds: [&dyn Fn(&mut File); 4] =
             [&|f| f.cost.memory_kib = u32::MAX, &|f| f.cost.passes = 0, &|f| f.salt = Bytes::new(), &|f| {

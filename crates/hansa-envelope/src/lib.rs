@@ -36,7 +36,7 @@ mod wrap;
 
 pub use admission::{unwrap_swarm_key, wrap_swarm_key};
 pub use error::EnvelopeError;
-pub use keys::{MemberKeys, StorageKey, verify_account_signature};
+pub use keys::{MemberKeys, StorageKey, check_card, verify_account_signature};
 pub use keystore::{KeyStore, Passphrase, PublicKeys};
 pub use manifest::{
     ContentDigest, Entry, EntryHasher, EntryKind, Kind, MANIFEST_BYTES_MAX, Manifest, ManifestAuthor,

@@ -399,7 +399,7 @@ mod tests {
     }
 
     fn keys() -> MemberKeys {
-        MemberKeys::from_secrets([1; 32], [2; 32], [3; 32]).unwrap()
+        MemberKeys::from_secrets([1; 32], [2; 32], [3; 32], [4; 32]).unwrap()
     }
 
     #[test]

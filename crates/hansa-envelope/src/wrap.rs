@@ -199,7 +199,8 @@ mod tests {
         let vector: std::collections::HashMap<String, String> =
             serde_json::from_str(include_str!("../testdata/xwing.json")).unwrap();
         let field = |name: &str| hex::decode(&vector[name]).unwrap();
-        let keys = MemberKeys::from_secrets([1; 32], [1; 32], field("sk").try_into().unwrap()).unwrap();
+        let keys =
+            MemberKeys::from_secrets([1; 32], [1; 32], field("sk").try_into().unwrap(), [1; 32]).unwrap();
         assert_eq!(keys.encryption_key().unwrap(), field("pk"));
         let encapsulation = <XWing as Kem>::EncappedKey::from_bytes(&field("ct")).unwrap();
         let shared = XWing::decap(&keys.encryption_secret().unwrap(), None, &encapsulation).unwrap();

@@ -63,13 +63,14 @@ impl<V: StateView> BlockState<V> {
         Ok(self.cached(address)?.current.unwrap_or_default())
     }
 
-    /// Puts code at an address with nonce 1.
+    /// Puts code at an address, with nonce 1 where it is new. A nonce counts the contracts that it has created: one that fell would make it
+    /// create at places that are taken.
     pub(crate) fn place(&mut self, address: Address, code: Bytes) -> Result<(), StateError> {
         let code = Bytecode::new_legacy(code);
         let code_hash = code.hash_slow();
         let account = self.cached(address)?;
-        let balance = account.current.unwrap_or_default().balance;
-        account.current = Some(AccountState { nonce: 1, balance, code_hash });
+        let AccountState { nonce, balance, .. } = account.current.unwrap_or_default();
+        account.current = Some(AccountState { nonce: nonce.max(1), balance, code_hash });
         self.new_code.insert(code_hash, code);
         Ok(())
     }

@@ -2,8 +2,10 @@
 //!
 //! Who may send is not checked here: the ledger reads that from the registry's storage in the parent's state.
 
+use std::collections::BTreeMap;
+
 use alloy_consensus::{Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction, TxType};
-use alloy_primitives::{Address, B256, Bloom, BloomInput, Bytes, Log, TxKind, U256, map::AddressMap};
+use alloy_primitives::{Address, B256, Bloom, BloomInput, Bytes, Log, TxKind, U256};
 use revm::{
     ExecuteEvm, MainBuilder,
     context::{BlockEnv, CfgEnv, TxEnv},
@@ -16,7 +18,7 @@ use revm::{
 };
 
 use hansa_keccak::digest_all;
-use hansa_types::{SignedTransaction, is_deployer, member_gas_quota};
+use hansa_types::{DcId, SignedTransaction, is_deployer, member_gas_quota};
 
 use crate::{
     AccountState, HISTORY_STORAGE_ADDRESS, SYSTEM_ADDRESS, StateChanges, StateError, StateView,
@@ -72,12 +74,12 @@ pub enum InvalidReason {
         /// Left in the block.
         left: u64,
     },
-    /// The gas limit is more than the sender may still use of this block.
-    #[error("the gas limit {gas_limit} exceeds the {left} that its sender has left in this block")]
+    /// The gas limit is more than the sender's member may still use of this block.
+    #[error("the gas limit {gas_limit} exceeds the {left} that its sender's member has left in this block")]
     MemberQuota {
         /// The transaction's.
         gas_limit: u64,
-        /// Left for this sender.
+        /// Left for this member.
         left: u64,
     },
     /// Blob transactions have no place on this chain.
@@ -119,6 +121,14 @@ pub enum ExecutionError {
     /// The state could not be read.
     #[error("execution needs the state")]
     State(#[from] StateError),
+    /// A call of the system account did not succeed.
+    #[error("the system call to {to} failed: {reason}")]
+    SystemCall {
+        /// The contract called.
+        to: Address,
+        /// The revert's data, or how execution halted.
+        reason: String,
+    },
     /// The machine itself failed.
     #[error("the virtual machine failed: {0}")]
     Machine(String),
@@ -162,7 +172,7 @@ impl Executor {
             machine: self.machine(view, environment, |_| {}),
             gas_limit: environment.gas_limit,
             gas_used: 0,
-            used_by_sender: AddressMap::default(),
+            used_by_member: BTreeMap::new(),
             bloom: Bloom::ZERO,
             digests: Vec::new(),
         };
@@ -207,7 +217,7 @@ pub struct BlockExecutor<V: StateView> {
     machine: Machine<V>,
     gas_limit: u64,
     gas_used: u64,
-    used_by_sender: AddressMap<u64>,
+    used_by_member: BTreeMap<Option<DcId>, u64>,
     bloom: Bloom,
     /// Used again for each transaction's.
     digests: Vec<B256>,
@@ -226,7 +236,8 @@ pub(crate) fn bloom_of(logs: &[Log], digests: &mut Vec<B256>) -> Bloom {
 }
 
 impl<V: StateView> BlockExecutor<V> {
-    /// Executes the next transaction. `sender` must be the signer.
+    /// Executes the next transaction. `sender` must be the signer, `member` the one that the sender acts for; what is nobody's shares one
+    /// quota.
     ///
     /// # Errors
     /// [`ExecutionError::Invalid`] when it cannot stand here; the block goes on without it.
@@ -234,8 +245,9 @@ impl<V: StateView> BlockExecutor<V> {
         &mut self,
         transaction: &SignedTransaction,
         sender: Address,
+        member: Option<DcId>,
     ) -> Result<ExecutedTransaction, ExecutionError> {
-        self.check(transaction, sender).map_err(ExecutionError::Invalid)?;
+        self.check(transaction, member).map_err(ExecutionError::Invalid)?;
         let balance = self.account(sender)?.balance;
         if transaction.value() > balance {
             let value = transaction.value();
@@ -244,8 +256,8 @@ impl<V: StateView> BlockExecutor<V> {
         let result = self.run(transaction_env(transaction, sender))?;
         let gas_used = result.tx_gas_used();
         self.gas_used = self.gas_used.saturating_add(gas_used);
-        let of_sender = self.used_by_sender.entry(sender).or_default();
-        *of_sender = of_sender.saturating_add(gas_used);
+        let of_member = self.used_by_member.entry(member).or_default();
+        *of_member = of_member.saturating_add(gas_used);
         let contract_address = transaction.is_create().then(|| sender.create(transaction.nonce()));
         let receipt = Receipt {
             status: result.is_success().into(),
@@ -265,7 +277,7 @@ impl<V: StateView> BlockExecutor<V> {
         Ok(ExecutedTransaction { receipt, gas_used, contract_address })
     }
 
-    fn check(&self, transaction: &SignedTransaction, sender: Address) -> Result<(), InvalidReason> {
+    fn check(&self, transaction: &SignedTransaction, member: Option<DcId>) -> Result<(), InvalidReason> {
         match transaction.tx_type() {
             TxType::Eip4844 => return Err(InvalidReason::Blob),
             TxType::Eip7702 => return Err(InvalidReason::Delegation),
@@ -279,7 +291,7 @@ impl<V: StateView> BlockExecutor<V> {
         if gas_limit > left {
             return Err(InvalidReason::BlockGas { gas_limit, left });
         }
-        let left = self.quota_left(sender);
+        let left = self.quota_left(member);
         if gas_limit > left {
             return Err(InvalidReason::MemberQuota { gas_limit, left });
         }
@@ -290,9 +302,9 @@ impl<V: StateView> BlockExecutor<V> {
         Ok(())
     }
 
-    /// Gas that this sender may still use of the block.
-    pub fn quota_left(&self, sender: Address) -> u64 {
-        let used = self.used_by_sender.get(&sender).copied().unwrap_or_default();
+    /// Gas that this member may still use of the block.
+    pub fn quota_left(&self, member: Option<DcId>) -> u64 {
+        let used = self.used_by_member.get(&member).copied().unwrap_or_default();
         member_gas_quota(self.gas_limit).saturating_sub(used)
     }
 
@@ -314,7 +326,7 @@ impl<V: StateView> BlockExecutor<V> {
         self.machine.ctx.journaled_state.database.account(address)
     }
 
-    /// Puts code at an address, with nonce 1, as only a genesis state may.
+    /// Puts code at an address, as only a genesis state and an upgrade may. Storage, balance and a nonce above 1 stay.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -343,11 +355,9 @@ impl<V: StateView> BlockExecutor<V> {
         match outcome {
             CallOutcome::Success { output, .. } => Ok(output),
             CallOutcome::Revert { output, .. } => {
-                Err(ExecutionError::Machine(format!("the system call to {to} was reverted with {output}")))
+                Err(ExecutionError::SystemCall { to, reason: format!("reverted with {output}") })
             }
-            CallOutcome::Halt { reason, .. } => {
-                Err(ExecutionError::Machine(format!("the system call to {to} failed: {reason}")))
-            }
+            CallOutcome::Halt { reason, .. } => Err(ExecutionError::SystemCall { to, reason }),
         }
     }
 

@@ -9,11 +9,15 @@ use alloy_primitives::{
 };
 use proptest::prelude::*;
 
-use hansa_types::{SignedTransaction, TRANSACTION_GAS_MAX, intrinsic_gas, member_gas_quota};
+use hansa_types::{DcId, SignedTransaction, TRANSACTION_GAS_MAX, intrinsic_gas, member_gas_quota};
 
 use crate::*;
 
 const CHAIN_ID: u64 = 7_700;
+fn dc(value: u32) -> DcId {
+    DcId::new(value).unwrap()
+}
+
 const SENDER: Address = address!("00000000000000000000000000000000000000aa");
 const OTHER: Address = address!("00000000000000000000000000000000000000bb");
 const CONTRACT: Address = address!("0000000000000000000000000000000000000ccc");
@@ -150,7 +154,7 @@ fn nobody_pays_although_a_tip_is_offered() {
     let mut state = Memory::with(CONTRACT, bytes!("3a5f524860205260405fa000"));
     state.accounts.insert(OTHER, AccountState { balance: U256::from(3), ..Default::default() });
     let mut block = begin(&state);
-    let executed = block.transact(&signed(call(0, CONTRACT, Bytes::new())), SENDER).unwrap();
+    let executed = block.transact(&signed(call(0, CONTRACT, Bytes::new())), SENDER, None).unwrap();
     assert!(executed.receipt.is_success());
     assert_eq!(executed.receipt.logs()[0].data.data, Bytes::from(vec![0; 64]));
     let changes = block.finish();
@@ -167,7 +171,8 @@ fn nobody_pays_although_a_tip_is_offered() {
 fn slots_are_set_cleared_and_left_alone_by_reverts() {
     let mut state = Memory::with(CONTRACT, STORE);
     let mut block = begin(&state);
-    let mut transact = |nonce, input| block.transact(&signed(call(nonce, CONTRACT, input)), SENDER).unwrap();
+    let mut transact =
+        |nonce, input| block.transact(&signed(call(nonce, CONTRACT, input)), SENDER, None).unwrap();
     assert!(transact(0, words(&[1, 10])).receipt.is_success());
     assert!(transact(1, words(&[2, 20])).receipt.is_success());
     let reverted = transact(2, words(&[3, 30, 0]));
@@ -183,7 +188,7 @@ fn slots_are_set_cleared_and_left_alone_by_reverts() {
     assert_eq!(state.storage(CONTRACT, U256::from(1)).unwrap(), U256::from(10));
 
     let mut block = begin(&state);
-    block.transact(&signed(call(4, CONTRACT, words(&[1, 0]))), SENDER).unwrap();
+    block.transact(&signed(call(4, CONTRACT, words(&[1, 0]))), SENDER, None).unwrap();
     let changes = block.finish();
     state.apply(&changes);
     assert_eq!(state.storage(CONTRACT, U256::from(1)).unwrap(), U256::ZERO);
@@ -195,13 +200,16 @@ fn a_contract_is_created_and_one_that_destroys_itself_leaves_nothing() {
     let create = |nonce, input| signed(TxEip1559 { to: TxKind::Create, ..call(nonce, CONTRACT, input) });
     let mut block = begin(&state);
     let init = [bytes!("6017600a5f3960175ff3"), STORE].concat();
-    let created = block.transact(&create(0, init.into()), SENDER).unwrap();
+    let created = block.transact(&create(0, init.into()), SENDER, None).unwrap();
     assert_eq!(created.contract_address, Some(SENDER.create(0)));
-    let gone = block.transact(&create(1, bytes!("60015f555fff")), SENDER).unwrap();
+    let gone = block.transact(&create(1, bytes!("60015f555fff")), SENDER, None).unwrap();
     assert!(gone.receipt.is_success());
     // Used in the same block in which it was created.
     let called = call(2, SENDER.create(0), words(&[9, 8]));
-    assert_eq!(block.transact(&signed(called), SENDER).unwrap().receipt.logs()[0].address, SENDER.create(0));
+    assert_eq!(
+        block.transact(&signed(called), SENDER, None).unwrap().receipt.logs()[0].address,
+        SENDER.create(0)
+    );
     let changes = block.finish();
     assert_eq!(changes.code, [(keccak256(STORE), STORE)]);
     assert!(changes.accounts.iter().all(|change| change.address != SENDER.create(1)));
@@ -219,7 +227,7 @@ fn what_breaks_a_rule_is_refused_and_leaves_no_trace() {
     let unprotected = TxLegacy { gas_limit: 100_000, ..Default::default() };
     let check = |transaction: SignedTransaction, expected: InvalidReason| {
         let mut block = begin(&state);
-        assert_eq!(reason(block.transact(&transaction, SENDER)), expected);
+        assert_eq!(reason(block.transact(&transaction, SENDER, None)), expected);
         assert_eq!(block.gas_used(), 0);
         assert_eq!(block.finish().accounts.len(), 1);
     };
@@ -239,7 +247,7 @@ fn what_breaks_a_rule_is_refused_and_leaves_no_trace() {
         TxEip1559 { gas_limit: 20_999, ..base() },
     ] {
         let mut block = begin(&state);
-        let refused = reason(block.transact(&signed(breaking.clone()), SENDER));
+        let refused = reason(block.transact(&signed(breaking.clone()), SENDER, None));
         let is_rule = matches!(refused, InvalidReason::Rule(_) | InvalidReason::IntrinsicGas { .. });
         assert!(is_rule, "{breaking:?}: {refused}");
     }
@@ -249,9 +257,9 @@ fn what_breaks_a_rule_is_refused_and_leaves_no_trace() {
 fn a_block_goes_on_after_a_refused_transaction() {
     let state = Memory::with(CONTRACT, STORE);
     let mut block = begin(&state);
-    block.transact(&signed(call(0, CONTRACT, words(&[1, 1]))), SENDER).unwrap();
-    reason(block.transact(&signed(call(0, CONTRACT, words(&[2, 2]))), SENDER));
-    block.transact(&signed(call(1, CONTRACT, words(&[3, 3]))), SENDER).unwrap();
+    block.transact(&signed(call(0, CONTRACT, words(&[1, 1]))), SENDER, None).unwrap();
+    reason(block.transact(&signed(call(0, CONTRACT, words(&[2, 2]))), SENDER, None));
+    block.transact(&signed(call(1, CONTRACT, words(&[3, 3]))), SENDER, None).unwrap();
     assert_eq!(block.account(SENDER).unwrap().nonce, 2);
 }
 
@@ -263,15 +271,18 @@ fn gas_is_limited_by_the_block_and_by_the_members_share_of_it() {
     let burn = |nonce| signed(TxEip1559 { gas_limit: 10_000_000, ..call(nonce, CONTRACT, Bytes::new()) });
     assert_eq!(member_gas_quota(60_000_000), 30_000_000);
     for nonce in 0..3 {
-        assert_eq!(block.transact(&burn(nonce), SENDER).unwrap().gas_used, 10_000_000);
+        assert_eq!(block.transact(&burn(nonce), SENDER, Some(dc(1))).unwrap().gas_used, 10_000_000);
     }
-    assert_eq!(block.quota_left(SENDER), 0);
-    let refused = reason(block.transact(&burn(3), SENDER));
+    // Another account of the same member shares its quota.
+    let shared = reason(block.transact(&burn(0), OTHER, Some(dc(1))));
+    assert!(matches!(shared, InvalidReason::MemberQuota { left: 0, .. }), "{shared:?}");
+    assert_eq!(block.quota_left(Some(dc(1))), 0);
+    let refused = reason(block.transact(&burn(3), SENDER, Some(dc(1))));
     assert_eq!(refused, InvalidReason::MemberQuota { gas_limit: 10_000_000, left: 0 });
     for nonce in 0..3 {
-        block.transact(&burn(nonce), OTHER).unwrap();
+        block.transact(&burn(nonce), OTHER, Some(dc(2))).unwrap();
     }
-    let refused = reason(block.transact(&burn(0), CONTRACT));
+    let refused = reason(block.transact(&burn(0), CONTRACT, Some(dc(3))));
     assert_eq!(refused, InvalidReason::BlockGas { gas_limit: 10_000_000, left: 0 });
     assert_eq!(member_gas_quota(1_000_000), TRANSACTION_GAS_MAX, "one largest transaction always fits");
 }
@@ -354,7 +365,7 @@ proptest! {
         let (to, input) =
             if create { (TxKind::Create, code.into()) } else { (TxKind::Call(CONTRACT), input.into()) };
         let transaction = signed(TxEip1559 { gas_limit, to, ..call(0, CONTRACT, input) });
-        let executed = block.transact(&transaction, SENDER).unwrap();
+        let executed = block.transact(&transaction, SENDER, None).unwrap();
         prop_assert!(executed.gas_used <= gas_limit);
         prop_assert_eq!(executed.receipt.cumulative_gas_used(), executed.gas_used);
         let mut after = state.clone();
@@ -396,9 +407,9 @@ proptest! {
         };
         let least = intrinsic_gas(&transaction(0));
         let state = Memory::with(CONTRACT, STORE);
-        let refused = reason(begin(&state).transact(&transaction(least - 1), SENDER));
+        let refused = reason(begin(&state).transact(&transaction(least - 1), SENDER, None));
         let is_too_little = matches!(refused, InvalidReason::IntrinsicGas { .. });
         prop_assert!(is_too_little);
-        prop_assert!(begin(&state).transact(&transaction(least), SENDER).is_ok());
+        prop_assert!(begin(&state).transact(&transaction(least), SENDER, None).is_ok());
     }
 }

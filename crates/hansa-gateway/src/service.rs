@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use hansa_types::{
-    DcId, ObjectId, Version, Visibility,
+    DcId, Endpoints, ObjectId, Version, Visibility,
     api::{
         Ballot, BallotPreview, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
         NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded,
-        RepairReport, StoredBlock, VerifyReport, VerifyRequest,
+        RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
     },
 };
 
@@ -81,7 +81,11 @@ pub trait Service: Send + Sync + 'static {
     async fn invitation(&self, member: DcId) -> Result<Invitation, Problem>;
     /// Opens a ballot, and waits until it is final.
     async fn open_ballot(&self, motion: Motion) -> Result<Ballot, Problem>;
-    /// Previews the consequences of a ballot. Sends nothing.
+    /// Versions of the system contracts: in force, decided, and known to this node.
+    async fn suite(&self) -> Result<SuiteStatus, Problem>;
+    /// Changes where this member's node is reached; final when it answers.
+    async fn set_endpoints(&self, endpoints: Endpoints) -> Result<Recorded, Problem>;
+    /// Previews the consequences of a ballot. Sends nothing to the chain.
     async fn preview_ballot(&self, motion: Motion) -> Result<BallotPreview, Problem>;
     /// All ballots, the latest first.
     async fn ballots(&self) -> Result<Vec<Ballot>, Problem>;

@@ -5,28 +5,44 @@ use std::sync::{Arc, Weak};
 use alloy_consensus::Transaction;
 use alloy_primitives::Address;
 
-use hansa_contracts::{REGISTRY, registry_slot_of, signed_by_call};
+use hansa_contracts::{REGISTRY, REGISTRY_SLOT_OF_ACTIVE, authority, registry_slot_of, signed_by_call};
 use hansa_evm::{StateError, StateView, question, recover_ahead};
 use hansa_pool::{SenderPolicy, SenderState};
-use hansa_types::{DEPLOYER_ACCOUNT, SignedTransaction};
+use hansa_types::{DEPLOYER_ACCOUNT, DcId, SignedTransaction};
 use rayon::prelude::*;
 
-use crate::{ledger::Shared, propose::parent_state};
+use crate::{ledger::Shared, propose::parent_state, state::ParentState};
 
 /// Decoding fewer calls than this is not worth another thread.
 const DECODINGS_PER_THREAD_MIN: usize = 16;
 
-/// Whether an account may send: it belongs to an active member, or can send the deployment proxy's transaction alone.
-pub(crate) fn is_registered(state: &impl StateView, account: Address) -> Result<bool, StateError> {
-    Ok(account == DEPLOYER_ACCOUNT || !state.storage(REGISTRY, registry_slot_of(account))?.is_zero())
+/// An account that may send.
+#[derive(Clone, Copy)]
+pub(crate) struct Sender {
+    /// The member that it acts for; `None` for the account that can send the deployment proxy's transaction alone.
+    pub(crate) member: Option<DcId>,
+}
+
+/// `None` for an account that may not send in a child of this block.
+pub(crate) fn sender(state: &ParentState<'_>, account: Address) -> Result<Option<Sender>, StateError> {
+    if account == DEPLOYER_ACCOUNT {
+        return Ok(Some(Sender { member: None }));
+    }
+    let stored = state.storage(REGISTRY, registry_slot_of(account))?;
+    if stored.is_zero() {
+        return Ok(None);
+    }
+    let active = state.storage(REGISTRY, REGISTRY_SLOT_OF_ACTIVE)?;
+    let member = authority(stored, active, state.parent_timestamp);
+    Ok(member.map(|member| Sender { member: Some(member) }))
 }
 
 /// The account's nonce and balance, `None` when it may not send.
 pub(crate) fn sender_state(
-    state: &impl StateView,
+    state: &ParentState<'_>,
     account: Address,
 ) -> Result<Option<SenderState>, StateError> {
-    if !is_registered(state, account)? {
+    if sender(state, account)?.is_none() {
         return Ok(None);
     }
     let account = state.account(account)?.unwrap_or_default();
@@ -43,12 +59,13 @@ impl SenderPolicy for HeadAccounts {
         sender_state(&parent_state(&head), address).map_err(|_| ())
     }
 
-    /// Records are signed, as a rule, by the account that sends them.
+    /// Relayed calls carry a second signature, which their contracts will ask for.
     fn prepare(&self, signed: &[(&SignedTransaction, Address)]) {
+        let Some(shared) = self.0.upgrade() else { return };
+        let chain = shared.identity();
         let questions =
             signed.par_iter().with_min_len(DECODINGS_PER_THREAD_MIN).filter_map(|&(transaction, sender)| {
-                let (to, chain_id) = transaction.to().zip(transaction.chain_id())?;
-                let (digest, signature) = signed_by_call(to, transaction.input(), chain_id)?;
+                let (digest, signature) = signed_by_call(transaction.to()?, transaction.input(), chain)?;
                 Some((question(digest, &signature)?, Some(sender)))
             });
         recover_ahead(&questions.collect::<Vec<_>>());

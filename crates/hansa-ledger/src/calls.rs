@@ -169,7 +169,9 @@ impl From<ExecutionError> for LedgerError {
         match error {
             ExecutionError::Invalid(reason) => Self::InvalidCall(reason),
             ExecutionError::State(error) => error.into(),
-            error @ ExecutionError::Machine(_) => Self::Execution(error),
+            error @ (ExecutionError::Machine(_) | ExecutionError::SystemCall { .. }) => {
+                Self::Execution(error)
+            }
         }
     }
 }

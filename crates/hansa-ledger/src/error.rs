@@ -57,6 +57,18 @@ pub enum LedgerError {
         /// The oldest block whose state can be read.
         oldest: u64,
     },
+    /// A block begins a version of the system contracts that this node does not have.
+    #[error(
+        "block {height} begins version {version} of the system contracts (digest {digest}), which this node cannot run: install a version of Hansa that knows it, or put the suite's file into the folder `suites` of the home folder, and start the node again"
+    )]
+    SuiteMissing {
+        /// Version of the suite.
+        version: u32,
+        /// Digest of the suite.
+        digest: B256,
+        /// The first block under it.
+        height: u64,
+    },
     /// The epoch's last block is not final yet.
     #[error("the last block of epoch {0} is not final yet")]
     EpochNotFinal(u64),

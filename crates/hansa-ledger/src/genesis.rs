@@ -44,7 +44,8 @@ fn initial_state(
     empty: &hansa_trie::StateView,
     environment: BlockEnvironment,
 ) -> Result<StateUpdate, ExecutionError> {
-    let view = state::ParentState { state: empty, parent_number: 0, parent_hash: B256::ZERO };
+    let view =
+        state::ParentState { state: empty, parent_number: 0, parent_hash: B256::ZERO, parent_timestamp: 0 };
     let mut block = executor.begin(view, environment)?;
     let history = (HISTORY_STORAGE_ADDRESS, history_storage_code());
     let code = genesis.suite.code.iter().map(|(address, code)| (*address, code.clone()));

@@ -7,11 +7,12 @@ use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::broadcast;
 
+use hansa_contracts::ChainIdentity;
 use hansa_evm::Executor;
 use hansa_kv::{Batch, KvStore};
 use hansa_pool::Pool;
 use hansa_trie::{StateStore, StateStores, TrieConfig};
-use hansa_types::{Block, Genesis, Member};
+use hansa_types::{Block, Genesis, Member, Suite};
 
 use crate::{
     FinalisedBlock, LedgerError, META, TransactionReceipt,
@@ -20,6 +21,7 @@ use crate::{
     finalise, genesis,
     history::PAST_STATES_BYTES_MAX,
     members, records,
+    upgrade::Suites,
 };
 
 /// Finalised blocks that a slow subscriber may fall behind.
@@ -35,11 +37,17 @@ pub struct LedgerConfig {
     pub state: TrieConfig,
     /// Memory for the states of earlier blocks: how far calls and proofs can look back.
     pub past_states_bytes_max: usize,
+    /// The suites that this node can run besides the one in the genesis file.
+    pub suites: Vec<Suite>,
 }
 
 impl Default for LedgerConfig {
     fn default() -> Self {
-        Self { state: TrieConfig::default(), past_states_bytes_max: PAST_STATES_BYTES_MAX }
+        Self {
+            state: TrieConfig::default(),
+            past_states_bytes_max: PAST_STATES_BYTES_MAX,
+            suites: Vec::new(),
+        }
     }
 }
 
@@ -57,9 +65,17 @@ pub(crate) struct Shared {
     /// Held while a block is made final, so that one is at a time.
     pub(crate) finalising: Mutex<()>,
     pub(crate) finalised: broadcast::Sender<Arc<FinalisedBlock>>,
+    pub(crate) suites: Suites,
     pool: Pool,
     genesis: Genesis,
     genesis_block: Block,
+}
+
+impl Shared {
+    /// What EIP-712 signatures for this chain are bound to.
+    pub(crate) fn identity(&self) -> ChainIdentity {
+        ChainIdentity { chain_id: self.genesis.chain_id, genesis_hash: self.genesis_block.hash() }
+    }
 }
 
 impl Ledger {
@@ -103,6 +119,7 @@ impl Ledger {
             read: Mutex::new(LruCache::new(RECENT)),
             finalising: Mutex::new(()),
             finalised: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
+            suites: config.suites.into_iter().map(|suite| (suite.digest(), Arc::new(suite))).collect(),
             pool,
             genesis: genesis.clone(),
             genesis_block,

@@ -33,12 +33,14 @@ mod query;
 mod records;
 mod state;
 mod stores;
+mod upgrade;
 mod verify;
 
 use hansa_kv::Space;
 
 pub use calls::{AccountProof, StorageProof};
 pub use error::{BlockFault, LedgerError};
+pub use hansa_contracts::SuiteState;
 pub use hansa_evm::{
     Accessed, AccountOverride, AccountState, BlockEnvironment, BlockOverride, CALL_GAS_MAX, CallOutcome,
     CallRequest, Estimate, ExecutionError, InvalidReason, Overrides, Simulation, StateView,

@@ -5,11 +5,18 @@ use std::time::{Duration, Instant};
 use alloy_consensus::Transaction;
 use alloy_primitives::{Address, B256, map::AddressMap};
 
-use hansa_evm::{BlockExecutor, ExecutedTransaction, ExecutionError, InvalidReason, StateView};
+use hansa_evm::{BlockExecutor, ExecutedTransaction, ExecutionError, InvalidReason};
 use hansa_pool::{Best, PooledTransaction, ordinary_cost};
-use hansa_types::{BODY_BYTES_MAX, Block, ConsensusData, SignedTransaction};
+use hansa_types::{BODY_BYTES_MAX, Block, ConsensusData, DcId, SignedTransaction};
 
-use crate::{Ledger, LedgerError, accounts, chain::ExecutedBlock, execute, header, state::ParentState};
+use crate::{
+    Ledger, LedgerError,
+    accounts::{self, Sender},
+    chain::ExecutedBlock,
+    execute, header,
+    state::ParentState,
+    upgrade,
+};
 
 /// The least gas a transaction can ask for.
 const TRANSACTION_GAS_MIN: u64 = 21_000;
@@ -83,12 +90,7 @@ impl Ledger {
             proposal.prevrandao,
             proposal.beneficiary,
         );
-        let environment = header::environment(&header);
-        let mut executor = self
-            .shared()
-            .executor
-            .begin(parent_state(&parent), environment)
-            .map_err(LedgerError::Execution)?;
+        let mut executor = upgrade::begin(self.shared(), &parent, &header)?;
         let filling = self.fill(&parent, &mut executor, proposal.filling_time)?;
         let results = execute::conclude(executor, &parent.state, &filling.executed)?;
         header.state_root = results.state.root();
@@ -123,6 +125,8 @@ impl Ledger {
         let gas_limit = parent.block.header().gas_limit;
         let mut candidates = self.pending_on(parent);
         let mut filling = Filling::default();
+        let state = parent_state(parent);
+        let mut members = Registered::new(&state);
         while let Some(candidate) = candidates.next() {
             let gas_left = gas_limit.saturating_sub(executor.gas_used());
             if gas_left < TRANSACTION_GAS_MIN {
@@ -135,7 +139,8 @@ impl Ledger {
                 continue;
             }
             let started = Instant::now();
-            match executor.transact(&candidate.transaction, candidate.sender) {
+            let member = members.of(candidate.sender)?;
+            match executor.transact(&candidate.transaction, candidate.sender, member) {
                 Ok(executed) => {
                     // Simulations must not depend on the machine's speed: there only gas counts.
                     let time = time_max.map(|_| started.elapsed());
@@ -176,26 +181,33 @@ pub(crate) fn parent_state(parent: &ExecutedBlock) -> ParentState<'_> {
         state: &parent.state,
         parent_number: parent.block.number(),
         parent_hash: parent.block.hash(),
+        parent_timestamp: parent.block.header().timestamp,
     }
 }
 
-/// The members' accounts as one block's verification needs them: each is looked up once.
-pub(crate) struct Registered<'a, V> {
-    state: &'a V,
-    known: AddressMap<bool>,
+/// The senders of one block's transactions, each looked up once in the parent's state.
+pub(crate) struct Registered<'a> {
+    state: &'a ParentState<'a>,
+    known: AddressMap<Option<Sender>>,
 }
 
-impl<'a, V: StateView> Registered<'a, V> {
-    pub(crate) fn new(state: &'a V) -> Self {
+impl<'a> Registered<'a> {
+    pub(crate) fn new(state: &'a ParentState<'a>) -> Self {
         Self { state, known: AddressMap::default() }
     }
 
-    pub(crate) fn contains(&mut self, account: Address) -> Result<bool, LedgerError> {
+    /// `None` for an account that may not send.
+    pub(crate) fn sender(&mut self, account: Address) -> Result<Option<Sender>, LedgerError> {
         if let Some(known) = self.known.get(&account) {
             return Ok(*known);
         }
-        let is_registered = accounts::is_registered(self.state, account)?;
-        self.known.insert(account, is_registered);
-        Ok(is_registered)
+        let sender = accounts::sender(self.state, account)?;
+        self.known.insert(account, sender);
+        Ok(sender)
+    }
+
+    /// The member that an account acts for.
+    pub(crate) fn of(&mut self, account: Address) -> Result<Option<DcId>, LedgerError> {
+        Ok(self.sender(account)?.and_then(|sender| sender.member))
     }
 }

@@ -13,6 +13,7 @@ pub(crate) struct ParentState<'a> {
     pub(crate) state: &'a hansa_trie::StateView,
     pub(crate) parent_number: u64,
     pub(crate) parent_hash: B256,
+    pub(crate) parent_timestamp: u64,
 }
 
 impl StateView for ParentState<'_> {

@@ -4,7 +4,7 @@ use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::Address;
 
 use hansa_evm::ExecutionError;
-use hansa_types::{BODY_BYTES_MAX, Block, TRANSACTION_BYTES_MAX};
+use hansa_types::{BODY_BYTES_MAX, Block, DcId, TRANSACTION_BYTES_MAX};
 
 use crate::{
     BlockFault, Ledger, LedgerError,
@@ -12,6 +12,7 @@ use crate::{
     execute::{self, Results},
     header,
     propose::{Registered, parent_state},
+    upgrade,
 };
 
 impl Ledger {
@@ -48,15 +49,12 @@ impl Ledger {
         check_sizes(block).map_err(fail)?;
         let signers = self.pool().signers(block.transactions());
         let senders = signers.map_err(|index| fail(BlockFault::Signature(index)))?;
-        self.check_senders(block, &parent, &senders)?;
-        let mut executor = self
-            .shared()
-            .executor
-            .begin(parent_state(&parent), header::environment(block.header()))
-            .map_err(LedgerError::Execution)?;
+        let members = self.members_of(block, &parent, &senders)?;
+        let mut executor = upgrade::begin(self.shared(), &parent, block.header())?;
         let mut executed = Vec::with_capacity(senders.len());
-        for (index, (transaction, sender)) in block.transactions().iter().zip(&senders).enumerate() {
-            match executor.transact(transaction, *sender) {
+        let transactions = block.transactions().iter().zip(&senders).zip(members).enumerate();
+        for (index, ((transaction, sender), member)) in transactions {
+            match executor.transact(transaction, *sender, member) {
                 Ok(transaction) => executed.push(transaction),
                 Err(ExecutionError::Invalid(reason)) => {
                     return Err(fail(BlockFault::Transaction { index, reason }));
@@ -69,20 +67,23 @@ impl Ledger {
         Ok(execute::assemble(block.clone(), results, &senders, executed))
     }
 
-    fn check_senders(
+    /// The member for whom each transaction is sent.
+    fn members_of(
         &self,
         block: &Block,
         parent: &ExecutedBlock,
         senders: &[Address],
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Vec<Option<DcId>>, LedgerError> {
         let state = parent_state(parent);
         let mut registered = Registered::new(&state);
+        let mut members = Vec::with_capacity(senders.len());
         for (index, sender) in senders.iter().copied().enumerate() {
-            if !registered.contains(sender)? {
-                return Err(invalid(block, BlockFault::UnregisteredSender { index, sender }));
+            match registered.sender(sender)? {
+                Some(sender) => members.push(sender.member),
+                None => return Err(invalid(block, BlockFault::UnregisteredSender { index, sender })),
             }
         }
-        Ok(())
+        Ok(members)
     }
 }
 

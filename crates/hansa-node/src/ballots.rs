@@ -1,47 +1,138 @@
 //! Ballots in the interface's words, and the consequences of one before it is opened.
 //!
-//! The governance contract decides; nothing here is a rule of the chain. The one exception protects the chain from its own members'
-//! haste: a node opens no ballot after which the committee in force could not agree on blocks any more.
+//! The governance contract decides; nothing here is a rule of the chain.
 
-use alloy_sol_types::SolError as _;
-use hansa_contracts::{abi, card_from_abi, card_from_types};
+use alloy_primitives::{B256, Bytes, U256};
+use alloy_sol_types::{SolError as _, SolValue as _};
+use hansa_contracts::{abi, signed_card_from_abi, signed_card_from_types};
+use hansa_envelope::check_card;
 use hansa_sharing::{ChainError, SharingError};
 use hansa_types::{
-    DcId, Member, MemberStatus, NetworkKey, Role,
-    api::{Ballot, BallotPreview, BallotState, Code, Motion, Problem, Tally, ValidatorSet},
+    DcId, Member, MemberStatus, NetworkKey, Role, SignedCard,
+    api::{Ballot, BallotPreview, BallotState, Code, Limit, Motion, Problem, Tally, ValidatorSet},
 };
 
-/// The call of the governance contract that opens a ballot.
-pub(crate) enum Call {
-    Join(Box<abi::Governance::openJoinCall>),
-    Standing(abi::Governance::openStandingCall),
+type Contract = abi::Governance::GovernanceCalls;
+
+/// The call data for the governance contract that opens a ballot.
+///
+/// # Errors
+/// [`Code::BadCard`] for a card that nobody could use, or that its own keys did not sign.
+pub(crate) fn opening(motion: &Motion) -> Result<Bytes, Problem> {
+    use abi::Governance as calls;
+    let call = match motion {
+        Motion::Join { card } => Contract::openJoin(calls::openJoinCall { card: checked(card)? }),
+        Motion::Standing { member, standing } => Contract::openStanding(calls::openStandingCall {
+            dcId: member.value(),
+            status: standing_to_abi(*standing),
+        }),
+        Motion::Reset { member, card } => {
+            Contract::openReset(calls::openResetCall { dcId: member.value(), card: checked(card)? })
+        }
+        Motion::Seat { member, role } => {
+            Contract::openSeat(calls::openSeatCall { dcId: member.value(), role: role_to_abi(*role) })
+        }
+        Motion::Limit { limit: Limit::BallotSeconds, value } => {
+            Contract::openParameter(calls::openParameterCall {
+                parameter: BALLOT_SECONDS,
+                value: U256::from(*value),
+            })
+        }
+        Motion::Upgrade { version, digest, height } => Contract::openUpgrade(calls::openUpgradeCall {
+            version: *version,
+            digest: *digest,
+            height: *height,
+        }),
+        Motion::WithdrawUpgrade {} => {
+            Contract::openUpgrade(calls::openUpgradeCall { version: 0, digest: B256::ZERO, height: 0 })
+        }
+    };
+    Ok(encode(&call))
 }
 
-impl Call {
-    /// # Errors
-    /// [`Code::BadCard`] for a card that nobody could use.
-    pub(crate) fn of(motion: &Motion) -> Result<Self, Problem> {
-        match motion {
-            Motion::Join { card } => {
-                card.check().map_err(|error| Problem::new(Code::BadCard, error.to_string()))?;
-                Ok(Self::Join(Box::new(abi::Governance::openJoinCall { card: card_from_types(card) })))
-            }
-            Motion::Standing { member, standing } => {
-                let status = match standing {
-                    MemberStatus::Active => 1,
-                    MemberStatus::Suspended => 2,
-                    MemberStatus::Removed => 3,
-                };
-                Ok(Self::Standing(abi::Governance::openStandingCall { dcId: member.value(), status }))
-            }
-        }
+/// `Parameter.BallotSeconds`.
+const BALLOT_SECONDS: u8 = 1;
+
+fn encode(call: &Contract) -> Bytes {
+    use alloy_sol_types::SolInterface as _;
+    call.abi_encode().into()
+}
+
+fn checked(card: &SignedCard) -> Result<abi::SignedCard, Problem> {
+    let bad = |reason: String| Problem::new(Code::BadCard, reason);
+    card.card.check().map_err(|error| bad(error.to_string()))?;
+    check_card(card).map_err(|error| bad(error.to_string()))?;
+    Ok(signed_card_from_types(card))
+}
+
+fn standing_to_abi(standing: MemberStatus) -> u8 {
+    match standing {
+        MemberStatus::Active => 1,
+        MemberStatus::Suspended => 2,
+        MemberStatus::Removed => 3,
     }
+}
+
+fn standing_from_abi(value: u8) -> Option<MemberStatus> {
+    match value {
+        1 => Some(MemberStatus::Active),
+        2 => Some(MemberStatus::Suspended),
+        3 => Some(MemberStatus::Removed),
+        _ => None,
+    }
+}
+
+fn role_to_abi(role: Role) -> u8 {
+    match role {
+        Role::Participant => 1,
+        Role::Validator => 2,
+    }
+}
+
+fn role_from_abi(value: u8) -> Option<Role> {
+    match value {
+        1 => Some(Role::Participant),
+        2 => Some(Role::Validator),
+        _ => None,
+    }
+}
+
+/// The motion of a ballot of `kind` (a `BallotKind`) on `subject`; `None` where they make none.
+fn motion(kind: u8, subject: u32, action: &[u8]) -> Option<Motion> {
+    let member = DcId::new(subject);
+    Some(match kind {
+        1 => Motion::Join { card: signed_card(action)? },
+        2 => {
+            let standing = standing_from_abi(small(action)?)?;
+            Motion::Standing { member: member?, standing }
+        }
+        3 => Motion::Reset { member: member?, card: signed_card(action)? },
+        4 => Motion::Seat { member: member?, role: role_from_abi(small(action)?)? },
+        5 => {
+            let (parameter, value) = <(U256, U256)>::abi_decode_params(action).ok()?;
+            let limit = (parameter == U256::from(BALLOT_SECONDS)).then_some(Limit::BallotSeconds)?;
+            Motion::Limit { limit, value: value.try_into().ok()? }
+        }
+        6 => match <(u32, B256, u64)>::abi_decode_params(action).ok()? {
+            (0, ..) => Motion::WithdrawUpgrade {},
+            (version, digest, height) => Motion::Upgrade { version, digest, height },
+        },
+        _ => return None,
+    })
+}
+
+fn signed_card(action: &[u8]) -> Option<SignedCard> {
+    abi::SignedCard::abi_decode(action).ok().map(signed_card_from_abi)
+}
+
+fn small(action: &[u8]) -> Option<u8> {
+    U256::abi_decode(action).ok()?.try_into().ok()
 }
 
 /// A ballot in the interface's words.
 pub(crate) fn described(ballot: abi::Ballot, members: &[Member]) -> Result<Ballot, Problem> {
-    let unreadable = |what: &str| {
-        Problem::new(Code::Internal, format!("the governance contract's ballot {} has {what}", ballot.id))
+    let unreadable = |problem: &str| {
+        Problem::new(Code::Internal, format!("the governance contract's ballot {} has {problem}", ballot.id))
     };
     let state = match ballot.state {
         1 => BallotState::Open,
@@ -52,24 +143,14 @@ pub(crate) fn described(ballot: abi::Ballot, members: &[Member]) -> Result<Ballo
     };
     let opened_by = DcId::new(ballot.openedBy)
         .ok_or_else(|| Problem::new(Code::UnknownBallot, format!("there is no ballot {}", ballot.id)))?;
-    let subject = DcId::new(ballot.subject);
-    let (motion, admitted) = match (ballot.kind, subject) {
-        (1, _) => (Motion::Join { card: card_from_abi(ballot.card) }, subject),
-        (2, Some(member)) => {
-            let standing = match ballot.standing {
-                1 => MemberStatus::Active,
-                2 => MemberStatus::Suspended,
-                3 => MemberStatus::Removed,
-                other => return Err(unreadable(&format!("the unknown standing {other}"))),
-            };
-            (Motion::Standing { member, standing }, None)
-        }
-        (kind, _) => return Err(unreadable(&format!("the unknown kind {kind}"))),
-    };
+    let motion = motion(ballot.kind, ballot.subject, &ballot.action).ok_or_else(|| {
+        unreadable(&format!("an action of kind {} that this version of Hansa cannot read", ballot.kind))
+    })?;
     let has_voted = |member: &&Member| ballot.voted.bit(member.dc_id.value() as usize);
     Ok(Ballot {
         id: ballot.id,
         name: name(&motion, members),
+        admitted: matches!(motion, Motion::Join { .. }).then(|| DcId::new(ballot.subject)).flatten(),
         motion,
         opened_by,
         opened_at: ballot.openedAt,
@@ -77,17 +158,17 @@ pub(crate) fn described(ballot: abi::Ballot, members: &[Member]) -> Result<Ballo
         state,
         tally: Tally { in_favour: ballot.inFavour, against: ballot.against, electorate: ballot.electorate },
         voted: members.iter().filter(has_voted).map(|member| member.dc_id).collect(),
-        admitted,
     })
 }
 
 fn name(motion: &Motion, members: &[Member]) -> String {
     match motion {
-        Motion::Join { card } => card.name.clone(),
-        Motion::Standing { member, .. } => {
+        Motion::Join { card } => card.card.name.clone(),
+        Motion::Standing { member, .. } | Motion::Reset { member, .. } | Motion::Seat { member, .. } => {
             let found = members.iter().find(|other| other.dc_id == *member);
             found.map_or_else(String::new, |found| found.card.name.clone())
         }
+        Motion::Limit { .. } | Motion::Upgrade { .. } | Motion::WithdrawUpgrade {} => String::new(),
     }
 }
 
@@ -99,8 +180,17 @@ pub(crate) fn preview(
     refused: Option<String>,
 ) -> BallotPreview {
     let mut after = members.to_vec();
-    if let Motion::Standing { member, standing } = &motion {
-        after.iter_mut().filter(|other| other.dc_id == *member).for_each(|other| other.status = *standing);
+    match &motion {
+        Motion::Standing { member, standing } => {
+            after
+                .iter_mut()
+                .filter(|other| other.dc_id == *member)
+                .for_each(|other| other.status = *standing);
+        }
+        Motion::Seat { member, role } => {
+            after.iter_mut().filter(|other| other.dc_id == *member).for_each(|other| other.role = *role);
+        }
+        _ => {}
     }
     let electors = members.iter().filter(|member| member.status == MemberStatus::Active).count();
     let electorate = u32::try_from(electors).expect("invariant: the registry has at most 255 members");
@@ -111,34 +201,28 @@ pub(crate) fn preview(
         needed: electorate / 2 + 1,
         before: validators(members),
         after: validators(&after),
-        refused: refused.or_else(|| stalled(&after, committee)),
+        committee: sitting(members, committee),
+        refused,
     }
 }
 
 fn validators(members: &[Member]) -> ValidatorSet {
-    let sitting = members
-        .iter()
-        .filter(|member| member.role == Role::Validator && member.status == MemberStatus::Active);
-    let names: Vec<String> = sitting.map(|member| member.card.name.clone()).collect();
-    let quorum = quorum(names.len());
-    ValidatorSet { names, quorum }
+    let sits = |member: &&Member| member.role == Role::Validator && member.status == MemberStatus::Active;
+    set_of(members.iter().filter(sits).map(|member| member.card.name.clone()).collect())
 }
 
-/// Why the committee in force could not go on with these members. A removed member keeps its seat until the next committees have
-/// formed, up to three epochs, though nobody connects to it any more.
-fn stalled(members: &[Member], committee: &[NetworkKey]) -> Option<String> {
-    let removed = |key: &NetworkKey| {
+/// The committee in force. A seat whose key was replaced has the key as its name.
+fn sitting(members: &[Member], committee: &[NetworkKey]) -> ValidatorSet {
+    let name = |key: &NetworkKey| {
         let holder = members.iter().find(|member| member.card.network_key == *key);
-        holder.is_none_or(|holder| holder.status == MemberStatus::Removed)
+        holder.map_or_else(|| format!("replaced key {key}"), |holder| holder.card.name.clone())
     };
-    let seats = committee.len();
-    let left = committee.iter().filter(|key| !removed(key)).count();
-    let quorum = quorum(seats);
-    (left < quorum as usize).then(|| {
-        format!(
-            "the committee in force has {seats} seats and needs {quorum} of them for a block; only {left} would be left. Suspend the member first: it stays connected until its seat ends, within three epochs; then remove it"
-        )
-    })
+    set_of(committee.iter().map(name).collect())
+}
+
+fn set_of(names: Vec<String>) -> ValidatorSet {
+    let quorum = quorum(names.len());
+    ValidatorSet { names, quorum }
 }
 
 /// Votes that a block needs of so many validators: all but a third, rounded down, of one less.
@@ -147,7 +231,7 @@ fn quorum(validators: usize) -> u32 {
     validators - validators.saturating_sub(1) / 3
 }
 
-/// Turns what the chain said about a ballot into a public problem.
+/// The public problem for a refusal of the governance contract.
 pub(crate) fn problem(error: ChainError) -> Problem {
     let ChainError::Reverted { data, explanation } = &error else {
         return SharingError::from(error).problem();
@@ -160,7 +244,14 @@ pub(crate) fn problem(error: ChainError) -> Problem {
         abi::Governance::GovernanceNotMember::SELECTOR => Code::NotMember,
         abi::ConsortiumRegistry::RegistryMemberUnknown::SELECTOR => Code::UnknownMember,
         abi::ConsortiumRegistry::RegistryStandingUnchangeable::SELECTOR
+        | abi::ConsortiumRegistry::RegistryRoleUnchangeable::SELECTOR
         | abi::ConsortiumRegistry::RegistryLastValidator::SELECTOR
+        | abi::ConsortiumRegistry::RegistryCommitteeWithoutQuorum::SELECTOR
+        | abi::Governance::GovernanceParameterOutOfRange::SELECTOR
+        | abi::Governance::GovernanceVersionNotHigher::SELECTOR
+        | abi::Governance::GovernanceHeightTooNear::SELECTOR
+        | abi::Governance::GovernanceTooFewReady::SELECTOR
+        | abi::Governance::GovernanceNothingPending::SELECTOR
         | abi::Governance::GovernanceTooManyOpen::SELECTOR => Code::MotionRefused,
         _ => Code::TransactionFailed,
     };
@@ -169,7 +260,7 @@ pub(crate) fn problem(error: ChainError) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::{Address, B256, U256};
+    use alloy_primitives::Address;
     use hansa_types::{ClusterId, MemberCard};
 
     use super::*;
@@ -203,30 +294,23 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_names_who_is_left_and_refuses_what_stops_the_chain() {
+    fn a_preview_names_the_validators_before_and_after_and_the_seats_in_force() {
         let mut members: Vec<Member> = (1..=4).map(member).collect();
         let committee: Vec<NetworkKey> = members.iter().map(|member| member.card.network_key).collect();
         let first = preview(remove(4), &members, &committee, None);
         assert_eq!((first.electorate, first.needed, first.name.as_str()), (4, 3, "member 4"));
         assert_eq!((first.before.names.len(), first.before.quorum), (4, 3));
         assert_eq!((first.after.names.len(), first.after.quorum), (3, 3));
-        assert_eq!(first.refused, None);
+        assert_eq!((first.committee.names.len(), first.refused), (4, None));
 
-        // The committee in force still has four seats when the second is asked for.
-        members[3].status = MemberStatus::Removed;
-        let second = preview(remove(3), &members, &committee, None);
-        assert!(second.refused.is_some_and(|why| why.contains("only 2 would be left")));
-        let suspend = Motion::Standing { member: dc(3), standing: MemberStatus::Suspended };
-        assert_eq!(
-            preview(suspend, &members, &committee, None).refused,
-            None,
-            "a suspended member stays connected"
-        );
-        let later = preview(remove(3), &members, &committee[..3], None);
-        assert!(later.refused.is_some(), "three seats need three");
-
+        let unseat = Motion::Seat { member: dc(2), role: Role::Participant };
+        assert_eq!(preview(unseat, &members, &committee, None).after.names.len(), 3);
         let told = preview(remove(9), &members, &committee, Some("no such member".into()));
         assert_eq!(told.refused.as_deref(), Some("no such member"));
+
+        members[1].card.network_key = NetworkKey(B256::repeat_byte(0xee));
+        let replaced = preview(remove(4), &members, &committee, None).committee;
+        assert!(replaced.names[1].starts_with("replaced key 0x0202"), "{replaced:?}");
     }
 
     #[test]
@@ -236,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ballot_on_standing_names_whom_and_what() {
+    fn a_ballot_says_its_motion_and_who_has_voted() {
         let members: Vec<Member> = (1..=4).map(member).collect();
         let ballot = abi::Ballot {
             id: 3,
@@ -244,21 +328,61 @@ mod tests {
             state: 1,
             openedBy: 1,
             subject: 4,
-            standing: 3,
             openedAt: 5,
             deadline: 9,
             electorate: 4,
             inFavour: 1,
             against: 1,
             voted: U256::from(0b1010),
-            ..Default::default()
+            action: U256::from(3).abi_encode().into(),
         };
         let found = described(ballot.clone(), &members).unwrap();
         assert_eq!((found.motion, found.name.as_str()), (remove(4), "member 4"));
         assert_eq!((found.voted, found.state), (vec![dc(1), dc(3)], BallotState::Open));
-        for (kind, state, standing) in [(9, 1, 3), (2, 9, 3), (2, 1, 9)] {
-            let odd = abi::Ballot { kind, state, standing, ..ballot.clone() };
+        let action = |value: u64| Bytes::from(U256::from(value).abi_encode());
+        for (kind, state, action) in
+            [(9, 1, action(3)), (2, 9, action(3)), (2, 1, action(9)), (1, 1, action(3)), (6, 1, Bytes::new())]
+        {
+            let odd = abi::Ballot { kind, state, action, ..ballot.clone() };
             assert_eq!(described(odd, &members).unwrap_err().code, Code::Internal);
         }
+    }
+
+    /// Every motion goes to the contract and comes back from it as the same.
+    #[test]
+    fn motions_survive_the_contracts_encoding() {
+        let keys = hansa_envelope::MemberKeys::generate().unwrap();
+        let swarm = "/ip4/127.0.0.1/tcp/4001".to_owned();
+        let card = keys.card("acme".into(), ClusterId(1), "127.0.0.1:4000".into(), swarm).unwrap();
+        let motions = [
+            (1, 0, Motion::Join { card: card.clone() }, card_action(&card)),
+            (2, 4, remove(4), U256::from(3).abi_encode()),
+            (3, 4, Motion::Reset { member: dc(4), card: card.clone() }, card_action(&card)),
+            (4, 4, Motion::Seat { member: dc(4), role: Role::Validator }, U256::from(2).abi_encode()),
+            (
+                5,
+                0,
+                Motion::Limit { limit: Limit::BallotSeconds, value: 60 },
+                (U256::from(1), U256::from(60)).abi_encode_params(),
+            ),
+            (
+                6,
+                0,
+                Motion::Upgrade { version: 2, digest: B256::repeat_byte(7), height: 99 },
+                (2_u32, B256::repeat_byte(7), 99_u64).abi_encode_params(),
+            ),
+            (6, 0, Motion::WithdrawUpgrade {}, (0_u32, B256::ZERO, 0_u64).abi_encode_params()),
+        ];
+        for (kind, subject, expected, action) in motions {
+            assert!(opening(&expected).unwrap().len() >= 4);
+            assert_eq!(motion(kind, subject, &action), Some(expected));
+        }
+        let mut forged = card;
+        forged.card.account = Address::repeat_byte(9);
+        assert_eq!(opening(&Motion::Join { card: forged }).unwrap_err().code, Code::BadCard);
+    }
+
+    fn card_action(card: &SignedCard) -> Vec<u8> {
+        signed_card_from_types(card).abi_encode()
     }
 }

@@ -149,6 +149,12 @@ impl Home {
         self.0.join("rest.token")
     }
 
+    /// Where suites of system contracts are that did not come with the program.
+    #[must_use]
+    pub fn suites(&self) -> PathBuf {
+        self.0.join("suites")
+    }
+
     /// The databases and blocks.
     pub fn data(&self) -> PathBuf {
         self.0.join("data")

@@ -112,6 +112,9 @@ pub enum NodeError {
     /// The genesis file.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
+    /// The next block begins a suite that this node cannot run.
+    #[error(transparent)]
+    Outdated(hansa_ledger::LedgerError),
     /// The draft of a genesis file names other system contracts.
     #[error(transparent)]
     ForeignSuite(#[from] hansa_contracts::ForeignSuite),

@@ -8,8 +8,10 @@ use std::{
 };
 
 use alloy_primitives::Bytes;
-use hansa_envelope::{KeyStore, MemberKeys, Passphrase, SwarmKey, unwrap_swarm_key, wrap_swarm_key};
-use hansa_types::{ClusterId, Genesis, Host, Member, MemberCard, MemberStatus, api::Invitation};
+use hansa_envelope::{
+    KeyStore, MemberKeys, Passphrase, SwarmKey, check_card, unwrap_swarm_key, wrap_swarm_key,
+};
+use hansa_types::{ClusterId, Genesis, Host, Member, MemberCard, MemberStatus, SignedCard, api::Invitation};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -58,7 +60,7 @@ impl NewHome {
 ///
 /// # Errors
 /// When it is a home already, or a file cannot be written.
-pub fn create_home(home: &Home, new: &NewHome) -> Result<MemberCard, NodeError> {
+pub fn create_home(home: &Home, new: &NewHome) -> Result<SignedCard, NodeError> {
     if home.config_file().exists() || home.keys_file().exists() {
         return Err(NodeError::HomeExists { path: home.path().to_owned() });
     }
@@ -172,13 +174,14 @@ pub fn account_key(home: &Home) -> Result<Zeroizing<String>, NodeError> {
 /// Reads a member's card.
 ///
 /// # Errors
-/// When the file is missing or no card, or names no organisation or no address.
-pub fn read_card(file: &Path) -> Result<MemberCard, NodeError> {
-    let card: MemberCard = serde_json::from_str(&read_text(file)?).map_err(|e| NodeError::Config {
+/// When the file is missing or no card, names no organisation or no address, or is not signed by its own keys.
+pub fn read_card(file: &Path) -> Result<SignedCard, NodeError> {
+    let card: SignedCard = serde_json::from_str(&read_text(file)?).map_err(|e| NodeError::Config {
         path: file.to_owned(),
         problem: format!("not a member's card as `hansa keys new` writes it: {e}"),
     })?;
-    card.check()?;
+    card.card.check()?;
+    check_card(&card)?;
     Ok(card)
 }
 
@@ -262,7 +265,7 @@ mod tests {
         let card = create_home(&home, &NewHome::local("acme")).unwrap();
         assert_eq!(read_card(&home.card_file()).unwrap(), card);
         let keys = open_keys(&home, &home.config().unwrap()).unwrap();
-        assert_eq!(keys.account(), card.account);
+        assert_eq!(keys.account(), card.card.account);
         assert!(matches!(create_home(&home, &NewHome::local("acme")), Err(NodeError::HomeExists { .. })));
     }
 
@@ -283,7 +286,7 @@ mod tests {
     fn an_invitation_does_not_replace_another_chains_genesis() {
         let folder = tempfile::tempdir().unwrap();
         let homes: Vec<Home> = (0..4).map(|i| Home::new(folder.path().join(i.to_string()))).collect();
-        let cards = homes.iter().map(|home| create_home(home, &NewHome::local("m")).unwrap());
+        let cards = homes.iter().map(|home| create_home(home, &NewHome::local("m")).unwrap().card);
         let genesis = draft_genesis(7, 1, hansa_types::Limits::default(), cards.collect());
         let member = Member {
             dc_id: hansa_types::DcId::new(1).unwrap(),

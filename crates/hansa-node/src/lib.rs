@@ -19,6 +19,7 @@ mod service;
 mod status;
 mod storage;
 mod tip;
+mod upgrades;
 mod watchdog;
 
 pub use config::{Home, NodeConfig, Secrecy, read_text, write_file};
@@ -30,3 +31,4 @@ pub use identity::{
 };
 pub use lock::{FolderLock, Holder};
 pub use node::run;
+pub use upgrades::read_suite;

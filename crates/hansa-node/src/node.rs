@@ -15,7 +15,7 @@ use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
 use hansa_pool::{Pool, PoolConfig};
 use hansa_sharing::{LedgerChain, Parts, ReplicaLimits, Responder, Sharing, disk_space};
 use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmKey, SwarmMember};
-use hansa_types::{Genesis, Member, MemberStatus, NetworkKey};
+use hansa_types::{Genesis, Member, MemberStatus, NetworkKey, Suite};
 use parking_lot::Mutex;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -33,7 +33,7 @@ use crate::{
     status::{HealthReader, StatusReader, free_bytes},
     storage::Failures,
     tip::ConsensusTip,
-    watchdog,
+    upgrades, watchdog,
 };
 
 /// Threads for the agreement engine's own tasks.
@@ -74,10 +74,11 @@ async fn run_until_stopped(home: Home) -> Result<(), NodeError> {
             None
         }
         failure = failures.first() => Some(failure),
+        outdated = upgrades::outdated(node.ledger.clone(), node.ledger.subscribe()) => Some(outdated),
         behind = clock::set_back() => Some(NodeError::ClockSetBack { seconds: behind.as_secs() }),
         () = node.engine.ended() => {
             tracing::error!("consensus ended");
-            None
+            upgrades::next_is_unknown(&node.ledger)
         }
     };
     if let Some(failure) = &failed {
@@ -126,6 +127,7 @@ impl Stop {
 
 /// A running node's parts, in the order of their starting.
 struct Node {
+    ledger: Ledger,
     engine: Engine,
     swarm: Swarm,
     tasks: Vec<JoinHandle<()>>,
@@ -147,7 +149,11 @@ impl Node {
         let mut stores = hansa_ledger::open_stores(&home.data().join("ledger"))?;
         stores.blocks = Watched::new(stores.blocks, failures.alarm());
         stores.nodes = Watched::new(stores.nodes, failures.alarm());
-        let ledger = Ledger::open_with(stores, &genesis, pool, ledger_config(config, &keys))?;
+        let suites = upgrades::known(home)?;
+        let ledger = Ledger::open_with(stores, &genesis, pool, ledger_config(config, &keys, suites))?;
+        if let Some(outdated) = upgrades::next_is_unknown(&ledger) {
+            return Err(outdated);
+        }
         let engine = Engine::start(ConsensusConfig {
             secret_key: Zeroizing::new(*keys.network_secret()),
             ledger: ledger.clone(),
@@ -193,6 +199,7 @@ impl Node {
             sharing.start_scrubbing(),
             tokio::spawn(follow_registry(ledger.clone(), swarm.clone(), registry, own)),
             recording,
+            tokio::spawn(upgrades::announce(ledger.clone(), chain.clone(), keys.account())),
         ];
         if config.collect_garbage_hours > 0 {
             let every = Duration::from_hours(u64::from(config.collect_garbage_hours));
@@ -234,12 +241,17 @@ impl Node {
         let engine_metrics = Box::new(engine.metrics());
         let service =
             NodeService { sharing, chain, status, health, engine_metrics, calls: rpc.calls(), swarm_key };
-        let rest =
-            RestServer::start(config.rest_listen, token, ledger, Arc::new(service), RestLimits::default())
-                .await
-                .map_err(listen_failed("rest_listen", config.rest_listen))?;
+        let rest = RestServer::start(
+            config.rest_listen,
+            token,
+            ledger.clone(),
+            Arc::new(service),
+            RestLimits::default(),
+        )
+        .await
+        .map_err(listen_failed("rest_listen", config.rest_listen))?;
         tracing::info!(rest = %rest.address(), rpc = %rpc.address(), "the node is up");
-        Ok(Self { engine, swarm, tasks, rpc, rest })
+        Ok(Self { ledger, engine, swarm, tasks, rpc, rest })
     }
 
     /// Stops the parts in the opposite order: no new work, then no peers, then no blocks.
@@ -273,8 +285,8 @@ fn listen_failed(setting: &'static str, address: SocketAddr) -> impl FnOnce(std:
 
 /// Every member makes the same nodes of the trie in the same blocks; each begins to count them elsewhere, so that not all of
 /// them are busy with writing them at once.
-fn ledger_config(node: &NodeConfig, keys: &MemberKeys) -> LedgerConfig {
-    let mut config = LedgerConfig::default();
+fn ledger_config(node: &NodeConfig, keys: &MemberKeys, suites: Vec<Suite>) -> LedgerConfig {
+    let mut config = LedgerConfig { suites, ..LedgerConfig::default() };
     let [share, ..] = keys.network_key().0.0;
     config.state.unwritten_nodes_ahead = config.state.unwritten_nodes_max / 256 * usize::from(share);
     let cache = usize::try_from(node.state_cache_mib).unwrap_or(usize::MAX);

@@ -6,24 +6,26 @@ use std::{io, sync::Arc};
 use alloy_sol_types::{SolCall, SolEvent as _};
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use hansa_contracts::{GOVERNANCE, abi};
+use hansa_contracts::{GOVERNANCE, REGISTRY, abi};
 use hansa_envelope::{EntryKind, Kind, SwarmKey};
 use hansa_gateway::{Calls, Content, Download, Entry, ProgressSink, Requests, Service};
+use hansa_ledger::LedgerError;
 use hansa_sharing::{Chain as _, LedgerChain, OpenMode, OpenedObject, Sharing, Source, SourceEntry};
 use hansa_types::{
-    DcId, ObjectId, Version, Visibility,
+    DcId, Endpoints, ObjectId, Version, Visibility,
     api::{
         Ballot, BallotPreview, Code, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
         NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, PutMeta, PutReceipt, Recorded,
-        RepairReport, StoredBlock, VerifyReport, VerifyRequest,
+        RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
     },
 };
 
 use crate::{
-    ballots::{self, Call},
+    ballots,
     identity::invite,
     metrics::Figures,
     status::{HealthReader, StatusReader},
+    upgrades,
 };
 
 /// Ballots that one answer lists.
@@ -70,6 +72,18 @@ impl NodeService {
     async fn ballot(&self, id: u64) -> Result<Ballot, Problem> {
         let found: abi::Ballot = self.read(abi::Governance::ballotCall { id }).await?;
         ballots::described(found, &self.status.ledger.members())
+    }
+
+    /// Why a suite would be given up at its height, where the motion is an upgrade.
+    async fn unfit_suite(&self, motion: &Motion) -> Result<Option<String>, Problem> {
+        let Motion::Upgrade { digest, .. } = *motion else { return Ok(None) };
+        let ledger = self.status.ledger.clone();
+        let tried = tokio::task::spawn_blocking(move || ledger.rehearse_suite(digest)).await;
+        let tried = tried.map_err(|_| Problem::new(Code::NotReady, "the node is stopping"))?;
+        tried.or_else(|error| match error {
+            LedgerError::SuiteMissing { .. } => Ok(Some(error.to_string())),
+            error => Err(Problem::new(Code::Internal, error.to_string())),
+        })
     }
 
     /// Calls the governance contract at the finalised head.
@@ -146,11 +160,8 @@ impl Service for NodeService {
         if let Some(reason) = self.preview_ballot(motion.clone()).await?.refused {
             return Err(Problem::new(Code::MotionRefused, reason));
         }
-        let data = match Call::of(&motion)? {
-            Call::Join(call) => call.abi_encode(),
-            Call::Standing(call) => call.abi_encode(),
-        };
-        let receipt = self.chain.submit(GOVERNANCE, data.into()).await.map_err(ballots::problem)?;
+        let receipt =
+            self.chain.submit(GOVERNANCE, ballots::opening(&motion)?).await.map_err(ballots::problem)?;
         let opened = receipt.logs.iter().find_map(|log| abi::Governance::BallotOpened::decode_log(log).ok());
         let opened =
             opened.ok_or_else(|| Problem::new(Code::Internal, "the governance contract opened no ballot"))?;
@@ -158,12 +169,9 @@ impl Service for NodeService {
     }
 
     async fn preview_ballot(&self, motion: Motion) -> Result<BallotPreview, Problem> {
-        let opened = match Call::of(&motion)? {
-            Call::Join(call) => self.read(*call).await,
-            Call::Standing(call) => self.read(call).await,
-        };
+        let opened = self.chain.call(GOVERNANCE, ballots::opening(&motion)?).await.map_err(ballots::problem);
         let refused = match opened {
-            Ok(_) => None,
+            Ok(_) => self.unfit_suite(&motion).await?,
             Err(problem) if problem.code == Code::MotionRefused => Some(problem.message),
             // The contract refuses a candidate for its card alone.
             Err(problem) if problem.code == Code::TransactionFailed => {
@@ -173,6 +181,21 @@ impl Service for NodeService {
         };
         let committee = self.status.consensus.borrow().committee.clone();
         Ok(ballots::preview(motion, &self.status.ledger.members(), &committee, refused))
+    }
+
+    async fn suite(&self) -> Result<SuiteStatus, Problem> {
+        upgrades::status(&self.status.ledger, &self.chain).await.map_err(ballots::problem)
+    }
+
+    async fn set_endpoints(&self, endpoints: Endpoints) -> Result<Recorded, Problem> {
+        endpoints.check().map_err(|error| Problem::new(Code::BadCard, error.to_string()))?;
+        let call = abi::ConsortiumRegistry::setEndpointsCall {
+            consensusEndpoint: endpoints.consensus_endpoint,
+            swarmEndpoint: endpoints.swarm_endpoint,
+        };
+        let receipt =
+            self.chain.submit(REGISTRY, call.abi_encode().into()).await.map_err(ballots::problem)?;
+        Ok(Recorded { transactions: vec![receipt.transaction], block: receipt.block })
     }
 
     async fn ballots(&self) -> Result<Vec<Ballot>, Problem> {

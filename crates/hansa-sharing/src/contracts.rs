@@ -1,15 +1,15 @@
 //! The suite's contracts, typed: reads at the finalised head and signed changes that become final.
 //!
-//! Every change is signed twice on purpose: as typed data for the acting member, which the contract checks through the
-//! member's access contract, and as an ordinary transaction of the same account. Others may send the typed data first, so a
-//! transaction that failed proves nothing: the change's own event does ([`Effect`]).
+//! Every change is an ordinary transaction of the member's account: the contract asks the member's access contract about its sender, and
+//! needs no second signature. Another transaction of the same member may have made the same change, so a transaction that failed proves
+//! nothing: the change's own event does ([`Effect`]).
 
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolError};
-use hansa_contracts::{ContractEvent, RefusalReason, SHARING, Signable, abi, data_store_of, signing_hash};
-use hansa_envelope::{AudienceKey, EnvelopeError, MemberKeys};
+use hansa_contracts::{ContractEvent, RefusalReason, SHARING, abi, data_store_of};
+use hansa_envelope::{AudienceKey, MemberKeys};
 use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version, Visibility};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     history::events_of,
 };
 
-/// How often a change is signed anew when its nonce was overtaken.
+/// How often a change is sent anew when its nonce was overtaken.
 const ATTEMPTS: u32 = 4;
 
 /// The chain with this member's keys.
@@ -61,13 +61,8 @@ impl Contracts {
         C::abi_decode_returns(&output).map_err(unreadable)
     }
 
-    fn sign<M: Signable>(&self, message: &M, contract: Address) -> Result<Bytes, EnvelopeError> {
-        let digest = signing_hash(message, self.chain.chain_id(), contract);
-        Ok(self.keys.sign_digest(digest)?.as_bytes().into())
-    }
-
-    /// Submits a signed call and waits until its change is final, in this transaction or in one by which somebody else
-    /// sent the same call. Failure is judged by the change's event alone.
+    /// Submits a call and waits until its change is final, in this transaction or in another one of the member. Failure is judged by the
+    /// change's event alone.
     async fn submit<C: SolCall>(
         &self,
         to: Address,
@@ -76,11 +71,11 @@ impl Contracts {
     ) -> Result<ChainReceipt, ChainError> {
         match self.chain.submit(to, call.abi_encode().into()).await {
             Err(error @ (ChainError::Reverted { .. } | ChainError::NotFinal { .. })) => {
-                let Event { log, block, timestamp, transaction } = match self.relayed(effect).await? {
+                let Event { log, block, timestamp, transaction } = match self.done_by_another(effect).await? {
                     Some(event) => event,
                     None => return Err(error),
                 };
-                tracing::info!(%transaction, "a signed call was sent by somebody else first");
+                tracing::info!(%transaction, "another transaction made the same change first");
                 Ok(ChainReceipt { transaction, block, timestamp, logs: vec![log] })
             }
             done => done,
@@ -88,7 +83,7 @@ impl Contracts {
     }
 
     /// The event of a change that took place.
-    async fn relayed(&self, effect: &Effect) -> Result<Option<Event>, ChainError> {
+    async fn done_by_another(&self, effect: &Effect) -> Result<Option<Event>, ChainError> {
         Ok(effect.find(self.chain.events(effect.filter.clone()).await?))
     }
 
@@ -263,25 +258,24 @@ impl Contracts {
         record: abi::Record,
     ) -> Result<ChainReceipt, SharingError> {
         let store = data_store_of(owner);
-        let signature = self.sign(&record, store)?;
         let effect = Effect::of_record(owner, &record);
         Ok(if record.version == 1 {
-            self.submit(store, abi::DataStore::putCall { r: record, signature }, &effect).await?
+            self.submit(store, abi::DataStore::putCall { r: record }, &effect).await?
         } else {
-            self.submit(store, abi::DataStore::updateCall { r: record, signature }, &effect).await?
+            self.submit(store, abi::DataStore::updateCall { r: record }, &effect).await?
         })
     }
 
-    /// Signs and submits what `message` makes of the present nonces, again when somebody else was faster.
-    async fn submit_signed<M, C>(
+    /// Submits the message that follows the present nonces, again when another transaction was faster.
+    async fn submit_next<M, C>(
         &self,
         object: ObjectId,
         member: DcId,
         message: impl Fn(&abi::Cell) -> M + Send,
-        call: impl Fn(M, Bytes) -> C + Send,
+        call: impl Fn(M) -> C + Send,
     ) -> Result<ChainReceipt, SharingError>
     where
-        M: Signable + Change + Send,
+        M: Change + Send,
         C: SolCall + Send,
     {
         for _ in 1..ATTEMPTS {
@@ -298,16 +292,16 @@ impl Contracts {
         object: ObjectId,
         member: DcId,
         message: &(impl Fn(&abi::Cell) -> M + Send),
-        call: &(impl Fn(M, Bytes) -> C + Send),
+        call: &(impl Fn(M) -> C + Send),
     ) -> Result<ChainReceipt, SharingError>
     where
-        M: Signable + Change + Send,
+        M: Change + Send,
         C: SolCall + Send,
     {
         let (call, effect) = {
             let message = message(&self.cell(object, member).await?);
-            let (signature, effect) = (self.sign(&message, SHARING)?, message.effect());
-            (call(message, signature), effect)
+            let effect = message.effect();
+            (call(message), effect)
         };
         Ok(self.submit(SHARING, call, &effect).await?)
     }
@@ -321,8 +315,7 @@ impl Contracts {
     ) -> Result<ChainReceipt, SharingError> {
         let message =
             |cell: &abi::Cell| abi::Grant { nonce: cell.shareNonce.saturating_add(1), ..grant.clone() };
-        self.submit_signed(object, member, message, |g, signature| abi::Sharing::shareCall { g, signature })
-            .await
+        self.submit_next(object, member, message, |g| abi::Sharing::shareCall { g }).await
     }
 
     /// Takes a grant back.
@@ -333,8 +326,7 @@ impl Contracts {
             grantee: member.value(),
             nonce: cell.shareNonce.saturating_add(1),
         };
-        self.submit_signed(object, member, message, |r, signature| abi::Sharing::revokeCall { r, signature })
-            .await
+        self.submit_next(object, member, message, |r| abi::Sharing::revokeCall { r }).await
     }
 
     /// Asks to open, as `member`.
@@ -351,8 +343,7 @@ impl Contracts {
             dcId: member.value(),
             nonce: cell.openNonce.saturating_add(1),
         };
-        self.submit_signed(object, member, message, |o, signature| abi::Sharing::openCall { o, signature })
-            .await
+        self.submit_next(object, member, message, |o| abi::Sharing::openCall { o }).await
     }
 
     /// Records that this owner refused `member` a key.
@@ -371,16 +362,14 @@ impl Contracts {
             reason: reason.code(),
             nonce: cell.refusalNonce.saturating_add(1),
         };
-        let call = |r, signature| abi::Sharing::recordRefusalCall { r, signature };
-        self.submit_signed(object, member, message, call).await
+        self.submit_next(object, member, message, |r| abi::Sharing::recordRefusalCall { r }).await
     }
 
     /// Records that the key of an opening was released; nothing to do when it is recorded already. An opening has one
     /// release, so the contract's refusal of a second one says that this one took place.
     pub(crate) async fn record_release(&self, opening: u64) -> Result<(), SharingError> {
         let k = abi::KeyRelease { openingId: opening };
-        let signature = self.sign(&k, SHARING)?;
-        let call = abi::Sharing::recordReleaseCall { k, signature };
+        let call = abi::Sharing::recordReleaseCall { k };
         match self.chain.submit(SHARING, call.abi_encode().into()).await {
             Err(e) if !refused_with::<abi::Sharing::SharingAlreadyReleased>(&e) => Err(e.into()),
             _ => Ok(()),
@@ -404,8 +393,8 @@ impl Contracts {
             publishedKey: key.map(|key| Bytes::copy_from_slice(key.expose())).unwrap_or_default(),
             nonce: self.read(SHARING, nonce).await?.saturating_add(1),
         };
-        let (signature, effect) = (self.sign(&c, SHARING)?, c.effect());
-        Ok(self.submit(SHARING, abi::Sharing::setVisibilityCall { c, signature }, &effect).await?)
+        let effect = c.effect();
+        Ok(self.submit(SHARING, abi::Sharing::setVisibilityCall { c }, &effect).await?)
     }
 }
 

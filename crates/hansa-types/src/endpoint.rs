@@ -4,7 +4,7 @@
 
 use core::net::IpAddr;
 
-use crate::{MemberCard, is_misleading};
+use crate::{Endpoints, MemberCard, is_misleading};
 
 /// The longest name of a member, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -57,14 +57,28 @@ impl MemberCard {
         {
             return Err(CardError::Name);
         }
-        if !is_consensus_endpoint(consensus_endpoint) {
-            return Err(CardError::Consensus(consensus_endpoint.to_owned()));
-        }
-        if !is_swarm_endpoint(swarm_endpoint) {
-            return Err(CardError::Swarm(swarm_endpoint.to_owned()));
-        }
-        Ok(())
+        check_endpoints(consensus_endpoint, swarm_endpoint)
     }
+}
+
+impl Endpoints {
+    /// Checks both endpoints before others rely on them.
+    ///
+    /// # Errors
+    /// The first one that is wrong.
+    pub fn check(&self) -> Result<(), CardError> {
+        check_endpoints(&self.consensus_endpoint, &self.swarm_endpoint)
+    }
+}
+
+fn check_endpoints(consensus: &str, swarm: &str) -> Result<(), CardError> {
+    if !is_consensus_endpoint(consensus) {
+        return Err(CardError::Consensus(consensus.to_owned()));
+    }
+    if !is_swarm_endpoint(swarm) {
+        return Err(CardError::Swarm(swarm.to_owned()));
+    }
+    Ok(())
 }
 
 /// Where a node can be reached.

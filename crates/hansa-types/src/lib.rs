@@ -29,7 +29,7 @@ pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES};
 pub use endpoint::{CardError, Host};
 pub use genesis::{CHAIN_ID_MAX, Genesis, GenesisError, Limits};
 pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};
-pub use member::{Member, MemberCard, MemberStatus, NetworkKey, Role};
+pub use member::{Endpoints, Member, MemberCard, MemberStatus, NetworkKey, Role, SignedCard};
 pub use path::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_COMPONENTS_MAX, name_problem, path_problem};
 pub use rules::{
     BODY_BYTES_MAX, DEPLOYER_ACCOUNT, DEPLOYER_TRANSACTION, INITCODE_BYTES_MAX, MEMBERS_MAX, SEATS_MAX,

@@ -47,6 +47,31 @@ pub struct MemberCard {
     pub swarm_endpoint: String,
 }
 
+/// A card with the proof that its keys are the organisation's own: so that nobody registers another's account with a key of its own.
+///
+/// Account and network key sign the same digest (EIP-712, `hansa_contracts::card_digest`), which covers every field of the card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignedCard {
+    /// The card.
+    #[serde(flatten)]
+    pub card: MemberCard,
+    /// By the account: 65 bytes `r ‖ s ‖ v`, or whatever the account's contract takes (EIP-1271).
+    pub account_signature: Bytes,
+    /// By the network key: 64 bytes (RFC 8032).
+    pub network_signature: Bytes,
+}
+
+/// Where a member's node is reached. Forms as in [`MemberCard`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Endpoints {
+    /// `host:port` in the consensus network.
+    pub consensus_endpoint: String,
+    /// Multiaddr in the swarm.
+    pub swarm_endpoint: String,
+}
+
 /// What a member's node does in consensus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

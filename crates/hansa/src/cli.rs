@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use hansa_types::{DcId, ObjectId, parse_utc};
+use hansa_types::{DcId, ObjectId, Role, parse_utc};
 
 /// Shown below the list of commands.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 misused, 3 refused, 4 not found, 5 unreachable, 6 damaged, \
@@ -36,9 +36,12 @@ pub(crate) enum Command {
     /// Make and show a member's keys
     #[command(subcommand)]
     Keys(Keys),
-    /// Members and the ballots that admit them
+    /// Members, and the ballots on them and on the consortium's limits
     #[command(subcommand)]
     Member(Member),
+    /// Versions of the system contracts, and the ballots that replace them
+    #[command(subcommand)]
+    Upgrade(Upgrade),
     /// Protect a file, a folder, a pipe or standard input (-) as a new object
     ///
     /// Kept: content, names, empty folders, and whether a file's owner can run it. Not kept: owners, other rights,
@@ -186,6 +189,38 @@ pub(crate) enum Member {
     Reinstate(Subject),
     /// Open a ballot on removing a member for good: it is cut off from both networks
     Remove(Subject),
+    /// Open a ballot on new keys for a member that lost its own, or whose keys leaked
+    Reset {
+        #[command(flatten)]
+        subject: Subject,
+        /// The member's new card, as `hansa keys new` or `hansa keys renew` writes it
+        card: PathBuf,
+    },
+    /// Open a ballot on giving a member a seat among the validators, or taking it; from the third epoch after on
+    Seat {
+        #[command(flatten)]
+        subject: Subject,
+        /// validator or participant
+        #[arg(value_parser = role)]
+        role: Role,
+    },
+    /// Open a ballot on how long ballots stay open from then on, in seconds
+    BallotTime {
+        /// 1 second to 10 years
+        seconds: u64,
+        /// Open nothing; show the votes needed and what refuses it
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Change where this member's node is reached; no ballot is needed
+    Address {
+        /// HOST:PORT of the consensus network; the host is an IP address or a name
+        #[arg(long, value_name = "HOST:PORT")]
+        consensus: String,
+        /// Multiaddr of the swarm: /ip4/ADDRESS/tcp/PORT, /ip6/ADDRESS/tcp/PORT or /dns/NAME/tcp/PORT
+        #[arg(long, value_name = "MULTIADDR")]
+        swarm: String,
+    },
     /// Vote on a ballot
     Vote {
         /// The ballot's number
@@ -207,6 +242,42 @@ pub(crate) enum Member {
         #[arg(long)]
         force: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Upgrade {
+    /// Show the version in force, the pending upgrade, and the later versions that this node can run
+    Status,
+    /// Check a suite's file and put it into the home folder; a node that is started after that can run it
+    Add {
+        /// The suite's file
+        suite: PathBuf,
+    },
+    /// Open a ballot on replacing the system contracts; a quorum of the validators must have announced the version
+    Open {
+        /// A version that this node can run
+        version: u32,
+        /// The first block under it; at least eight blocks after the deciding vote
+        #[arg(long)]
+        height: u64,
+        /// Open nothing; show the votes needed and what refuses it
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Open a ballot on taking back the pending upgrade
+    Withdraw {
+        /// Open nothing; show the votes needed and what refuses it
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    match text {
+        "validator" => Ok(Role::Validator),
+        "participant" => Ok(Role::Participant),
+        _ => Err("a member is a validator or a participant".to_owned()),
+    }
 }
 
 /// Whom a ballot concerns.

@@ -53,8 +53,8 @@ fn new(home: &Home, options: &NewKeys, output: Output) -> Result<(), CliError> {
         format!(
             "{} is ready. Account {}, network key {}.\nGive {} to the consortium: `hansa member join card.json` on any member's node opens the ballot.",
             home.path().display(),
-            card.account,
-            card.network_key,
+            card.card.account,
+            card.card.network_key,
             home.card_file().display()
         )
     });
@@ -89,8 +89,11 @@ pub(crate) fn found(options: &Found, output: Output) -> Result<(), CliError> {
     // Both before either is written: a genesis draft without its swarm key would be of no use.
     let genesis_file = Destination::of_file(&options.output, options.force)?;
     let swarm_key_file = Destination::of_secret(&swarm_key, options.force)?;
-    let founders =
-        options.cards.iter().map(|card| hansa_node::read_card(card)).collect::<Result<Vec<_>, _>>()?;
+    let founders = options
+        .cards
+        .iter()
+        .map(|card| Ok(hansa_node::read_card(card)?.card))
+        .collect::<Result<Vec<_>, CliError>>()?;
     let genesis = draft_genesis(options.chain_id, hansa_node::unix_seconds(), Limits::default(), founders);
     genesis.check().map_err(hansa_node::NodeError::from)?;
     let key = hansa_node::new_swarm_key()?;

@@ -12,6 +12,7 @@ mod output;
 mod problem;
 mod status;
 mod up;
+mod upgrade;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -21,7 +22,7 @@ use hansa_node::{Home, NodeError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    cli::{Block, Cli, Command, Node},
+    cli::{Block, Cli, Command, Node, Upgrade},
     output::Output,
     problem::CliError,
 };
@@ -116,6 +117,7 @@ async fn run_attended(cli: &Cli, output: Output) -> Result<(), CliError> {
         Command::Up(_)
             | Command::Node(_)
             | Command::Keys(_)
+            | Command::Upgrade(Upgrade::Add { .. })
             | Command::Completions { .. }
             | Command::Status(_)
     );
@@ -144,6 +146,7 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         Command::Node(Node::Found(options)) => keys::found(options, output),
         Command::Keys(command) => keys::run(&home, command, output),
         Command::Member(command) => member::run(&connect(&home)?, command, output).await,
+        Command::Upgrade(command) => upgrade::run(&home, command, output).await,
         Command::Put(options) => object::put(&connect(&home)?, options, output).await,
         Command::Update(options) => object::update(&connect(&home)?, options, output).await,
         Command::Ls => object::list(&connect(&home)?, output).await,

@@ -2,8 +2,8 @@
 
 use hansa_client::{Client, Destination};
 use hansa_types::{
-    MemberStatus,
-    api::{Ballot, BallotPreview, BallotState, Motion, Tally, ValidatorSet},
+    Endpoints, MemberStatus, Role,
+    api::{Ballot, BallotPreview, BallotState, Limit, Motion, Tally, ValidatorSet},
     printable, utc,
 };
 use serde_json::json;
@@ -20,6 +20,28 @@ pub(crate) async fn run(client: &Client, command: &Member, output: Output) -> Re
         Member::Join { card } => {
             let card = hansa_node::read_card(card)?;
             open(client, Motion::Join { card }, output).await
+        }
+        Member::Reset { subject, card } => {
+            let card = hansa_node::read_card(card)?;
+            let motion = Motion::Reset { member: subject.member, card };
+            ballot(client, motion, subject.dry_run, output).await
+        }
+        Member::Seat { subject, role } => {
+            ballot(client, Motion::Seat { member: subject.member, role: *role }, subject.dry_run, output)
+                .await
+        }
+        Member::BallotTime { seconds, dry_run } => {
+            let motion = Motion::Limit { limit: Limit::BallotSeconds, value: *seconds };
+            ballot(client, motion, *dry_run, output).await
+        }
+        Member::Address { consensus, swarm } => {
+            let endpoints =
+                Endpoints { consensus_endpoint: consensus.clone(), swarm_endpoint: swarm.clone() };
+            let recorded = client.set_endpoints(&endpoints).await?;
+            output.result(&recorded, |recorded| {
+                format!("the others dial {consensus} and {swarm} from block {} on", recorded.block)
+            });
+            Ok(())
         }
         Member::Suspend(subject) => standing(client, subject, MemberStatus::Suspended, output).await,
         Member::Reinstate(subject) => standing(client, subject, MemberStatus::Active, output).await,
@@ -57,7 +79,17 @@ async fn standing(
     output: Output,
 ) -> Result<(), CliError> {
     let motion = Motion::Standing { member: subject.member, standing };
-    if !subject.dry_run {
+    ballot(client, motion, subject.dry_run, output).await
+}
+
+/// Opens a ballot, or shows its consequences.
+pub(crate) async fn ballot(
+    client: &Client,
+    motion: Motion,
+    dry_run: bool,
+    output: Output,
+) -> Result<(), CliError> {
+    if !dry_run {
         return open(client, motion, output).await;
     }
     let preview = client.preview_ballot(&motion).await?;
@@ -78,7 +110,7 @@ async fn open(client: &Client, motion: Motion, output: Output) -> Result<(), Cli
 
 /// The consequences of a ballot.
 fn consequences(preview: &BallotPreview) -> String {
-    let BallotPreview { before, after, .. } = preview;
+    let BallotPreview { before, after, committee, .. } = preview;
     let set = |set: &ValidatorSet| format!("{}, of whom a block needs {}", set.names.len(), set.quorum);
     let names: Vec<String> = after.names.iter().map(|name| printable(name)).collect();
     let spare = names.len().saturating_sub(after.quorum as usize);
@@ -95,6 +127,7 @@ fn consequences(preview: &BallotPreview) -> String {
         ),
         format!("validators before: {}", set(before)),
         format!("validators after:  {}", set(after)),
+        format!("committee in force: {}", set(committee)),
         format!("{left}: {}", names.join(", ")),
     ]
     .join("\n")
@@ -113,6 +146,18 @@ fn subject(motion: &Motion, name: &str) -> String {
             };
             format!("{verb} member {member} ({name})")
         }
+        Motion::Reset { member, card } => {
+            format!("new keys for member {member} ({name}): account {}", card.card.account)
+        }
+        Motion::Seat { member, role: Role::Validator } => format!("a seat for member {member} ({name})"),
+        Motion::Seat { member, role: Role::Participant } => format!("no seat for member {member} ({name})"),
+        Motion::Limit { limit: Limit::BallotSeconds, value } => {
+            format!("ballots stay open for {value} seconds")
+        }
+        Motion::Upgrade { version, digest, height } => {
+            format!("system contracts of version {version} ({digest}) from block {height} on")
+        }
+        Motion::WithdrawUpgrade {} => "take back the pending upgrade".to_owned(),
     }
 }
 

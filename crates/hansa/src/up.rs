@@ -165,7 +165,7 @@ fn found(members_dir: &Path, members: usize) -> Result<Vec<Home>, CliError> {
     let mut cards = Vec::new();
     for name in NAMES.iter().take(members) {
         let home = Home::new(members_dir.join(name));
-        cards.push(hansa_node::create_home(&home, &NewHome::local(name))?);
+        cards.push(hansa_node::create_home(&home, &NewHome::local(name))?.card);
         let key = hansa_node::account_key(&home)?;
         write_file(&home.path().join("account.key"), key.as_bytes(), Secrecy::Private)?;
         homes.push(home);
@@ -196,7 +196,7 @@ fn start(home: Home) -> Result<Running, CliError> {
         .stderr(errors)
         .spawn()
         .map_err(CliError::folder("a node's process"))?;
-    let card = hansa_node::read_card(&home.card_file())?;
+    let card = hansa_node::read_card(&home.card_file())?.card;
     Ok(Running { home, card, child })
 }
 

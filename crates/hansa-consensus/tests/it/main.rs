@@ -10,7 +10,11 @@ use std::{
 use alloy_consensus::{SignableTransaction as _, TxEip1559};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
 use alloy_sol_types::SolCall as _;
-use hansa_contracts::{GOVERNANCE, abi::Governance, card_from_types};
+use hansa_contracts::{
+    GOVERNANCE,
+    abi::{Governance, SignedCard},
+    card_digest, card_from_types,
+};
 use hansa_kv::MemoryStore;
 use hansa_ledger::Ledger;
 use hansa_types::{Genesis, SignedTransaction};
@@ -52,16 +56,27 @@ impl Organisation {
             input: input.into(),
             ..Default::default()
         };
-        let hash = secp256k1::Message::from_digest(transaction.signature_hash().0);
-        let signature = secp256k1::SECP256K1.sign_ecdsa_recoverable(&hash, &account_secret(self.seed));
-        let (parity, bytes) = signature.serialize_compact();
-        let signature = Signature::from_bytes_and_parity(&bytes, i32::from(parity) == 1);
+        let signature = self.sign(transaction.signature_hash());
         transaction.into_signed(signature).into()
+    }
+
+    /// Signs with the account.
+    fn sign(&self, digest: B256) -> Signature {
+        let message = secp256k1::Message::from_digest(digest.0);
+        let signature = secp256k1::SECP256K1.sign_ecdsa_recoverable(&message, &account_secret(self.seed));
+        let (parity, bytes) = signature.serialize_compact();
+        Signature::from_bytes_and_parity(&bytes, i32::from(parity) == 1)
     }
 
     /// Asks for the admission of another organisation: its first ballot, and this organisation's first transaction.
     fn proposes(&self, applicant: &Self) -> SignedTransaction {
-        let call = Governance::openJoinCall { card: card_from_types(&applicant.card) };
+        let signature = applicant.sign(card_digest(&applicant.card)).as_bytes();
+        let card = SignedCard {
+            card: card_from_types(&applicant.card),
+            accountSignature: signature.into(),
+            networkSignature: Default::default(),
+        };
+        let call = Governance::openJoinCall { card };
         self.transaction(0, GOVERNANCE, call.abi_encode())
     }
 

@@ -7,8 +7,11 @@ use axum::{
     response::IntoResponse,
 };
 use hansa_types::{
-    DcId, Member,
-    api::{Ballot, BallotPreview, Health, Invitation, Motion, NodeStatus, Standing, VoteRequest},
+    DcId, Endpoints, Member,
+    api::{
+        Ballot, BallotPreview, Health, Invitation, Motion, NodeStatus, Recorded, Standing, SuiteStatus,
+        VoteRequest,
+    },
 };
 
 use super::{
@@ -44,6 +47,17 @@ pub(crate) async fn list(State(gate): State<Gate>) -> Json<Vec<Member>> {
 
 pub(crate) async fn invitation(State(gate): State<Gate>, Path(member): Path<DcId>) -> Answer<Invitation> {
     Ok(Json(gate.service().invitation(member).await?))
+}
+
+pub(crate) async fn set_endpoints(
+    State(gate): State<Gate>,
+    Body(endpoints): Body<Endpoints>,
+) -> Answer<Recorded> {
+    Ok(Json(gate.service().set_endpoints(endpoints).await?))
+}
+
+pub(crate) async fn suite(State(gate): State<Gate>) -> Answer<SuiteStatus> {
+    Ok(Json(gate.service().suite().await?))
 }
 
 pub(crate) async fn open_ballot(State(gate): State<Gate>, Body(motion): Body<Motion>) -> Answer<Ballot> {

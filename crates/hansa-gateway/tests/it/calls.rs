@@ -107,8 +107,9 @@ async fn an_access_list_names_what_a_call_reaches_and_helps_it() {
     with_list["accessList"] = answer["accessList"].clone();
     let again = f.ok("eth_createAccessList", json!([with_list])).await;
     assert_eq!(again, answer, "the list is complete");
-    let admit =
-        abi::ConsortiumRegistry::admitCall { card: hansa_contracts::card_from_types(&crate::chain::card(6)) };
+    let admit = abi::ConsortiumRegistry::admitCall {
+        signed: hansa_contracts::signed_card_from_types(&crate::chain::signed_card(6)),
+    };
     let failing = json!([{ "to": REGISTRY, "data": Bytes::from(admit.abi_encode()) }]);
     let error = f.ok("eth_createAccessList", failing).await["error"].clone();
     assert!(error.as_str().unwrap().starts_with("execution reverted"), "{error}");

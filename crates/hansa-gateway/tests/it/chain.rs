@@ -6,12 +6,14 @@ use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, hex, keccak256};
 use alloy_sol_types::SolCall;
-use hansa_contracts::{GOVERNANCE, abi, draft_genesis};
+use hansa_contracts::{GOVERNANCE, abi, card_digest, draft_genesis, signed_card_from_types};
 use hansa_gateway::{RpcLimits, RpcServer};
 use hansa_kv::MemoryStore;
 use hansa_ledger::{Ledger, Proposal};
 use hansa_pool::{Pool, PoolConfig};
-use hansa_types::{Block, ClusterId, ConsensusData, Limits, MemberCard, NetworkKey, SignedTransaction};
+use hansa_types::{
+    Block, ClusterId, ConsensusData, Limits, MemberCard, NetworkKey, SignedCard, SignedTransaction,
+};
 use secp256k1::{Message, SECP256K1, SecretKey};
 use serde_json::{Value, json};
 
@@ -39,6 +41,19 @@ pub(crate) fn card(of: u8) -> MemberCard {
     }
 }
 
+/// A card with its account's signature; contracts do not check the network key's.
+pub(crate) fn signed_card(of: u8) -> SignedCard {
+    let card = card(of);
+    let signature = sign_digest(of, card_digest(&card)).as_bytes();
+    SignedCard { card, account_signature: signature.into(), network_signature: Bytes::new() }
+}
+
+fn sign_digest(of: u8, digest: B256) -> Signature {
+    let signature = SECP256K1.sign_ecdsa_recoverable(&Message::from_digest(digest.0), &key(of));
+    let (recovery, bytes) = signature.serialize_compact();
+    Signature::from_bytes_and_parity(&bytes, i32::from(recovery) == 1)
+}
+
 pub(crate) fn ledger() -> Ledger {
     let founders = (1..=4).map(card).collect();
     let genesis = draft_genesis(CHAIN_ID, 1_700_000_000, Limits::default(), founders);
@@ -47,10 +62,7 @@ pub(crate) fn ledger() -> Ledger {
 }
 
 pub(crate) fn sign(of: u8, transaction: TxEip1559) -> SignedTransaction {
-    let message = Message::from_digest(transaction.signature_hash().0);
-    let signature = SECP256K1.sign_ecdsa_recoverable(&message, &key(of));
-    let (recovery, bytes) = signature.serialize_compact();
-    let signature = Signature::from_bytes_and_parity(&bytes, i32::from(recovery) == 1);
+    let signature = sign_digest(of, transaction.signature_hash());
     transaction.into_signed(signature).into()
 }
 
@@ -86,7 +98,7 @@ pub(crate) fn create(of: u8, nonce: u64, code: Bytes) -> SignedTransaction {
 
 /// Opens a ballot: a transaction that emits a log.
 pub(crate) fn ballot(of: u8, nonce: u64, candidate: u8) -> SignedTransaction {
-    let card = hansa_contracts::card_from_types(&card(candidate));
+    let card = signed_card_from_types(&signed_card(candidate));
     call(of, nonce, GOVERNANCE, abi::Governance::openJoinCall { card }.abi_encode().into())
 }
 

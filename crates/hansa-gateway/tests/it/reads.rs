@@ -122,8 +122,9 @@ async fn calls_and_estimates_execute_on_final_state() {
     let gas = quantity(&f.ok("eth_estimateGas", json!([{ "to": REGISTRY, "data": data }])).await);
     assert!((21_000..200_000).contains(&gas), "{gas}");
     // Not governance: the registry refuses, with data and words.
-    let admit =
-        abi::ConsortiumRegistry::admitCall { card: hansa_contracts::card_from_types(&crate::chain::card(6)) };
+    let admit = abi::ConsortiumRegistry::admitCall {
+        signed: hansa_contracts::signed_card_from_types(&crate::chain::signed_card(6)),
+    };
     let refused = json!([{ "from": account(1), "to": REGISTRY, "data": Bytes::from(admit.abi_encode()) }]);
     for method in ["eth_call", "eth_estimateGas"] {
         let answer = f.call(method, refused.clone()).await;

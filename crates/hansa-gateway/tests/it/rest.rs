@@ -5,13 +5,13 @@ use std::sync::Arc;
 use hansa_client::{Client, ClientError, OpenOptions};
 use hansa_gateway::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
 use hansa_types::{
-    ObjectId, Version, Visibility,
+    Endpoints, ObjectId, Version, Visibility,
     api::{Code, Collected, GrantRequest, Motion, Problem, Standing, VerifyRequest},
 };
 use reqwest::{Method, StatusCode, header};
 
 use crate::{
-    chain::{card, ledger},
+    chain::{ledger, signed_card},
     vault::{AWAITED, Vault, dc, suspend},
 };
 
@@ -204,10 +204,14 @@ async fn the_client_speaks_for_its_member() {
     let members = client.members().await.unwrap();
     assert_eq!(members.iter().map(|m| m.dc_id.value()).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(client.invitation(dc(5)).await.unwrap_err().code(), Some(Code::UnknownMember));
-    for motion in [Motion::Join { card: card(5) }, suspend(5)] {
+    for motion in [Motion::Join { card: signed_card(5) }, suspend(5)] {
         assert_eq!(client.open_ballot(&motion).await.unwrap().motion, motion);
         assert_eq!(client.preview_ballot(&motion).await.unwrap().motion, motion);
     }
+    let suite = client.suite().await.unwrap();
+    assert_eq!((suite.version, suite.known[0].version, suite.pending), (1, 2, None));
+    let endpoints = Endpoints { consensus_endpoint: "a:1".into(), swarm_endpoint: "/dns/a/tcp/2".into() };
+    assert_eq!(client.set_endpoints(&endpoints).await.unwrap().block, 7);
     assert_eq!(client.ballots().await.unwrap().len(), 2);
     assert_eq!(client.vote(1, true).await.unwrap().id, 1);
     assert_eq!(client.vote(9, false).await.unwrap_err().code(), Some(Code::AlreadyVoted));
@@ -218,8 +222,14 @@ async fn the_client_speaks_for_its_member() {
     client.revoke(object, dc(2)).await.unwrap();
     client.set_visibility(object, Visibility::Members).await.unwrap();
     let calls = rest.vault.calls.lock().unwrap().clone();
-    let expected =
-        ["vote 1 true", "vote 9 false", "share 1/1 [DcId(2)] true", "revoke 1/1 2", "visibility 1/1 Members"];
+    let expected = [
+        "endpoints a:1",
+        "vote 1 true",
+        "vote 9 false",
+        "share 1/1 [DcId(2)] true",
+        "revoke 1/1 2",
+        "visibility 1/1 Members",
+    ];
     assert_eq!(calls, expected);
     assert_eq!(client.block(0).await.unwrap().number, 0);
     assert_eq!(client.blocks(None, 5).await.unwrap().len(), 1);

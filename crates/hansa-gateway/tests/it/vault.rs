@@ -14,12 +14,12 @@ use bytes::Bytes;
 use futures::StreamExt;
 use hansa_gateway::{Content, Download, Entry, ProgressSink, Requests, Service};
 use hansa_types::{
-    DcId, MemberStatus, ObjectId, Version, Visibility,
+    DcId, Endpoints, MemberStatus, ObjectId, Version, Visibility,
     api::{
         Ballot, BallotPreview, BallotState, Check, Checks, Code, Collected, Fault, FaultLayer, Fetching,
-        GrantRequest, Health, Invitation, LogEntry, LogKind, Motion, NodeStatus, ObjectKind, ObjectList,
-        ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, Stage, Standing,
-        StoredBlock, Tally, ValidatorSet, VerifyReport, VerifyRequest,
+        GrantRequest, Health, Invitation, KnownSuite, LogEntry, LogKind, Motion, NodeStatus, ObjectKind,
+        ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, Stage,
+        Standing, StoredBlock, SuiteStatus, Tally, ValidatorSet, VerifyReport, VerifyRequest,
     },
 };
 use tokio::sync::watch;
@@ -176,6 +176,16 @@ impl Service for Vault {
         Ok(ballot(1, motion))
     }
 
+    async fn suite(&self) -> Result<SuiteStatus, Problem> {
+        let known = KnownSuite { version: 2, digest: B256::repeat_byte(2), ready: vec![dc(1)] };
+        Ok(SuiteStatus { version: 1, pending: None, known: vec![known] })
+    }
+
+    async fn set_endpoints(&self, endpoints: Endpoints) -> Result<Recorded, Problem> {
+        self.note(format!("endpoints {}", endpoints.consensus_endpoint));
+        Ok(Recorded { transactions: vec![B256::repeat_byte(3)], block: 7 })
+    }
+
     async fn preview_ballot(&self, motion: Motion) -> Result<BallotPreview, Problem> {
         Ok(BallotPreview {
             motion,
@@ -184,6 +194,7 @@ impl Service for Vault {
             needed: 3,
             before: ValidatorSet::default(),
             after: ValidatorSet::default(),
+            committee: ValidatorSet::default(),
             refused: None,
         })
     }

@@ -82,7 +82,7 @@ fn records_are_written_and_every_root_is_the_standard_one() {
         else {
             panic!("not the event of a new version")
         };
-        assert_eq!((event.number, event.version, event.signer), (42, 1, receipt.sender));
+        assert_eq!((event.number, event.version, event.actor), (42, 1, receipt.sender));
     }
     let header = block.header();
     assert_eq!(header.gas_used, cumulative);

@@ -9,3 +9,4 @@ mod network;
 mod queries;
 mod refusals;
 mod support;
+mod upgrades;

@@ -7,7 +7,7 @@ use alloy_eips::eip2718::Decodable2718 as _;
 use alloy_primitives::{address, bytes};
 use alloy_sol_types::SolCall;
 
-use hansa_contracts::{GOVERNANCE, abi, card_from_types};
+use hansa_contracts::{GOVERNANCE, abi};
 use hansa_kv::{KeyRange, KvStore as _, MemoryStore, Order, Space};
 use hansa_ledger::LedgerError;
 use hansa_pool::PoolError;
@@ -33,7 +33,7 @@ fn founders_are_members_from_the_genesis_block_on() {
 fn a_ballot_admits_a_member_who_may_then_send_and_epochs_remember() {
     let ledger = ledger();
     let mut announced = ledger.subscribe();
-    let join = abi::Governance::openJoinCall { card: card_from_types(&card(5)) };
+    let join = abi::Governance::openJoinCall { card: signed_card(5) };
     let open = sign(
         1,
         alloy_consensus::TxEip1559 { gas_limit: 10_000_000, ..draft(0, GOVERNANCE, join.abi_encode()) },
@@ -88,7 +88,7 @@ fn an_epoch_with_the_members_of_the_one_before_takes_no_room() {
 #[test]
 fn a_new_member_sends_only_after_its_admission_not_in_the_same_block() {
     let ledger = ledger();
-    let join = abi::Governance::openJoinCall { card: card_from_types(&card(5)) }.abi_encode();
+    let join = abi::Governance::openJoinCall { card: signed_card(5) }.abi_encode();
     let heavy = |key, nonce, data: Vec<u8>| {
         sign(key, alloy_consensus::TxEip1559 { gas_limit: 10_000_000, ..draft(nonce, GOVERNANCE, data) })
     };

@@ -9,7 +9,7 @@ use alloy_consensus::{
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, bytes};
 use alloy_sol_types::SolCall;
 
-use hansa_contracts::{abi, data_store_of, draft_genesis, signing_hash};
+use hansa_contracts::{abi, card_digest, card_from_types, data_store_of, draft_genesis};
 use hansa_kv::MemoryStore;
 use hansa_ledger::{Ledger, LedgerConfig, Proposal};
 use hansa_pool::{Pool, PoolConfig};
@@ -49,6 +49,11 @@ pub fn call(key: u8, nonce: u64, to: Address, input: impl Into<Bytes>) -> Signed
     sign(key, draft(nonce, to, input))
 }
 
+/// As [`call`], with gas for a ballot.
+pub fn call_gas(key: u8, nonce: u64, to: Address, input: impl Into<Bytes>) -> SignedTransaction {
+    sign(key, TxEip1559 { gas_limit: 4_000_000, ..draft(nonce, to, input) })
+}
+
 pub fn deploy(key: u8, nonce: u64, init: Bytes) -> SignedTransaction {
     sign(key, TxEip1559 { to: TxKind::Create, ..draft(nonce, Address::ZERO, init) })
 }
@@ -78,9 +83,7 @@ pub fn put(dc: u8, nonce: u64, number: u64) -> SignedTransaction {
         createdAt: GENESIS_TIME,
         validUntil: 0,
     };
-    let digest = signing_hash(&record, CHAIN_ID, store_of(dc));
-    let signature = sign_message(B256::with_last_byte(dc), digest).unwrap();
-    let input = abi::DataStore::putCall { r: record, signature: signature.as_bytes().into() };
+    let input = abi::DataStore::putCall { r: record };
     sign(dc, TxEip1559 { gas_limit: 300_000, ..draft(nonce, store_of(dc), input.abi_encode()) })
 }
 
@@ -93,6 +96,17 @@ pub fn card(key: u8) -> MemberCard {
         encryption_key: vec![key; 1_216].into(),
         consensus_endpoint: format!("127.0.0.1:{}", 4_000 + u16::from(key)),
         swarm_endpoint: format!("/ip4/127.0.0.1/tcp/{}", 5_000 + u16::from(key)),
+    }
+}
+
+/// A card with its account's signature; contracts do not check the network key's.
+pub fn signed_card(key: u8) -> abi::SignedCard {
+    let card = card(key);
+    let signature = sign_message(B256::with_last_byte(key), card_digest(&card)).unwrap();
+    abi::SignedCard {
+        card: card_from_types(&card),
+        accountSignature: signature.as_bytes().into(),
+        networkSignature: Bytes::new(),
     }
 }
 

@@ -411,6 +411,7 @@ impl Consortium {
                 let swarm = format!("/ip4/127.0.0.1/tcp/{}", 4000 + i);
                 keys.card(format!("member {}", i + 1), ClusterId(1), format!("127.0.0.1:{}", 3000 + i), swarm)
                     .unwrap()
+                    .card
             })
             .collect();
         let limits = Limits::default();

@@ -284,9 +284,9 @@ async fn a_grant_that_waits_for_a_change_of_key_deposits_the_new_key() {
     assert_eq!(c.get(object, None).await.unwrap(), b"two");
 }
 
-/// The member's service on a chain on which another member sends each call first.
-fn front_run(net: &Consortium, victim: &Node) -> Sharing {
-    let fault = Fault::FrontRunner(net.node(4).chain());
+/// The member's service on a chain on which another program of the same member sends each call first.
+fn front_run(victim: &Node) -> Sharing {
+    let fault = Fault::FrontRunner(victim.chain());
     victim.on(Arc::new(Faulty { chain: victim.chain(), fault }))
 }
 
@@ -294,7 +294,7 @@ fn front_run(net: &Consortium, victim: &Node) -> Sharing {
 async fn calls_that_a_front_runner_sends_first_count_as_done() {
     let net = Consortium::start(4).await;
     let (a, b) = (net.node(1), net.node(2));
-    let owner = front_run(&net, a);
+    let owner = front_run(a);
     let files = |bytes: &[u8]| Files::new(&[("order.json", Some(bytes))]);
     let object = owner.put(meta("order.json"), files(b"one"), quiet()).await.unwrap().id;
     assert_eq!(object.number, 1, "no ghost was left under a first number");
@@ -305,7 +305,7 @@ async fn calls_that_a_front_runner_sends_first_count_as_done() {
 
     let request = GrantRequest { to: vec![b.id], expires_at: None, max_openings: Some(1), deposit: true };
     owner.share(object, request).await.unwrap();
-    let reader = front_run(&net, b);
+    let reader = front_run(b);
     reader.open(object, None, crate::OpenMode::Ordinary).await.unwrap();
     let cell = a.sharing.0.contracts.cell(object, b.id).await.unwrap();
     assert_eq!((cell.shareNonce, cell.openings), (1, 1), "each took place once");
@@ -335,9 +335,13 @@ async fn a_call_overtaken_within_its_block_fails_with_the_contracts_reason() {
     };
     net.stop_mining();
     let store = hansa_contracts::data_store_of(a.id);
-    let digest = hansa_contracts::signing_hash(&record, a.chain().chain_id(), store);
+    let chain = hansa_contracts::ChainIdentity {
+        chain_id: a.chain().chain_id(),
+        genesis_hash: net.ledger.genesis_block().hash(),
+    };
+    let digest = hansa_contracts::signing_hash(&record, chain, store);
     let signature = a.keys.sign_digest(digest).unwrap().as_bytes().into();
-    let input = hansa_contracts::abi::DataStore::putCall { r: record, signature }.abi_encode();
+    let input = hansa_contracts::abi::DataStore::relayPutCall { r: record, signature }.abi_encode();
     let send = |node: &Node| {
         let (chain, input) = (node.chain(), input.clone());
         tokio::spawn(async move { chain.submit(store, input.into()).await })
@@ -382,8 +386,8 @@ async fn a_manifest_of_an_impersonator_is_not_opened() {
     let a = net.node(1);
     let stranger = hansa_envelope::MemberKeys::generate().unwrap();
     let [account, encryption] = [a.keys.account_secret(), a.keys.encryption_seed()];
-    let keys =
-        hansa_envelope::MemberKeys::from_secrets(*stranger.network_secret(), *account, *encryption).unwrap();
+    let (network, storage) = (stranger.network_secret(), a.keys.storage_secret());
+    let keys = hansa_envelope::MemberKeys::from_secrets(*network, *account, *encryption, *storage).unwrap();
     let impersonator = a.with(a.chain(), keys);
     let files = Files::new(&[("order.json", Some(b"{}".as_slice()))]);
     let object = impersonator.put(meta("order.json"), files, quiet()).await.unwrap().id;

@@ -1,9 +1,9 @@
 //! Ballots over the REST interface.
 
-use alloy_primitives::Bytes;
+use alloy_primitives::{B256, Bytes};
 use serde::{Deserialize, Serialize};
 
-use crate::{DcId, Genesis, MemberCard, MemberStatus};
+use crate::{DcId, Genesis, MemberStatus, Role, SignedCard};
 
 /// What a ballot decides. Also the body that opens one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,8 +11,8 @@ use crate::{DcId, Genesis, MemberCard, MemberStatus};
 pub enum Motion {
     /// Admits an organisation.
     Join {
-        /// What the candidate publishes about itself.
-        card: MemberCard,
+        /// The candidate's published data.
+        card: SignedCard,
     },
     /// Suspends, reinstates or removes a member.
     Standing {
@@ -21,15 +21,55 @@ pub enum Motion {
         /// Its standing from then on. A removed member is removed for good.
         standing: MemberStatus,
     },
+    /// Gives a member new keys, because the old ones are lost or known to others.
+    Reset {
+        /// The member.
+        member: DcId,
+        /// Its card from then on.
+        card: SignedCard,
+    },
+    /// Gives a member a seat in consensus or takes it, with the committee of the third epoch after.
+    Seat {
+        /// The member.
+        member: DcId,
+        /// Its role from then on.
+        role: Role,
+    },
+    /// Changes a limit.
+    Limit {
+        /// Which one.
+        limit: Limit,
+        /// Its value from then on, in the limit's unit.
+        value: u64,
+    },
+    /// Replaces the system contracts at a height.
+    Upgrade {
+        /// Version of the suite.
+        version: u32,
+        /// Digest of the suite.
+        digest: B256,
+        /// The first block under it.
+        height: u64,
+    },
+    /// Takes back the pending upgrade.
+    WithdrawUpgrade {},
+}
+
+/// A limit that ballots change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Limit {
+    /// How long a ballot stays open, in seconds: 1 to 10 years.
+    BallotSeconds,
 }
 
 /// The consequences of a ballot, judged at the node's last final block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BallotPreview {
-    /// What would be voted on.
+    /// The motion.
     pub motion: Motion,
-    /// Name of the candidate or member.
+    /// Name of the candidate or member; empty where the motion concerns all.
     pub name: String,
     /// Members that could vote.
     pub electorate: u32,
@@ -39,9 +79,50 @@ pub struct BallotPreview {
     pub before: ValidatorSet,
     /// Validators of the first committee after it.
     pub after: ValidatorSet,
+    /// The committee in force. Its seats last until the committee of the third epoch after the ballot.
+    pub committee: ValidatorSet,
     /// The rule that refuses it, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+}
+
+/// Which versions of the system contracts run, are decided, and can be run by this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SuiteStatus {
+    /// The version in force.
+    pub version: u32,
+    /// The upgrade that was decided, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingUpgrade>,
+    /// Later versions that this node can run, ascending.
+    pub known: Vec<KnownSuite>,
+}
+
+/// An upgrade that a ballot decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingUpgrade {
+    /// Version of the suite.
+    pub version: u32,
+    /// Digest of the suite.
+    pub digest: B256,
+    /// The first block under it.
+    pub height: u64,
+    /// Whether this node can run it. A node that cannot stops before the height.
+    pub known: bool,
+}
+
+/// A suite that a node can run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownSuite {
+    /// Version of the suite.
+    pub version: u32,
+    /// Digest of the suite.
+    pub digest: B256,
+    /// Active members whose nodes have announced it.
+    pub ready: Vec<DcId>,
 }
 
 /// A set of validators and what it needs to go on.
@@ -94,9 +175,9 @@ pub struct Tally {
 pub struct Ballot {
     /// Number of the ballot, ≥ 1.
     pub id: u64,
-    /// What is voted on.
+    /// The motion.
     pub motion: Motion,
-    /// Name of the candidate or member.
+    /// Name of the candidate or member; empty where the motion concerns all.
     pub name: String,
     /// Who opened it.
     pub opened_by: DcId,

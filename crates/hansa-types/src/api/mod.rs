@@ -13,7 +13,8 @@ mod stream;
 
 pub use code::{Code, Problem};
 pub use governance::{
-    Ballot, BallotPreview, BallotState, Invitation, Motion, Tally, ValidatorSet, VoteRequest,
+    Ballot, BallotPreview, BallotState, Invitation, KnownSuite, Limit, Motion, PendingUpgrade, SuiteStatus,
+    Tally, ValidatorSet, VoteRequest,
 };
 pub use health::{
     Check, Checks, ClockFigures, Complaint, ConsensusFigures, DiskFigures, Health, KeysFigures,
