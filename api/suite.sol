@@ -200,6 +200,7 @@ interface ConsortiumRegistry {
     function member(uint32 dcId) external view returns (Member memory);
     function memberCount() external view returns (uint256);
     function members() external view returns (Member[] memory all);
+    function networkKeysOf(uint32 dcId) external view returns (bytes32[] memory);
     function resetKeys(uint32 dcId, SignedCard memory signed) external;
     function resetProblem(uint32 dcId, SignedCard memory signed) external view returns (bytes4);
     function seatProblem(uint32 dcId, uint8 role) external view returns (bytes4);

@@ -48,6 +48,8 @@ contract ConsortiumRegistry is IConsortiumRegistry {
     Seats[] private _seats;
     /// By member: the epoch of its last reset, plus one.
     mapping(uint256 dcId => uint64) private _resetIn;
+    /// By member, in the order in which they came: the last one is in force.
+    mapping(uint256 dcId => bytes32[]) private _networkKeys;
 
     modifier onlyGovernance() {
         if (msg.sender != Suite.GOVERNANCE) revert RegistryNotGovernance(msg.sender);
@@ -109,7 +111,7 @@ contract ConsortiumRegistry is IConsortiumRegistry {
         Problem.raise(resetProblem(dcId, signed), dcId);
         Entry storage entry = _entries[dcId];
         delete _authorities[entry.account];
-        _take(signed.card);
+        _take(dcId, signed.card);
         _authorities[signed.card.account] = Authority(dcId, Roles.OWNER, 0);
         entry.account = signed.card.account;
         entry.card = Blob.write(abi.encode(signed.card));
@@ -178,6 +180,11 @@ contract ConsortiumRegistry is IConsortiumRegistry {
     }
 
     /// @inheritdoc IConsortiumRegistry
+    function networkKeysOf(uint32 dcId) external view returns (bytes32[] memory) {
+        return _networkKeys[dcId];
+    }
+
+    /// @inheritdoc IConsortiumRegistry
     function activeMembers() external view returns (uint256) {
         return _active;
     }
@@ -243,7 +250,7 @@ contract ConsortiumRegistry is IConsortiumRegistry {
 
     function _admit(Card calldata card, Role role) private returns (uint32 dcId) {
         dcId = ++_count;
-        _take(card);
+        _take(dcId, card);
         _authorities[card.account] = Authority(dcId, Roles.OWNER, 0);
         _active |= 1 << dcId;
         if (role == Role.Validator) _validators |= 1 << dcId;
@@ -291,8 +298,9 @@ contract ConsortiumRegistry is IConsortiumRegistry {
         return 0;
     }
 
-    /// Notes a card's keys, each of which must be new.
-    function _take(Card calldata card) private {
+    /// Notes a member's new keys, each of which nobody may have had.
+    function _take(uint32 dcId, Card calldata card) private {
+        _networkKeys[dcId].push(card.networkKey);
         _claim(_fingerprint(card.account), RegistryAccountTaken.selector);
         _claim(_fingerprint(card.networkKey), RegistryNetworkKeyTaken.selector);
         _claim(_fingerprint(card.encryptionKey), RegistryEncryptionKeyTaken.selector);

@@ -18,6 +18,10 @@ contract MembersTest is Consortium {
         vm.assertEq(registry.accountOf(2), accountOf(22));
         Member memory member = registry.member(2);
         vm.assertEq(keccak256(abi.encode(member.card)), keccak256(abi.encode(cardOf(22))));
+        bytes32[] memory keys = registry.networkKeysOf(2);
+        vm.assertEq(keys.length, 2);
+        vm.assertEq(keys[0], cardOf(2).networkKey);
+        vm.assertEq(keys[1], cardOf(22).networkKey);
 
         IDataStore store = storeOf(2);
         vm.expectRevert(abi.encodeWithSelector(IDataStore.DataStoreNotAuthorised.selector, accountOf(2)));

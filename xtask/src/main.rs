@@ -9,6 +9,7 @@ mod faults;
 mod files;
 mod fuzz;
 mod kubo;
+mod layout;
 mod network;
 mod shell;
 mod story;
@@ -32,10 +33,20 @@ cargo xtask COMMAND
   bench kubo                              ingest and transfer beside Kubo's, in turns (builds it with Go)
   fuzz [TARGET]… [--seconds N] [--keep]   throw bytes at the decoders (default: all of them, 60 s each); --keep
                                           adds inputs that reach more code to fuzz/seeds
-  codegen [--check]                       rebuild api/ from contracts/
+  codegen [--check|--breaking]            rebuild api/ from contracts/; --breaking where storage need not continue
   lint                                    rustfmt, clippy, fuzz targets, cargo deny
   tidy                                    house rules: rows, file sizes, headers
 ";
+
+/// How `codegen` treats the generated files.
+fn mode(words: &[&str]) -> Outcome<contracts::Mode> {
+    match words {
+        [] => Ok(contracts::Mode::Write),
+        ["--check"] => Ok(contracts::Mode::Check),
+        ["--breaking"] => Ok(contracts::Mode::WriteBreaking),
+        other => Err(format!("codegen has no options {}", other.join(" "))),
+    }
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,7 +57,7 @@ fn main() -> ExitCode {
         Some((&faults::INSIDE, rest)) => faults::inside(rest),
         Some((&"bench", rest)) => bench::run(rest),
         Some((&"fuzz", rest)) => fuzz::run(rest),
-        Some((&"codegen", rest)) => contracts::codegen(rest.contains(&"--check")),
+        Some((&"codegen", rest)) => mode(rest).and_then(contracts::codegen),
         Some((&"lint", _)) => suite::lint(),
         Some((&"tidy", _)) => tidy::run(),
         Some((&("help" | "--help" | "-h"), _)) | None => {

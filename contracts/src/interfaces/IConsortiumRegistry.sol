@@ -112,6 +112,9 @@ interface IConsortiumRegistry {
     /// @notice The storage contract of a member of any standing, 0 when there is none.
     function dataStoreOf(uint32 dcId) external view returns (address);
 
+    /// @notice All network keys that a member ever had, the present one last: manifests of earlier versions are signed with earlier ones.
+    function networkKeysOf(uint32 dcId) external view returns (bytes32[] memory);
+
     /// @notice Bit `d` is set when member `d` is active.
     function activeMembers() external view returns (uint256);
 

@@ -149,6 +149,18 @@ impl Home {
         self.0.join("rest.token")
     }
 
+    /// Keys that wait for a ballot to give them to the member.
+    #[must_use]
+    pub fn next_keys_file(&self) -> PathBuf {
+        self.0.join("keys-next.json")
+    }
+
+    /// Their card.
+    #[must_use]
+    pub fn next_card_file(&self) -> PathBuf {
+        self.0.join("card-next.json")
+    }
+
     /// Where suites of system contracts are that did not come with the program.
     #[must_use]
     pub fn suites(&self) -> PathBuf {
@@ -222,7 +234,12 @@ impl Home {
     /// # Errors
     /// When the file cannot be read or is empty.
     pub fn passphrase(&self, config: &NodeConfig) -> Result<zeroize::Zeroizing<String>, NodeError> {
-        let path = self.0.join(&config.passphrase_file);
+        self.passphrase_in(&config.passphrase_file)
+    }
+
+    /// As [`Home::passphrase`], from a file of another name.
+    pub(crate) fn passphrase_in(&self, file: &Path) -> Result<zeroize::Zeroizing<String>, NodeError> {
+        let path = self.0.join(file);
         let text = zeroize::Zeroizing::new(read_text(&path)?);
         let line = text.lines().next().unwrap_or_default().to_owned();
         if line.is_empty() {

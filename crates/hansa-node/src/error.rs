@@ -101,6 +101,12 @@ pub enum NodeError {
     /// A card that nobody could use.
     #[error("this card cannot be used")]
     BadCard(#[from] hansa_types::CardError),
+    /// There are no new keys to take into use.
+    #[error("{} holds no new keys: make them with `hansa keys renew`", path.display())]
+    NoNextKeys {
+        /// The home folder.
+        path: PathBuf,
+    },
     /// The home belongs to another chain.
     #[error(
         "{} is another chain's genesis file; take the invitation into a home of its own", path.display()

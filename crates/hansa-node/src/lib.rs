@@ -15,6 +15,7 @@ mod logging;
 mod metrics;
 mod node;
 mod pulse;
+mod renewal;
 mod service;
 mod status;
 mod storage;
@@ -31,4 +32,5 @@ pub use identity::{
 };
 pub use lock::{FolderLock, Holder};
 pub use node::run;
+pub use renewal::{adopt_keys, change_passphrase, move_card, renew_keys};
 pub use upgrades::read_suite;

@@ -197,6 +197,7 @@ impl Node {
         let mut tasks = vec![
             sharing.start_replication(),
             sharing.start_scrubbing(),
+            sharing.start_rewrapping(),
             tokio::spawn(follow_registry(ledger.clone(), swarm.clone(), registry, own)),
             recording,
             tokio::spawn(upgrades::announce(ledger.clone(), chain.clone(), keys.account())),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolError};
-use hansa_contracts::{ContractEvent, RefusalReason, SHARING, abi, data_store_of};
+use hansa_contracts::{ContractEvent, REGISTRY, RefusalReason, SHARING, abi, data_store_of};
 use hansa_envelope::{AudienceKey, MemberKeys};
 use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version, Visibility};
 
@@ -97,7 +97,14 @@ impl Contracts {
         self.find(|member| member.dc_id == id).await?.ok_or(SharingError::UnknownMember(id))
     }
 
-    /// The network key of a member, whatever its standing. The registry never changes a key, so it is the key of every time.
+    /// All network keys that a member ever had. Only the present one can record anything, so a manifest that a recorded root commits to may be
+    /// signed with any of them.
+    pub(crate) async fn network_keys(&self, id: DcId) -> Result<Vec<NetworkKey>, SharingError> {
+        let call = abi::ConsortiumRegistry::networkKeysOfCall { dcId: id.value() };
+        Ok(self.read(REGISTRY, call).await?.into_iter().map(NetworkKey).collect())
+    }
+
+    /// The present network key of a member, whatever its standing.
     pub(crate) async fn network_key(&self, id: DcId) -> Result<NetworkKey, SharingError> {
         let members = self.chain.members().await?;
         let member = members.iter().find(|member| member.dc_id == id);

@@ -18,6 +18,15 @@ use crate::{
     ChainReceipt, EventFilter, Sharing, SharingError, contracts::refused_with, history::topic, sharing::Inner,
 };
 
+/// Why a deposit no longer serves its grantee.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stale {
+    /// The audience has a key of a later epoch.
+    OtherEpoch,
+    /// The grantee has another encryption key.
+    OtherRecipientKey,
+}
+
 /// [`abi::Cell`]'s state of a grant that stands.
 const GRANTED: u8 = 1;
 
@@ -152,11 +161,19 @@ impl Inner {
         key: &AudienceKey,
     ) -> Result<(), SharingError> {
         let renewing = self.with_deposit(object).await?.into_iter().map(|member| async move {
-            self.renew_deposit(object, epoch, key, member).await.inspect_err(
+            self.renew_deposit(object, epoch, key, member, Stale::OtherEpoch).await.inspect_err(
                 |error| tracing::warn!(%object, %member, %error, "the new key was not deposited"),
             )
         });
         futures::future::join_all(renewing).await.into_iter().collect()
+    }
+
+    /// Deposits the key of the grant's own epoch again for a member that got a new encryption key.
+    pub(crate) async fn rewrap_deposit(&self, object: ObjectId, member: DcId) -> Result<(), SharingError> {
+        let _writer = self.writing(object).await;
+        let epoch = self.contracts.cell(object, member).await?.keyEpoch;
+        let key = self.own_key(object, epoch)?;
+        self.renew_deposit(object, epoch, &key, member, Stale::OtherRecipientKey).await
     }
 
     async fn renew_deposit(
@@ -165,6 +182,7 @@ impl Inner {
         epoch: u32,
         key: &AudienceKey,
         member: DcId,
+        stale: Stale,
     ) -> Result<(), SharingError> {
         let cell = self.contracts.cell(object, member).await?;
         let left = cell.maxOpenings.saturating_sub(cell.openings);
@@ -172,7 +190,7 @@ impl Inner {
         let is_over = cell.expiresAt != 0 && cell.expiresAt < self.contracts.chain.head().await?.timestamp;
         if cell.state != GRANTED
             || cell.wrappedKey.is_empty()
-            || cell.keyEpoch == epoch
+            || (stale == Stale::OtherEpoch && cell.keyEpoch == epoch)
             || is_used_up
             || is_over
         {

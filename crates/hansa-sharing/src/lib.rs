@@ -42,6 +42,7 @@ mod releases;
 mod repair;
 mod replicate;
 mod responder;
+mod rewrap;
 mod scrub;
 mod sharing;
 mod swarm;

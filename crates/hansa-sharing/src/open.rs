@@ -168,7 +168,7 @@ impl Sharing {
         let room = self.0.manifests.acquire_many(mib).await.map_err(|_| SharingError::Worker)?;
         let signed =
             Inner::blocking(move || read_manifest(&store, &of, &with, chain_id, object, version)).await?;
-        if signed.author().0 != self.0.contracts.network_key(object.owner).await? {
+        if !self.0.contracts.network_keys(object.owner).await?.contains(&signed.author().0) {
             return Err(SharingError::damaged(
                 object,
                 "its manifest is signed with a key that is not the owner's",

@@ -26,6 +26,7 @@ use crate::{
     notices::Notices,
     numbers::Numbers,
     replicate::{self, Room, Table},
+    rewrap,
     scrub::{self, Scrubbed},
     turns::Turns,
 };
@@ -135,6 +136,11 @@ impl Sharing {
     /// Starts keeping the replicas that the chain allocates to this node. The task ends when it is aborted.
     pub fn start_replication(&self) -> JoinHandle<()> {
         tokio::spawn(replicate::run(self.clone()))
+    }
+
+    /// Starts wrapping deposited keys anew for members that got new keys. The task ends when it is aborted.
+    pub fn start_rewrapping(&self) -> JoinHandle<()> {
+        tokio::spawn(rewrap::run(self.clone()))
     }
 
     /// Starts giving back the room of blocks that no version needs, soon and then regularly. The task ends when it is aborted.

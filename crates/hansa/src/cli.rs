@@ -135,6 +135,16 @@ pub(crate) enum Keys {
     New(NewKeys),
     /// Print the member's card: its public keys and endpoints
     Show,
+    /// Make new keys beside the present ones, because those leaked; prints their card for `hansa member reset`
+    Renew,
+    /// Take the new keys into use, once the ballot on them is carried; the node must be stopped
+    Adopt,
+    /// Change the key store's passphrase
+    Passphrase {
+        /// File with the new passphrase in its first line; the configuration names it from then on
+        #[arg(long, value_name = "FILE")]
+        new_file: PathBuf,
+    },
     /// Write the account's secret key as plain hex, for Ethereum tools in development
     ExportAccount {
         /// The file to write, mode 0600

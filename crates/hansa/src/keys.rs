@@ -21,6 +21,35 @@ pub(crate) fn run(home: &Home, command: &Keys, output: Output) -> Result<(), Cli
             output.result(&card, |card| serde_json::to_string_pretty(card).unwrap_or_default());
             Ok(())
         }
+        Keys::Renew => {
+            let card = hansa_node::renew_keys(home)?;
+            output.result(&card, |card| {
+                format!(
+                    "New keys are in {}; account {}.\nHave any member open the ballot: `hansa member reset DCID {}`. Once it is carried, stop the node and run `hansa keys adopt`.",
+                    home.next_keys_file().display(),
+                    card.card.account,
+                    home.next_card_file().display()
+                )
+            });
+            Ok(())
+        }
+        Keys::Adopt => {
+            let card = hansa_node::adopt_keys(home)?;
+            output.result(&card, |card| {
+                format!(
+                    "the node starts with account {} and network key {}",
+                    card.card.account, card.card.network_key
+                )
+            });
+            Ok(())
+        }
+        Keys::Passphrase { new_file } => {
+            hansa_node::change_passphrase(home, new_file)?;
+            output.result(&json!({ "passphraseFile": new_file }), |_| {
+                format!("the passphrase in {} opens the keys", new_file.display())
+            });
+            Ok(())
+        }
         Keys::ExportAccount { output: file, force } => {
             let destination = Destination::of_secret(file, *force)?;
             destination.write(hansa_node::account_key(home)?.as_bytes())?;

@@ -145,7 +145,7 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         Command::Node(Node::Join { invitation }) => keys::join(&home, invitation, output),
         Command::Node(Node::Found(options)) => keys::found(options, output),
         Command::Keys(command) => keys::run(&home, command, output),
-        Command::Member(command) => member::run(&connect(&home)?, command, output).await,
+        Command::Member(command) => member::run(&home, &connect(&home)?, command, output).await,
         Command::Upgrade(command) => upgrade::run(&home, command, output).await,
         Command::Put(options) => object::put(&connect(&home)?, options, output).await,
         Command::Update(options) => object::update(&connect(&home)?, options, output).await,

@@ -1,6 +1,7 @@
 //! `hansa member`: the list, the ballots, and the invitation for whoever was admitted.
 
 use hansa_client::{Client, Destination};
+use hansa_node::Home;
 use hansa_types::{
     Endpoints, MemberStatus, Role,
     api::{Ballot, BallotPreview, BallotState, Limit, Motion, Tally, ValidatorSet},
@@ -14,7 +15,12 @@ use crate::{
     problem::CliError,
 };
 
-pub(crate) async fn run(client: &Client, command: &Member, output: Output) -> Result<(), CliError> {
+pub(crate) async fn run(
+    home: &Home,
+    client: &Client,
+    command: &Member,
+    output: Output,
+) -> Result<(), CliError> {
     match command {
         Member::List => list(client, output).await,
         Member::Join { card } => {
@@ -38,6 +44,7 @@ pub(crate) async fn run(client: &Client, command: &Member, output: Output) -> Re
             let endpoints =
                 Endpoints { consensus_endpoint: consensus.clone(), swarm_endpoint: swarm.clone() };
             let recorded = client.set_endpoints(&endpoints).await?;
+            hansa_node::move_card(home, &endpoints)?;
             output.result(&recorded, |recorded| {
                 format!("the others dial {consensus} and {swarm} from block {} on", recorded.block)
             });
