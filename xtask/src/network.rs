@@ -2,13 +2,14 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Outcome;
 
@@ -76,10 +77,29 @@ impl Network {
         self.dir.join("network.json")
     }
 
+    /// The command line alone, for other threads.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller(self.hansa.clone())
+    }
+
     /// Runs the command line for one member's home with `--json`.
     pub(crate) fn call(&self, home: &Path, arguments: &[&str]) -> Outcome<Call> {
-        let output = self.command(home, arguments).output().map_err(|e| format!("hansa: {e}"))?;
-        Ok(Call::of(&output))
+        self.caller().call(home, arguments)
+    }
+
+    /// Asks a member's node by JSON-RPC.
+    pub(crate) fn rpc(&self, member: &Member, method: &str, params: &Value) -> Outcome<Value> {
+        let config = fs::read_to_string(member.home.join("hansa.toml")).map_err(|e| e.to_string())?;
+        let line = config.lines().find_map(|line| line.strip_prefix("rpc_listen = "));
+        let address = line.ok_or("the configuration names no rpc_listen")?.trim_matches('"');
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let answer = post(address, &body).map_err(|e| format!("{method} at {address}: {e}"))?;
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or("the node's answer has no body")?;
+        let answer: Value = serde_json::from_str(body).map_err(|e| format!("{method}: {e}: {body}"))?;
+        match &answer["error"] {
+            Value::Null => Ok(answer["result"].clone()),
+            error => Err(format!("{method}: {error}")),
+        }
     }
 
     /// Like [`Network::call`], and the command must succeed.
@@ -93,17 +113,12 @@ impl Network {
 
     /// Starts a command without waiting for it.
     pub(crate) fn spawn(&self, home: &Path, arguments: &[&str]) -> Outcome<Child> {
-        self.command(home, arguments)
+        self.caller()
+            .command(home, arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|e| e.to_string())
-    }
-
-    fn command(&self, home: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.hansa);
-        command.arg("--home").arg(home).arg("--json").args(arguments).stdin(Stdio::null());
-        command
     }
 
     /// Asks until `ready` is content with the answer, at most for two minutes.
@@ -181,6 +196,36 @@ impl Network {
         let process = PathBuf::from(format!("/proc/{}", member.pid));
         self.until("the node's process ends", |_| Ok((!alive(&process)).then_some(())))
     }
+}
+
+/// Runs the command line.
+pub(crate) struct Caller(PathBuf);
+
+impl Caller {
+    /// As [`Network::call`].
+    pub(crate) fn call(&self, home: &Path, arguments: &[&str]) -> Outcome<Call> {
+        let output = self.command(home, arguments).output().map_err(|e| format!("hansa: {e}"))?;
+        Ok(Call::of(&output))
+    }
+
+    fn command(&self, home: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.0);
+        command.arg("--home").arg(home).arg("--json").args(arguments).stdin(Stdio::null());
+        command
+    }
+}
+
+/// Posts JSON, and reads the whole answer.
+fn post(address: &str, body: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    let length = body.len();
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 impl Drop for Network {

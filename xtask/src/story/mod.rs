@@ -1,6 +1,7 @@
 //! Tells the main job from beginning to end on real processes: found, admit, protect, share, refuse, revoke, repair,
 //! survive. Every step goes through the command line, and every claim of a step is checked.
 
+mod governance;
 mod steps;
 
 use std::{
@@ -54,7 +55,7 @@ pub(crate) struct Step {
 
 type Tell = fn(&mut steps::Story) -> Outcome<String>;
 
-const STEPS: [(&str, Tell); 9] = [
+const STEPS: [(&str, Tell); 11] = [
     ("four members agree on blocks", steps::agree),
     ("a fifth joins by ballot, an outsider does not", steps::admit),
     ("the first member protects every file", steps::protect),
@@ -63,7 +64,9 @@ const STEPS: [(&str, Tell); 9] = [
     ("updated, revoked, and the next version is closed", steps::revoke),
     ("a flipped byte is named and repaired", steps::repair),
     ("a validator is killed, nothing stops or is lost", steps::survive),
+    ("the contracts are replaced by ballot under load", governance::upgrade),
     ("the fifth is removed by ballot and cut off", steps::remove),
+    ("the second gets new keys by ballot, the old ones can do nothing", governance::reset),
 ];
 
 /// Tells the story and prints a summary; an error if any step did not do what it should.

@@ -20,7 +20,7 @@ const ABNORMAL: i32 = 6;
 
 /// What the steps hand on to one another.
 pub(crate) struct Story {
-    network: Network,
+    pub(crate) network: Network,
     paths: Vec<PathBuf>,
     received: PathBuf,
     objects: Vec<Object>,
@@ -39,7 +39,7 @@ impl Story {
         Self { network, paths, received, objects: Vec::new() }
     }
 
-    fn member(&self, dc: u64) -> Outcome<Member> {
+    pub(crate) fn member(&self, dc: u64) -> Outcome<Member> {
         self.network.member(dc)
     }
 
@@ -47,7 +47,7 @@ impl Story {
         self.objects.iter().max_by_key(|o| o.bytes).cloned().ok_or("nothing was protected".into())
     }
 
-    fn destination(&self, name: &str) -> PathBuf {
+    pub(crate) fn destination(&self, name: &str) -> PathBuf {
         self.received.join(name)
     }
 }
@@ -366,7 +366,7 @@ pub(crate) fn remove(story: &mut Story) -> Outcome<String> {
 }
 
 /// Has a member vote in favour, once its node knows the ballot.
-fn vote(network: &Network, voter: &Member, ballot: &Value) -> Outcome {
+pub(crate) fn vote(network: &Network, voter: &Member, ballot: &Value) -> Outcome {
     network.until("the voter's node has the ballot's block", |n| {
         let known = n.expect(&voter.home, &["member", "ballots"])?;
         let is_known = known["ballots"].as_array().is_some_and(|b| b.iter().any(|b| b["id"] == *ballot));
