@@ -132,7 +132,7 @@ impl VersionKeys {
         OpeningKey::new(&*expand(&self.prk, &manifest_label(object, version, salt))?, "the manifest")
     }
 
-    /// The commitment to the plaintext that goes to the chain (MISSION C5): HMAC-SHA256, under a key that only holders
+    /// The commitment to the plaintext that goes to the chain (C5): HMAC-SHA256, under a key that only holders
     /// of the data key can derive, of the content digest ‖ size (8 bytes, big endian). Without the data key it tells
     /// nothing, even of a plaintext with four possible values; with it, anybody can check a copy against the chain.
     ///
