@@ -57,7 +57,7 @@ pub use handle::Engine;
 pub use handshake::{Handshakes, Trouble};
 pub use status::{Rejoin, Seat, Status};
 
-/// Decoders that are not public, for the fuzz targets alone.
+/// Entry points of the fuzz targets: blocks and gossip.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     /// What consensus adds to a block above genesis: the context of its proposal, and what the dealers of a committee say.

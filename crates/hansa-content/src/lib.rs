@@ -47,7 +47,7 @@ pub use store::{BlockFile, BlockStore, INLINE_BYTES_MAX, SPACES, Staged};
 pub use visited::{Visit, Visited};
 pub use writer::BlockWriter;
 
-/// Decoders that are not public, for the fuzz targets alone.
+/// Entry points of the fuzz targets: nodes of UnixFS files.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     /// A node of a file.

@@ -52,8 +52,8 @@ impl Default for FjallOptions {
             memtable_bytes_max: 16 * MIB,
             journal_bytes_max: 256 * MIB,
             workers: 1,
-            // Where keys are hashes, a merge copies all there is. From 20 tables on fjall has each batch spin for some tens of microseconds,
-            // from 30 on wait.
+            // Keys that are hashes are spread over all tables, so a compaction copies the whole keyspace. From 20 tables on fjall delays
+            // each batch by tens of microseconds; from 30 on it blocks.
             unmerged_tables_max: 24,
             large_values: Vec::new(),
             incompressible: Vec::new(),

@@ -2,8 +2,9 @@
 //!
 //! A member's node runs four things from here: [`Sharing`], the operations that its own people call; [`Responder`], which
 //! answers other members' nodes; the replication task ([`Sharing::start_replication`]), which keeps the replicas that
-//! the chain allocates to it; and the scrubber ([`Sharing::start_scrubbing`]), which finds and mends rotten blocks. Chain and swarm are reached through [`Chain`] and [`Swarm`]; every decision about who may
-//! read is read from the finalised chain, never from local state. Nothing here speaks HTTP.
+//! the chain allocates to it; and the scrubber ([`Sharing::start_scrubbing`]), which finds and mends rotten blocks. Chain and
+//! swarm are reached through [`Chain`] and [`Swarm`]; every decision about who may read is read from the finalised chain, never
+//! from local state. Nothing here speaks HTTP.
 #![cfg_attr(
     not(test),
     deny(
@@ -66,7 +67,7 @@ pub use sharing::{Parts, ProgressSink, Sharing, StoreFigures};
 pub use swarm::{FetchSink, Swarm, SwarmFault};
 pub use tip::Tip;
 
-/// Decoders that are not public, for the fuzz targets alone.
+/// Entry points of the fuzz targets: messages between nodes.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     use crate::message::{Answer, Request, decode};

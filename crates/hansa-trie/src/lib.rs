@@ -44,7 +44,7 @@ pub use store::{StagedState, StateStore, StateStores, TrieConfig};
 pub use update::{AccountUpdate, StateUpdate};
 pub use view::StateView;
 
-/// Decoders that are not public, for the fuzz targets alone.
+/// Entry points of the fuzz targets: stored pages and change records.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     use alloy_primitives::{B256, U256};

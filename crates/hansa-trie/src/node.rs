@@ -47,7 +47,7 @@ impl NodeRef {
     /// Length of the form kept in memory: length, name, zeros.
     pub(crate) const SIZE: usize = 33;
 
-    /// Appends the form kept in memory.
+    /// Appends length, name and zeros.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         out.push(self.length);
         out.extend_from_slice(&self.bytes);
@@ -126,7 +126,7 @@ impl NodeId {
     /// Length of the form kept in memory.
     pub(crate) const SIZE: usize = 12;
 
-    /// Appends the form kept in memory.
+    /// Appends version and index, little-endian.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&self.index.to_le_bytes());
