@@ -81,7 +81,7 @@ pub fn node_store_options() -> FjallOptions {
         incompressible: NODE_SPACES.to_vec(),
         // Each writing makes a table of nodes from all over the trie, so that a merge copies the whole of it: 3 s of processor at
         // three million slots. Nodes are mostly read from the cache, and a table that has not the page says so by its filter.
-        unmerged_tables_max: 40,
+        uncompacted_tables_max: 40,
         ..FjallOptions::default()
     }
 }
