@@ -23,7 +23,7 @@ use crate::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Sp
 
 const MIB: u64 = 1024 * 1024;
 
-/// Memory, disk and threads of a store.
+/// Memory, disk and threads of a store. The last three options apply to a space when it is created.
 #[derive(Clone, Debug)]
 pub struct FjallOptions {
     /// Block cache of all spaces together, in bytes.
@@ -36,12 +36,12 @@ pub struct FjallOptions {
     /// writers wait if four memtables of a space are full during a compaction.
     pub workers: usize,
     /// Overlapping tables of a space (level 0) at which they are compacted; at least 1. A higher number writes less and makes an
-    /// uncached read consult more tables. Applies when a space is created.
+    /// uncached read consult more tables.
     pub uncompacted_tables_max: u8,
     /// Spaces with large values. Values of 1 KiB and more are stored apart from the keys, so that compaction does not copy them.
-    /// Applies when a space is created.
+    ///
     pub large_values: Vec<Space>,
-    /// Spaces with hashes or ciphertext, which are stored uncompressed. Applies when a space is created.
+    /// Spaces with hashes or ciphertext, which are stored uncompressed.
     pub incompressible: Vec<Space>,
 }
 
