@@ -39,7 +39,6 @@ pub struct FjallOptions {
     /// uncached read consult more tables.
     pub uncompacted_tables_max: u8,
     /// Spaces with large values. Values of 1 KiB and more are stored apart from the keys, so that compaction does not copy them.
-    ///
     pub large_values: Vec<Space>,
     /// Spaces with hashes or ciphertext, which are stored uncompressed.
     pub incompressible: Vec<Space>,
