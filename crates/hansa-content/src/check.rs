@@ -38,9 +38,9 @@ impl ScrubProgress {
 /// Result of a scrub.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScrubReport {
-    /// Intact blocks.
+    /// Number of verified blocks, damaged ones included.
     pub blocks: u64,
-    /// Bytes read.
+    /// Bytes of the intact blocks.
     pub bytes: u64,
     /// Damaged blocks, including those in quarantine.
     pub damaged: Vec<Cid>,
