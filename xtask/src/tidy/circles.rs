@@ -52,6 +52,7 @@ const KNOWN: &[(&str, &[&str])] = &[
             "propose.rs",
             "query.rs",
             "records.rs",
+            "upgrade.rs",
         ],
     ),
     ("crates/hansa-node", &["config.rs", "error.rs"]),

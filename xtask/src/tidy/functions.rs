@@ -12,7 +12,7 @@ const LINES_MAX: usize = 70;
 const KNOWN: &[(&str, &str, usize)] = &[
     ("crates/hansa-consensus/src/ceremony.rs", "perform", 86),
     ("crates/hansa-consensus/src/engine.rs", "start", 154),
-    ("crates/hansa-node/src/node.rs", "start", 106),
+    ("crates/hansa-node/src/node.rs", "start", 116),
     ("crates/hansa-swarm/src/bitswap/fuzz.rs", "run", 77),
 ];
 
