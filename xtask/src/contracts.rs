@@ -11,7 +11,7 @@ use crate::{
     Outcome,
     layout::{self, Layout, Layouts},
     shell,
-    suite::{self, Tally},
+    tally::{self, Tally},
 };
 
 /// The deployed contracts, in the order of their addresses.
@@ -91,7 +91,7 @@ pub(crate) fn test() -> Outcome<Tally> {
 
 /// A run without a single test is a failure: something did not compile.
 fn run_tests(command: &mut Command) -> Outcome<Tally> {
-    let tally = suite::counted(command, forge_counts)?;
+    let tally = tally::counted(command, forge_counts)?;
     if tally.passed + tally.failed == 0 { Err("forge ran no test".into()) } else { Ok(tally) }
 }
 

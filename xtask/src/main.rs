@@ -14,6 +14,7 @@ mod network;
 mod shell;
 mod story;
 mod suite;
+mod tally;
 mod tidy;
 
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ cargo xtask COMMAND
                                           adds inputs that reach more code to fuzz/seeds
   codegen [--check|--breaking]            rebuild api/ from contracts/; --breaking where storage need not continue
   lint                                    rustfmt, clippy, fuzz targets, cargo deny
-  tidy                                    house rules: rows, file sizes, headers
+  tidy                                    house rules: rows, circles, lengths, widths, fallbacks, requirements
 ";
 
 /// How `codegen` treats the generated files.

@@ -1,11 +1,19 @@
-//! Checks the house rules that no compiler knows: rows between crates, who may name which engine, file sizes,
-//! headers.
+//! Checks the house rules that no compiler knows. This file holds the rows between crates and the one crate that may name each
+//! big library; every other rule has a file below `tidy/`, and a test with a sample that breaks it.
+//!
+//! The rules read text, not syntax trees: they hold what can be told from a file without a compiler. A list of exceptions in a
+//! rule may only shrink: an entry that is not needed is itself a finding.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+mod circles;
+mod fallbacks;
+mod files;
+mod functions;
+mod paths;
+mod requirements;
+mod sentences;
+mod source;
+
+use std::collections::BTreeMap;
 
 use crate::{Outcome, shell};
 
@@ -45,20 +53,24 @@ const OWNERS: &[(&str, &str)] = &[
     ("jsonrpsee", "hansa-gateway"),
 ];
 
-/// Production lines a source file may have, everything before its tests.
-const LINES_MAX: usize = 600;
-
+/// Reads the repository and reports every broken rule.
 pub(crate) fn run() -> Outcome {
+    let root = shell::root();
+    let sources = source::read_all(&root, &["crates", "xtask"])?;
     let mut problems = dependencies()?;
-    for folder in ["crates", "xtask"] {
-        sources(&shell::root().join(folder), &mut problems)?;
-    }
+    problems.extend(files::check(&sources));
+    problems.extend(functions::check(&sources));
+    problems.extend(fallbacks::check(&sources));
+    problems.extend(circles::check(&sources));
+    problems.extend(sentences::check(&sources));
+    problems.extend(requirements::check(&root, &sources)?);
     for problem in &problems {
         println!("tidy: {problem}");
     }
     if problems.is_empty() { Ok(()) } else { Err(format!("{} house rules broken", problems.len())) }
 }
 
+/// Compares the manifests with the two tables.
 fn dependencies() -> Outcome<Vec<String>> {
     let text =
         shell::capture(shell::cargo().args(["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;
@@ -84,36 +96,4 @@ fn dependencies() -> Outcome<Vec<String>> {
         }
     }
     Ok(problems)
-}
-
-fn sources(folder: &Path, problems: &mut Vec<String>) -> Outcome {
-    for path in files(folder)? {
-        let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let shown = path.strip_prefix(shell::root()).unwrap_or(&path).display().to_string();
-        let generated = text.starts_with("// @generated");
-        if !text.starts_with("//!") && !generated {
-            problems.push(format!("{shown} does not open with //! and what it is for"));
-        }
-        let is_test = shown.contains("/tests/") || shown.ends_with("tests.rs");
-        let production = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
-        if production > LINES_MAX && !generated && !is_test {
-            problems.push(format!("{shown} has {production} lines before its tests; at most {LINES_MAX}"));
-        }
-    }
-    Ok(())
-}
-
-fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }

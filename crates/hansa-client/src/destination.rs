@@ -1,5 +1,5 @@
-//! Where an opened object goes, or a file that a command makes itself. Everything that can be known beforehand is checked before the opening is asked for, so
-//! that a refused destination costs no opening.
+//! Destinations of opened objects and of files that a command makes itself. A destination is checked before the opening is
+//! requested, so that a refused one costs no opening.
 //!
 //! Nothing that exists is removed, emptied or replaced unless it was named itself and replacing was asked for; a folder
 //! keeps what is in it. Content is made without a name or under a hidden one, and appears at the destination when it is

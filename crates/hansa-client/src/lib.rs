@@ -88,7 +88,7 @@ impl Client {
         self.wire.fetch(Method::GET, "members").await
     }
 
-    /// What an admitted member's node needs to start.
+    /// The invitation of an admitted member.
     ///
     /// # Errors
     /// See [`Client::status`].

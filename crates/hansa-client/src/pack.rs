@@ -29,7 +29,7 @@ const AHEAD: u64 = 1024 * 1024;
 const ENTRIES_MAX: usize = 1_000_000;
 /// Most things that cannot be stored that are named one by one.
 const NAMED_MAX: usize = 1_000;
-/// The owner's right to run a file, in a mode.
+/// The mode bit that makes a file executable by its owner.
 const RUN: u32 = 0o100;
 
 /// The treatment of links, devices, pipes, sockets, unreadable files and names that cannot be stored.

@@ -27,7 +27,7 @@ use crate::{Client, ClientError, LeftOut, Special, pack};
 const PIECE: usize = 256 * 1024;
 /// Pieces of a pipe that may wait to be sent.
 const WAITING: usize = 4;
-/// The owner's right to run a file, in a mode.
+/// The mode bit that makes a file executable by its owner.
 const RUN: u32 = 0o100;
 
 /// Where content comes from.

@@ -1,11 +1,54 @@
 //! Binds the ledger to the Byzantine agreement engine.
 //!
-//! Founders run a [`Ceremony`] once, in which they generate the group key with one another; afterwards every node,
-//! with a seat or without, runs an [`Engine`] that agrees on blocks, executes them through the ledger, backfills what
-//! it missed and carries its users' transactions to the validators.
+//! The engine is commonware's threshold simplex, and no type of it is in the public interface. The crate does not execute
+//! transactions, choose the members, or serve RPC.
 //!
-//! The engine behind it is commonware's threshold simplex; none of its types appear in this crate's public interface.
-//! Nothing here knows of JSON-RPC, contracts or storage formats of the state.
+//! # Actors
+//!
+//! - [`Ceremony`]: run once by the founders. It generates the group key by distributed key generation.
+//! - [`Engine`]: run by every node, with a seat or without. It agrees on blocks, executes them through the ledger, backfills missed
+//!   blocks, reshares the group key, and gossips transactions to the validators.
+//! - Inside the engine: one simplex instance an epoch, *marshal* (ordered delivery and backfill), the resharing ceremony, and adapters
+//!   that connect them to the ledger: application (propose and verify), finaliser, certificate store, peers, gossip.
+//!
+//! # Tasks
+//!
+//! The engine runs in a thread and a runtime of its own, so that a panic ends the thread and not the process. Blocks are executed on
+//! separate threads. All network messages have budgets in bytes for each peer.
+//!
+//! # States
+//!
+//! A node is a *validator* (in the committee, with a share of the group key), a validator without a share (it waits for a resharing;
+//! [`Rejoin`]), or a *follower*. A block is proposed, notarised, finalised by a certificate, executed, and acknowledged once it is
+//! durable in the ledger.
+//!
+//! # What a crash loses
+//!
+//! Nothing that the node has voted for: votes, shares and dealings are durable before they are sent. Certificates are durable before
+//! their block is executed; blocks that were not acknowledged are delivered again. A node that loses its data folder has no share
+//! until a later resharing.
+//!
+//! # Example
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use hansa_consensus::{Config, ConsensusError, Engine, Timing};
+//! use hansa_ledger::Ledger;
+//! use zeroize::Zeroizing;
+//!
+//! fn start(ledger: Ledger, secret: [u8; 32], folder: &Path) -> Result<Engine, ConsensusError> {
+//!     Engine::start(Config {
+//!         secret_key: Zeroizing::new(secret),
+//!         ledger,
+//!         store: folder.to_owned(),
+//!         storage_key: Zeroizing::new([7; 32]),
+//!         listen: ([127, 0, 0, 1], 0).into(),
+//!         worker_threads: 2,
+//!         timing: Timing::default(),
+//!     })
+//! }
+//! ```
 #![cfg_attr(
     not(test),
     deny(
@@ -57,7 +100,7 @@ pub use handle::Engine;
 pub use handshake::{Handshakes, Trouble};
 pub use status::{Rejoin, Seat, Status};
 
-/// Decoders that are not public, for the fuzz targets alone.
+/// Entry points of the fuzz targets: blocks and gossip.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     /// What consensus adds to a block above genesis: the context of its proposal, and what the dealers of a committee say.

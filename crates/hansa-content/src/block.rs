@@ -1,4 +1,4 @@
-//! A block: bytes with the CID that they are proven to hash to. Knows nothing of what the bytes mean.
+//! A block: bytes with their verified CID. The bytes are not interpreted.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use multihash::Multihash;
 
 use crate::ContentError;
 
-/// The longest block that is stored, sent or accepted, in bytes: Bitswap's limit.
+/// Maximum length of a block in bytes, as in Bitswap.
 pub const MAX_BLOCK_BYTES: usize = 2 * 1024 * 1024;
 
 /// Codec of plain bytes.
@@ -19,10 +19,10 @@ pub const DAG_CBOR: u64 = 0x71;
 
 const SHA2_256: u64 = 0x12;
 
-/// A sha2-256 digest: what a block is stored under, whatever its CID's version and codec.
+/// A sha2-256 digest, the key of a block. CIDs of any version and codec with this digest share the block.
 pub(crate) type Key = [u8; 32];
 
-/// Bytes together with their CID, checked when made. Cloning is cheap.
+/// Bytes with their CID, verified at construction. Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     cid: Cid,
@@ -30,7 +30,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// The block of these bytes, named by a CID version 1 of the given codec.
+    /// The block of these bytes under a CID version 1 of the given codec.
     ///
     /// # Errors
     /// [`ContentError::TooLong`].
@@ -39,7 +39,7 @@ impl Block {
         Ok(Self { cid: cid_of(codec, sha256(&bytes)), bytes })
     }
 
-    /// Checks that the bytes hash to the CID.
+    /// Verifies that the bytes hash to the CID.
     ///
     /// # Errors
     /// [`ContentError::TooLong`], [`ContentError::UnsupportedHash`], [`ContentError::WrongBytes`].
@@ -51,15 +51,15 @@ impl Block {
         Ok(Self { cid, bytes })
     }
 
-    /// A block whose bytes were compared with the digest, now or before they were stored.
+    /// A block whose bytes were verified before, at the latest when they were stored.
     pub(crate) const fn checked(cid: Cid, bytes: Bytes) -> Self {
         Self { cid, bytes }
     }
 
-    /// The same bytes under another CID with the same digest: the answer to a want may differ from it in version or codec.
+    /// The same bytes under another CID with the same digest. A peer may answer a want under another version or codec.
     ///
     /// # Errors
-    /// [`ContentError::UnsupportedHash`], [`ContentError::WrongBytes`] where the digests differ.
+    /// [`ContentError::UnsupportedHash`], [`ContentError::WrongBytes`] if the digests differ.
     pub fn renamed(self, cid: Cid) -> Result<Self, ContentError> {
         if key_of(&cid)? != key_of(&self.cid)? {
             return Err(ContentError::WrongBytes(cid));
@@ -67,17 +67,17 @@ impl Block {
         Ok(Self { cid, bytes: self.bytes })
     }
 
-    /// The name.
+    /// The block's CID.
     pub const fn cid(&self) -> &Cid {
         &self.cid
     }
 
-    /// The content.
+    /// The block's bytes.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The content, without the name.
+    /// The block's bytes, without a copy.
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
@@ -100,7 +100,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> Key {
     key
 }
 
-/// The key of a CID, if its hash is the one this network uses.
+/// The key of a CID with a sha2-256 multihash.
 pub(crate) fn key_of(cid: &Cid) -> Result<Key, ContentError> {
     if cid.hash().code() != SHA2_256 {
         return Err(ContentError::UnsupportedHash(*cid));
@@ -110,12 +110,12 @@ pub(crate) fn key_of(cid: &Cid) -> Result<Key, ContentError> {
 
 /// The CID version 1 of a codec and a digest.
 pub(crate) fn cid_of(codec: u64, key: Key) -> Cid {
-    // A digest of 32 bytes always fits the 64 bytes of room that a CID has.
+    // A digest of 32 bytes fits the 64 bytes of a multihash.
     let hash = Multihash::wrap(SHA2_256, &key).unwrap_or_default();
     Cid::new_v1(codec, hash)
 }
 
-/// The codec under which a CID's block is recorded.
+/// The codec that the index records for a CID.
 pub(crate) const fn codec_of(cid: &Cid) -> u64 {
     match cid.version() {
         Version::V0 => DAG_PB,

@@ -1,5 +1,5 @@
-//! Memory for large blocks that is used again, and lies in huge pages: fresh memory has to be mapped and cleared before it is
-//! overwritten, and a disk is given a block in a request for each few hundred pieces of its memory that are apart.
+//! A pool of buffers for large blocks in huge pages. Reuse saves mapping and clearing of fresh memory. Contiguous physical memory saves
+//! disk requests, each of which takes a few hundred fragments. The pool is a cache: an exhausted pool allocates.
 
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::LazyLock;
@@ -10,23 +10,22 @@ use parking_lot::Mutex;
 
 use crate::segments::SECTOR_BYTES;
 
-/// Length of the pieces that are used again: a leaf, and room for alignment or for a message around it.
+/// Length of a pooled piece: a leaf, and room for alignment or the message around it.
 const PIECE_BYTES: usize = 1024 * 1024 + 64 * 1024;
-/// Shorter contents get memory of their own, so that they do not hold much more than they need.
+/// Shorter contents are allocated, so that they do not occupy a piece.
 const SHORTEST_BYTES: usize = PIECE_BYTES / 2;
-/// Pieces there are; a process that needs more at once gets memory that is not used again. Together they are a whole number
-/// of huge pages, and take up memory only as far as they have been in use at the same time.
+/// Number of pieces, a whole number of huge pages. Pages that were never used take no memory. Further buffers are allocated.
 const PIECES: usize = 64;
 const HUGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// Pieces that nobody uses. The last one given back is the next one taken.
+/// Free pieces, last in, first out.
 static FREE: LazyLock<Mutex<Vec<&'static mut [u8]>>> = LazyLock::new(|| {
     let pieces =
-        map_pieces().inspect_err(|error| tracing::warn!(%error, "no memory for blocks to be used again"));
+        map_pieces().inspect_err(|error| tracing::warn!(%error, "no memory for the pool of block buffers"));
     Mutex::new(pieces.unwrap_or_default())
 });
 
-/// Maps the pieces for as long as the process lives.
+/// Maps the pieces for the life of the process.
 fn map_pieces() -> std::io::Result<Vec<&'static mut [u8]>> {
     let length = PIECES.saturating_mul(PIECE_BYTES);
     let map = Box::leak(Box::new(MmapMut::map_anon(length.saturating_add(HUGE_PAGE_BYTES))?));
@@ -40,12 +39,12 @@ fn map_pieces() -> std::io::Result<Vec<&'static mut [u8]>> {
 
 #[derive(Debug)]
 enum Memory {
-    /// To be given back.
+    /// Returned to the pool on drop.
     Piece(&'static mut [u8]),
     Own(Vec<u8>),
 }
 
-/// Bytes to be overwritten: what they are at first is arbitrary.
+/// A buffer with arbitrary initial content.
 #[derive(Debug)]
 pub struct Buffer {
     memory: Memory,
@@ -53,18 +52,17 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// A buffer of this length that ends where a sector in memory ends, so that a block at the end of a message can be written
-    /// to the disk from where it is.
+    /// A buffer that ends at a sector boundary, so that a block at the end of a message is aligned for direct I/O.
     pub fn new(length: usize) -> Self {
         Self::with_boundary(length, length)
     }
 
-    /// A buffer of this length that begins where a sector in memory begins.
+    /// A buffer that starts at a sector boundary.
     pub(crate) fn for_sectors(length: usize) -> Self {
         Self::with_boundary(length, 0)
     }
 
-    /// A buffer whose byte with number `boundary`, or the one behind it, is the first of a sector.
+    /// A buffer with a sector boundary at offset `boundary`.
     fn with_boundary(length: usize, boundary: usize) -> Self {
         let needed = length.saturating_add(SECTOR_BYTES);
         let piece = match needed {
@@ -77,12 +75,12 @@ impl Buffer {
         Self { memory, used: start..start.saturating_add(length) }
     }
 
-    /// Shortens what is used of it.
+    /// Shortens the buffer.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.used.end = self.used.end.min(self.used.start.saturating_add(length));
     }
 
-    /// The content, without copying it. The memory is used again when the last handle on it is gone.
+    /// The content without a copy. The memory returns to the pool with the last handle.
     pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }

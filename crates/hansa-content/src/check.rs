@@ -1,18 +1,18 @@
-//! Reads blocks only to find damage: of the whole store, or of everything below a root. Repairs nothing.
+//! Detection of damage in the whole store (scrub) or below a root. Repair is the caller's.
 
 use cid::Cid;
 
 use crate::block::{Key, cid_of};
 use crate::dag::links;
-use crate::store::{Proof, Record};
+use crate::store::{Integrity, Record};
 use crate::{BlockStore, ContentError, Visit, Visited};
 
-/// Index entries read at a time.
+/// Index entries in one scan.
 const PAGE: usize = 256;
-/// What a block costs a scrub besides its length.
+/// Cost of a block in a scrub's budget, in addition to its length.
 const BLOCK_COST_BYTES: u64 = 4096;
 
-/// How far a check has come.
+/// Progress of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubProgress {
     /// Blocks read.
@@ -35,62 +35,62 @@ impl ScrubProgress {
     }
 }
 
-/// What a scrub found.
+/// Result of a scrub.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScrubReport {
-    /// Blocks in the store.
+    /// Number of verified blocks, damaged ones included.
     pub blocks: u64,
-    /// Bytes read.
+    /// Bytes of the intact blocks.
     pub bytes: u64,
-    /// Blocks whose bytes are not theirs, those in quarantine included.
+    /// Damaged blocks, including those in quarantine.
     pub damaged: Vec<Cid>,
 }
 
-/// The last block that a scrub in portions has read.
+/// The position of an incremental scrub: its last block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScrubCursor(Key);
 
 impl ScrubCursor {
-    /// The cursor as 32 bytes, to be kept over a restart.
+    /// The cursor as 32 bytes.
     pub const fn to_bytes(self) -> [u8; 32] {
         self.0
     }
 
-    /// The cursor of such bytes; any 32 bytes are one.
+    /// The inverse of [`Self::to_bytes`]; any 32 bytes are valid.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 }
 
-/// The state of everything below a root.
+/// Result of a check of a DAG.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DagReport {
-    /// Different blocks that the root reaches, faulty ones included.
+    /// Number of distinct blocks reachable from the root, including faulty ones.
     pub blocks: u64,
-    /// Bytes of the healthy ones.
+    /// Bytes of the intact blocks.
     pub bytes: u64,
-    /// Blocks whose bytes are not theirs; what is below them is not known.
+    /// Damaged blocks; their descendants are unknown.
     pub damaged: Vec<Cid>,
-    /// Blocks that are not here; what is below them is not known.
+    /// Absent blocks; their descendants are unknown.
     pub missing: Vec<Cid>,
-    /// Blocks whose bytes are theirs but not what their codec says, or link to what no block can be. No repair helps.
+    /// Intact blocks that do not decode under their codec, or link to an unsupported hash. They cannot be repaired.
     pub malformed: Vec<Cid>,
 }
 
 impl DagReport {
-    /// Whether everything is here, healthy and well-formed.
+    /// Whether all blocks are present, intact and well-formed.
     pub const fn is_healthy(&self) -> bool {
         self.damaged.is_empty() && self.missing.is_empty() && self.malformed.is_empty()
     }
 }
 
 impl BlockStore {
-    /// Reads and checks a portion of the store: the blocks behind the cursor in the order of their digests, until their length
-    /// comes to `bytes_max`, and at least one. Returns the cursor for the next portion, none at the end of the store, and
-    /// what this portion showed. Damaged blocks are quarantined and named. How often it is called sets the rate.
+    /// Verifies a portion of the store: the blocks after the cursor in the order of their digests, at least one, up to about
+    /// `bytes_max`. Returns the cursor of the next portion (`None` at the end) and the result. Damaged blocks move to quarantine. The
+    /// caller sets the rate.
     ///
     /// # Errors
-    /// [`ContentError::Index`]. A block file that the disk cannot read counts as damaged.
+    /// [`ContentError::Index`]. A block that the disk cannot read counts as damaged.
     pub fn scrub_some(
         &self,
         cursor: Option<ScrubCursor>,
@@ -125,7 +125,7 @@ impl BlockStore {
         done: &mut ScrubProgress,
         damaged: &mut Vec<Cid>,
     ) -> Result<(), ContentError> {
-        match self.read_record(key, record, Proof::Digest) {
+        match self.read_record(key, record, Integrity::Digest) {
             Ok(bytes) => done.add(bytes.len()),
             Err(ContentError::Missing(_)) => {}
             Err(ContentError::Damaged(_) | ContentError::File { .. }) => {
@@ -137,8 +137,7 @@ impl BlockStore {
         Ok(())
     }
 
-    /// Reads and checks a root and everything below it. Damaged blocks are quarantined and named, missing and malformed ones
-    /// named. `progress` is called after each block.
+    /// Verifies a root and all its descendants. Damaged blocks move to quarantine. `progress` is called after each block.
     ///
     /// # Errors
     /// [`ContentError::Index`]; [`ContentError::UnsupportedHash`] of the root.
@@ -157,7 +156,7 @@ impl BlockStore {
     }
 }
 
-/// A check of everything below a root, under way.
+/// A running check of a DAG.
 #[derive(Default)]
 struct DagWalk {
     visited: Visited,
@@ -167,7 +166,7 @@ struct DagWalk {
 }
 
 impl DagWalk {
-    /// Queues those nodes that are new, the first one next. Fails if a link has a hash that no block has.
+    /// Pushes the nodes that are new; the first one is on top. Fails on an unsupported hash.
     fn enter(&mut self, cids: &[Cid]) -> Result<(), ContentError> {
         for cid in cids.iter().rev() {
             match self.visited.visit(cid)? {
@@ -179,7 +178,7 @@ impl DagWalk {
     }
 
     fn step(&mut self, store: &BlockStore, cid: &Cid, visit: Visit) -> Result<(), ContentError> {
-        // Bytes and faults of a digest are counted under its first name.
+        // A digest is counted under its first CID.
         let is_first = visit == Visit::First;
         match store.check(cid) {
             Ok(Some(bytes)) => {

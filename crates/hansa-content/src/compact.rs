@@ -1,23 +1,23 @@
-//! Moves the last blocks out of segments that hold little else, so that the number of segment files follows what is kept, not
-//! all that was ever written. Part of a collection; the files go with the next one, which finds nothing wanted in them.
+//! Compaction: moves the live blocks out of sparse segments, so that the number of segment files follows the live data. It is part of
+//! a collection. The emptied files are removed by the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::block::{Key, cid_of};
 use crate::segments::Extent;
-use crate::store::{Place, Proof, Record, Stored};
+use crate::store::{IndexBatch, Integrity, Location, Record};
 use crate::{Block, BlockStore, ContentError};
 
-/// Bytes that one collection moves, about.
+/// Approximate number of bytes that one collection moves.
 const MOVED_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Index entries read at a time.
+/// Index entries in one scan.
 const PAGE: usize = 1024;
 
 impl BlockStore {
-    /// Writes the blocks of sparse segments anew and enters their new places. `wanted` is everything that the index names.
-    pub(crate) fn compact(&self, wanted: &[Extent]) -> Result<(), ContentError> {
+    /// Rewrites the blocks of sparse segments and indexes their new locations. `live` are all indexed extents.
+    pub(crate) fn compact(&self, live: &[Extent]) -> Result<(), ContentError> {
         let mut sectors: BTreeMap<u32, u32> = BTreeMap::new();
-        for extent in wanted {
+        for extent in live {
             let sum = sectors.entry(extent.segment).or_default();
             *sum = sum.saturating_add(extent.sectors());
         }
@@ -36,15 +36,15 @@ impl BlockStore {
         Ok(())
     }
 
-    /// Returns how many bytes were moved.
+    /// Moves the blocks of a page that are in sparse segments; returns their length in bytes.
     fn move_blocks(&self, page: Vec<(Key, Record)>, sparse: &BTreeSet<u32>) -> Result<u64, ContentError> {
-        let is_in_sparse = |record: &Record| matches!(record.place, Place::Segment { segment, .. } if sparse.contains(&segment));
-        let mut stored = Stored::default();
+        let is_in_sparse = |record: &Record| matches!(record.location, Location::Segment { segment, .. } if sparse.contains(&segment));
+        let mut stored = IndexBatch::default();
         let mut moved = 0u64;
         for (key, record) in page.into_iter().filter(|(_, record)| is_in_sparse(record)) {
-            let bytes = match self.read_record(&key, record, Proof::Digest) {
+            let bytes = match self.read_record(&key, record, Integrity::Digest) {
                 Ok(bytes) => bytes,
-                // A scrub names it as well; a block that was removed meanwhile is no loss.
+                // A scrub reports damage. A block removed in the meantime needs no move.
                 Err(ContentError::Damaged(_) | ContentError::Missing(_) | ContentError::File { .. }) => {
                     continue;
                 }

@@ -1,5 +1,4 @@
-//! What blocks link to: dag-pb nodes with their UnixFS data, and dag-cbor. Directories and symbolic links of UnixFS are
-//! followed as plain dag-pb, not interpreted.
+//! Links of blocks: dag-pb nodes with UnixFS data, and dag-cbor. Directories and symbolic links of UnixFS are plain dag-pb here.
 
 use bytes::Bytes;
 use cid::Cid;
@@ -13,16 +12,16 @@ use crate::{ContentError, DAG_CBOR, DAG_PB, RAW};
 /// A link from one block to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The block linked to.
+    /// The linked block.
     pub cid: Cid,
-    /// Bytes of all blocks below and including it, as the linking block states; unknown in dag-cbor.
+    /// Bytes of the linked block and its descendants, as the linking block claims; `None` in dag-cbor.
     pub size: Option<u64>,
 }
 
-/// The links of a block, in their order. Blocks of codecs without links have none.
+/// The links of a block in order. Blocks of codecs without links have none.
 ///
 /// # Errors
-/// [`ContentError::Malformed`] if the bytes are not what the CID's codec says.
+/// [`ContentError::Malformed`] if the bytes do not decode under the CID's codec.
 pub fn links(cid: &Cid, bytes: &Bytes) -> Result<Vec<Link>, ContentError> {
     match codec_of(cid) {
         DAG_PB => Ok(Node::decode(cid, bytes)?.links),
@@ -33,7 +32,7 @@ pub fn links(cid: &Cid, bytes: &Bytes) -> Result<Vec<Link>, ContentError> {
     }
 }
 
-/// Whether blocks of this CID's codec can link to others.
+/// Whether blocks of this CID's codec can have links.
 pub(crate) const fn may_link(cid: &Cid) -> bool {
     matches!(codec_of(cid), DAG_PB | DAG_CBOR)
 }
@@ -78,17 +77,17 @@ fn decode_link(parent: &Cid, bytes: Bytes) -> Result<Link, ContentError> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     pub(crate) cid: Cid,
-    /// Encoded bytes of the block and all below it.
+    /// Encoded bytes of the block and its descendants.
     pub(crate) dag_bytes: u64,
-    /// Bytes of the file in it.
+    /// File bytes in the subtree.
     pub(crate) file_bytes: u64,
 }
 
 const UNIXFS_FILE: u64 = 2;
 const UNIXFS_RAW: u64 = 0;
 
-/// Encodes a file's inner node: links first, then data, as the dag-pb specification orders them; link names present and
-/// empty, as Kubo writes them.
+/// Encodes an inner node of a file: links, then data, in the order of the dag-pb specification; link names are present and empty, as
+/// in Kubo.
 pub(crate) fn encode_file_node(parts: &[Part]) -> Vec<u8> {
     let file_bytes = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.file_bytes));
     let mut data = Vec::with_capacity(parts.len().saturating_mul(4).saturating_add(16));
@@ -111,11 +110,11 @@ pub(crate) fn encode_file_node(parts: &[Part]) -> Vec<u8> {
     node
 }
 
-/// A block of a UnixFS file, read.
+/// A decoded block of a UnixFS file.
 pub(crate) enum FileNode {
-    /// The end: bytes of the file.
+    /// File bytes.
     Leaf(Bytes),
-    /// Children with the number of the file's bytes in each.
+    /// Children with the number of file bytes in each.
     Inner(Vec<(Cid, u64)>),
 }
 
@@ -158,7 +157,7 @@ impl FileNode {
         Ok(Self::Inner(node.links.into_iter().map(|link| link.cid).zip(sizes).collect()))
     }
 
-    /// Bytes of the file in it; saturates where the sum was not checked, which cannot be.
+    /// Number of file bytes in the subtree. Decoding has checked that the sum does not overflow.
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Leaf(bytes) => bytes.len() as u64,

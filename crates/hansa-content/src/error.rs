@@ -1,4 +1,4 @@
-//! What can go wrong with blocks, files made of them, and their store.
+//! Errors of blocks, UnixFS files and the block store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,74 +6,73 @@ use std::path::{Path, PathBuf};
 use cid::Cid;
 use hansa_kv::KvError;
 
-/// Why an operation on content failed.
+/// A failed operation on content.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// More bytes than a block may have.
+    /// Bytes longer than a block may be.
     #[error("a block of {0} bytes is longer than the limit of {limit}", limit = crate::MAX_BLOCK_BYTES)]
     TooLong(usize),
     /// The CID's multihash is not a sha2-256 of 32 bytes.
     #[error("{0} is not addressed by sha2-256, the only hash this network uses")]
     UnsupportedHash(Cid),
-    /// Bytes that were given as a block's are not.
+    /// Bytes that do not hash to the given CID.
     #[error("the bytes given do not hash to {0}")]
     WrongBytes(Cid),
-    /// A stored block's bytes do not hash to its CID any more. They are in quarantine; [`crate::BlockStore::repair`]
-    /// replaces them.
+    /// A stored block no longer hashes to its CID. Its bytes are in quarantine; [`crate::BlockStore::repair`] replaces them.
     #[error("the stored block {0} is damaged; fetch it again from another member")]
     Damaged(Cid),
-    /// A block that was needed is not in the store.
+    /// A required block is not in the store.
     #[error("the block {0} is not in the store")]
     Missing(Cid),
-    /// A block with a codec that has links is not what its codec says.
+    /// A block that does not decode under its codec.
     #[error("the block {cid} is malformed: {reason}")]
     Malformed {
         /// The block.
         cid: Cid,
-        /// What is wrong with it.
+        /// The violated rule.
         reason: &'static str,
     },
-    /// A leaf that is neither of the chunk length nor the last one.
+    /// A leaf of another length than the chunk length that is not the last.
     #[error("leaf {index} of the file has {length} bytes; all but the last must have {chunk}", chunk = crate::CHUNK_BYTES)]
     LeafLength {
-        /// Which leaf, from 0.
+        /// The leaf's index from 0.
         index: u64,
         /// Its length in bytes.
         length: usize,
     },
-    /// A file is longer than what its reader takes into memory.
+    /// A file is longer than its reader allows.
     #[error("the file {cid} has {size} bytes, more than the {limit} that it may have")]
     FileTooLong {
         /// The file.
         cid: Cid,
         /// Its length in bytes.
         size: u64,
-        /// What its reader takes.
+        /// The reader's limit in bytes.
         limit: u64,
     },
     /// The source of an import could not be read.
-    #[error("cannot read what is to be imported")]
+    #[error("cannot read the source of the import")]
     Source(#[source] io::Error),
-    /// The index of the store failed.
+    /// The key-value store of the index failed.
     #[error("the block index failed")]
     Index(#[from] KvError),
-    /// A block file could not be read or written.
+    /// A segment or quarantine file could not be read or written.
     #[error("cannot {action} {path}", path = path.display())]
     File {
-        /// What was tried.
+        /// The attempted action, as a verb.
         action: &'static str,
-        /// On which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
-    /// An earlier write to a segment file failed; the process must stop.
+    /// An earlier write to a segment file failed. The process must stop.
     #[error(
-        "the block store takes no more blocks since a write to it failed; make room if the disk is full, and restart the node"
+        "the block store takes no more blocks after a failed write; make room if the disk is full, and restart the node"
     )]
     Stopped,
-    /// A writing thread ended before its work was done; the process must stop.
+    /// A writing thread has panicked. The process must stop.
     #[error("a thread that writes blocks ended early; restart the node")]
     WriterLost,
 }

@@ -1,8 +1,7 @@
-//! Reads UnixFS files from the store, whole or a range, a leaf at a time. Fetches nothing: a block that is not here is an
-//! error.
+//! Reads UnixFS files or ranges of them from the store, a leaf at a time. An absent block is an error; nothing is fetched.
 //!
-//! Files come from other members, and a node may name one child many times, so that few blocks describe endless work. A reader
-//! therefore visits only as many nodes as the number of bytes calls for, and at most so many below one another.
+//! Files come from other members. A node may link to one child many times, so few blocks can describe unbounded work. A reader
+//! bounds the visited nodes by the number of bytes, and the depth of the tree.
 
 use std::ops::Range;
 
@@ -12,11 +11,11 @@ use cid::Cid;
 use crate::dag::FileNode;
 use crate::{BlockStore, ContentError};
 
-/// Bytes of a file that a node has on average, at the least. Writers use leaves of 256 KiB and more.
+/// Minimum average number of file bytes in a node. Real writers use leaves of 256 KiB and more.
 const BYTES_PER_NODE_MIN: u64 = 1024;
-/// Nodes that any file may have besides, and those that a range needs to get to its first byte.
+/// Nodes allowed in addition, for the path to the first byte of a range.
 const NODES_FREE: u64 = 64;
-/// Nodes from the root to a leaf, at the most. Eight levels of 174 links each are more than 64 bits can count.
+/// Maximum depth of a tree. Eight levels of 174 links exceed 64 bits of bytes.
 const DEPTH_MAX: u32 = 16;
 
 /// A UnixFS file in the store.
@@ -28,7 +27,7 @@ pub struct FileReader {
 }
 
 impl FileReader {
-    /// Reads the file's root.
+    /// Opens a file by its root.
     ///
     /// # Errors
     /// [`ContentError::Missing`], [`ContentError::Damaged`], [`ContentError::Malformed`] if it is no UnixFS file.
@@ -42,7 +41,7 @@ impl FileReader {
         self.size
     }
 
-    /// The bytes of a range, in pieces of at most one leaf; what lies beyond the end is left out.
+    /// The bytes of a range, in pieces of at most one leaf. A range beyond the end is cut.
     pub fn range(&self, range: Range<u64>) -> RangeReader {
         let length = range.end.min(self.size).saturating_sub(range.start);
         let nodes_left =
@@ -52,7 +51,7 @@ impl FileReader {
         RangeReader { store: self.store.clone(), range, nodes_left, pending }
     }
 
-    /// The whole file in memory, if it has at most `bytes_max` bytes; nothing is read otherwise.
+    /// The whole file in memory. A file of more than `bytes_max` is refused before it is read.
     ///
     /// # Errors
     /// [`ContentError::FileTooLong`], and those of [`FileReader::open`].
@@ -73,7 +72,7 @@ impl FileReader {
     }
 }
 
-/// A subtree to be read, and where in the file it begins.
+/// A subtree to read, with its offset in the file.
 #[derive(Debug)]
 struct Pending {
     cid: Cid,
@@ -82,12 +81,12 @@ struct Pending {
     depth: u32,
 }
 
-/// The pieces of a range of a file. Ends after the first error.
+/// Iterator over the pieces of a range. Ends after the first error.
 #[derive(Debug)]
 pub struct RangeReader {
     store: BlockStore,
     range: Range<u64>,
-    /// Nodes that may still be visited.
+    /// Remaining number of nodes to visit.
     nodes_left: u64,
     pending: Vec<Pending>,
 }
@@ -114,7 +113,7 @@ impl RangeReader {
         Ok(None)
     }
 
-    /// Queues the children that have bytes in the range, the first one next.
+    /// Pushes the children within the range; the first one is on top.
     fn descend(&mut self, children: Vec<(Cid, u64)>, start: u64, depth: u32) {
         let mut start = start;
         let first = self.pending.len();
@@ -130,7 +129,7 @@ impl RangeReader {
         }
     }
 
-    /// The part of a leaf that lies in the range.
+    /// The part of a leaf within the range.
     fn cut(&self, bytes: Bytes, start: u64) -> Bytes {
         let length = bytes.len() as u64;
         let from = self.range.start.saturating_sub(start).min(length);

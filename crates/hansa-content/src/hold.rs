@@ -1,4 +1,4 @@
-//! Protects blocks that nothing pins yet from garbage collection.
+//! Holds protect blocks from garbage collection until they are pinned. They are in memory only.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use parking_lot::{Mutex, RwLock};
 use crate::ContentError;
 use crate::block::{Key, key_of};
 
-/// Blocks that are being worked with, over all holds, and the gate between them and the collector.
+/// Reference counts of held blocks, and the lock between holders and the collector.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     counts: Mutex<HashMap<Key, u32>>,
-    /// Held for writing while the collector decides about some blocks and removes them; for reading while a block becomes
-    /// held or pinned. So the collector either sees the hold or has removed the block before it was asked for.
+    /// The collector write-locks it while it removes a page of garbage; holding or pinning a block read-locks it. So the collector
+    /// either sees the hold, or removes the block before the holder looks for it.
     gate: RwLock<()>,
 }
 
@@ -28,7 +28,7 @@ impl Holds {
     }
 }
 
-/// Keeps the blocks written under it from being collected until it is dropped. Pin the root before dropping it.
+/// Protects the blocks written under it from collection until it is dropped. Pin the root before dropping it.
 #[derive(Debug)]
 pub struct Hold {
     holds: Arc<Holds>,
@@ -40,7 +40,7 @@ impl Hold {
         Self { holds: Arc::clone(holds), keys: Mutex::default() }
     }
 
-    /// Keeps a block that is here already. To be called before looking whether it is.
+    /// Protects a stored block. Call it before checking whether the block is present.
     ///
     /// # Errors
     /// [`ContentError::UnsupportedHash`].
@@ -49,14 +49,14 @@ impl Hold {
         Ok(())
     }
 
-    /// Covers what another hold does as well.
+    /// Adds the blocks of another hold.
     pub fn absorb(&self, other: &Self) {
         for key in other.keys.lock().iter() {
             self.add(*key);
         }
     }
 
-    /// Whether the block was not held by this hold before.
+    /// Protects a block; returns whether it is new to this hold.
     pub(crate) fn add(&self, key: Key) -> bool {
         if !self.keys.lock().insert(key) {
             return false;

@@ -1,5 +1,5 @@
-//! Makes a UnixFS file of a byte stream: profile unixfs-v1-2025 (CIDv1, raw leaves of 1 MiB, 1,024 links a node,
-//! balanced), so that every implementation of the profile computes the same CID. No directories, modes or times.
+//! Import of a byte stream as a UnixFS file with profile unixfs-v1-2025 (CIDv1, raw leaves of 1 MiB, 1,024 links a node, balanced), so
+//! that all implementations of the profile compute the same CID. Directories, modes and times are not supported.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
@@ -12,35 +12,35 @@ use crate::dag::{Part, encode_file_node};
 use crate::writer::{BlockWriter, Job, Leaf};
 use crate::{Block, BlockStore, ContentError, DAG_PB, Hold, RAW, Staged};
 
-/// Length of every leaf but the last, in bytes.
+/// Length of every leaf except the last, in bytes.
 pub const CHUNK_BYTES: usize = 1024 * 1024;
-/// Children of every inner node but the last of its level.
+/// Children of every inner node except the last of its level.
 pub const LINKS_PER_NODE: usize = 1024;
 
-/// A file that has been imported and is durable.
+/// An imported file.
 #[derive(Clone, Debug)]
 pub struct Imported {
     /// The file's CID.
     pub root: Cid,
     /// The file's length in bytes.
     pub size: u64,
-    /// Leaves and inner nodes.
+    /// Number of leaves and inner nodes.
     pub blocks: u64,
-    /// Keeps the blocks from being collected; pin the root before dropping it.
+    /// Protects the blocks from collection. Pin the root before dropping it.
     pub hold: Arc<Hold>,
 }
 
-/// Imports one file from chunks in their order, in constant memory.
+/// Imports one file from consecutive bytes, in constant memory.
 #[derive(Debug)]
 pub struct Importer {
     store: BlockStore,
-    /// The first leaf waits here: a file of one leaf needs no threads.
+    /// The first leaf, delayed: a file of one leaf needs no threads.
     first: Option<Bytes>,
     writer: Option<BlockWriter>,
-    /// Bytes short of a chunk.
+    /// Bytes of an incomplete chunk.
     rest: BytesMut,
     tree: Tree,
-    /// Leaves that are done before an earlier one is.
+    /// Leaves that have overtaken an earlier one.
     early: BTreeMap<u64, Leaf>,
     leaves: u64,
     size: u64,
@@ -63,8 +63,7 @@ impl Importer {
         }
     }
 
-    /// Appends a whole leaf without copying: [`CHUNK_BYTES`] long, or shorter if it is the last. Not to be mixed with
-    /// [`Importer::push`].
+    /// Appends a leaf without a copy. It has [`CHUNK_BYTES`], or fewer if it is the last. Do not mix with [`Importer::push`].
     ///
     /// # Errors
     /// [`ContentError::LeafLength`], and those of the store, possibly for an earlier leaf.
@@ -110,7 +109,7 @@ impl Importer {
         Ok(())
     }
 
-    /// Ends the file; it is durable when this returns. A file without bytes is one empty leaf.
+    /// Ends the file, which is durable when this returns. An empty file is one empty leaf.
     ///
     /// # Errors
     /// Those of the store, possibly for an earlier leaf.
@@ -121,8 +120,7 @@ impl Importer {
         Ok(imported)
     }
 
-    /// Like [`Importer::finish`], but leaves the last blocks to be entered in the index to [`BlockStore::commit`], with which
-    /// all of the file becomes durable.
+    /// Like [`Importer::finish`], but stages the last blocks. The file becomes durable with [`BlockStore::commit`].
     ///
     /// # Errors
     /// As for [`Importer::finish`].
@@ -162,7 +160,7 @@ impl Importer {
         Ok(())
     }
 
-    /// Hangs the leaves that are next in order into the tree; returns the inner nodes that became full.
+    /// Adds the next leaves in order to the tree; returns the completed inner nodes.
     fn grow(&mut self) -> Result<Vec<Block>, ContentError> {
         let mut nodes = Vec::new();
         while let Some(leaf) = self.early.remove(&self.tree.leaves) {
@@ -173,7 +171,7 @@ impl Importer {
     }
 }
 
-/// Imports everything a reader gives.
+/// Imports all bytes of a reader.
 ///
 /// # Errors
 /// [`ContentError::Source`] if the reader fails, and those of the store.
@@ -190,7 +188,7 @@ pub fn import(store: &BlockStore, mut reader: impl Read) -> Result<Imported, Con
     }
 }
 
-/// The balanced tree over the leaves, from the bottom up: for each level the parts that have no parent yet.
+/// The balanced tree over the leaves, bottom-up: for each level the parts without a parent.
 #[derive(Debug, Default)]
 struct Tree {
     levels: Vec<Vec<Part>>,
@@ -231,7 +229,7 @@ impl Tree {
         Ok(part)
     }
 
-    /// Joins what has no parent, level by level, to one root.
+    /// Joins the parts without a parent, level by level, to one root.
     fn finish(&mut self) -> Result<(Cid, Vec<Block>), ContentError> {
         let mut made = Vec::new();
         let mut levels = std::mem::take(&mut self.levels).into_iter().peekable();
@@ -256,7 +254,7 @@ mod tests {
     use super::*;
     use crate::block::sha256;
 
-    /// The root of a file of these leaves, without storing it.
+    /// The root of a file with these leaves; nothing is stored.
     fn root_of(leaves: impl Iterator<Item = Part>) -> String {
         let (mut tree, mut made) = (Tree::default(), Vec::new());
         for leaf in leaves {
@@ -270,7 +268,7 @@ mod tests {
         Part { cid: *Block::new(RAW, bytes.into()).unwrap().cid(), dag_bytes: size, file_bytes: size }
     }
 
-    /// The bytes of Kubo's tests: the ChaCha20 key stream under the digest of a seed.
+    /// The bytes of Kubo's tests: a ChaCha20 key stream keyed by the digest of a seed.
     fn leaves(seed: &str, count: usize, last: usize) -> Vec<Part> {
         let mut stream = ChaCha20Rng::from_seed(sha256(seed.as_bytes()));
         let length = |index| if index + 1 == count { last } else { CHUNK_BYTES };

@@ -1,4 +1,4 @@
-//! Pins, and the collection of blocks that no pin reaches.
+//! Pins, and mark-and-sweep garbage collection of blocks that no pin reaches. Collection is not started here.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use crate::store::{PINS, Record};
 use crate::{BlockStore, ContentError, Visit, Visited};
 
 const PAGE: usize = 1024;
-/// Faults of each kind that a collection names; more are only logged.
+/// Maximum number of reported faults of each kind; the rest is only logged.
 const FAULTS_MAX: usize = 64;
 
-/// A root that is kept with everything below it, and why.
+/// A root that is kept with all its descendants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
     /// The root.
     pub root: Cid,
-    /// Whoever pinned it says what for. A root may be pinned under several labels.
+    /// The purpose, chosen by the caller. A root can have several labels, each a pin of its own.
     pub label: String,
 }
 
-/// A faulty node below a pin.
+/// A faulty node reachable from a pin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinFault {
-    /// The first pin from which the walk reached the node.
+    /// The pin from which the walk first reached the node.
     pub pin: Pin,
     /// The node.
     pub cid: Cid,
@@ -35,19 +35,19 @@ pub struct PinFault {
 /// The result of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Blocks removed.
+    /// Number of removed blocks.
     pub blocks: u64,
-    /// Their length in bytes.
+    /// Length of the removed blocks in bytes.
     pub bytes: u64,
-    /// Nodes whose bytes are lost on this disk; at most 64 of them. While there is one, no block is removed, because the
-    /// children of a lost node are unknown: repair it, or remove its pin.
+    /// Nodes whose bytes are damaged on this disk; at most 64. The children of such a node are unknown, so no block is removed until it
+    /// is repaired or its pin is removed.
     pub damaged: Vec<PinFault>,
-    /// Intact nodes that are not what their codec says, so that they have no children; at most 64 of them. They are kept and
-    /// block nothing; nobody can read the objects they belong to.
+    /// Intact nodes that do not decode under their codec; at most 64. They count as leaves and do not stop the collection. Their
+    /// objects are unreadable.
     pub malformed: Vec<PinFault>,
 }
 
-/// What pins reach.
+/// The result of the mark phase.
 #[derive(Default)]
 struct Marks {
     visited: Visited,
@@ -56,8 +56,8 @@ struct Marks {
 }
 
 impl BlockStore {
-    /// Keeps a root and everything reachable from it until it is unpinned under this label; durable when it returns. The
-    /// blocks need not be here yet: pin first, then fetch, and no collection takes what has arrived.
+    /// Keeps a root and all its descendants until it is unpinned under this label; durable when it returns. The blocks may be absent:
+    /// pin before fetching, so that no collection removes what has arrived.
     ///
     /// # Errors
     /// [`ContentError::Index`], [`ContentError::UnsupportedHash`].
@@ -66,7 +66,7 @@ impl BlockStore {
         Ok(self.0.kv.sync()?)
     }
 
-    /// Like [`BlockStore::pin`], but durable only with the store's next flush.
+    /// Like [`BlockStore::pin`], but durable with the store's next flush.
     ///
     /// # Errors
     /// As for [`BlockStore::pin`].
@@ -74,7 +74,7 @@ impl BlockStore {
         self.pin_with(root, label, |pin| Ok(self.0.kv.write_buffered(pin)?))
     }
 
-    /// Pins a root by writing the change that it is given.
+    /// Pins a root; `write` receives the change and writes it.
     pub(crate) fn pin_with(
         &self,
         root: &Cid,
@@ -92,7 +92,7 @@ impl BlockStore {
         Ok(())
     }
 
-    /// Removes a pin; durable when it returns. No error if there is none.
+    /// Removes a pin; durable when it returns. Removing an absent pin is no error.
     ///
     /// # Errors
     /// [`ContentError::Index`].
@@ -102,7 +102,7 @@ impl BlockStore {
         Ok(self.0.kv.write(batch)?)
     }
 
-    /// Whether a root is pinned under any label. Blocks below a pinned root are not found by this.
+    /// Whether a root is pinned under any label. Descendants of a pinned root are not pinned themselves.
     ///
     /// # Errors
     /// [`ContentError::Index`].
@@ -111,7 +111,7 @@ impl BlockStore {
         Ok(!self.0.kv.scan(PINS, range, Order::Ascending, 1)?.is_empty())
     }
 
-    /// All pins, in the order of their roots.
+    /// All pins, ordered by root.
     ///
     /// # Errors
     /// [`ContentError::Index`].
@@ -128,8 +128,8 @@ impl BlockStore {
         }
     }
 
-    /// Removes every block that no pin reaches and no hold covers. Imports and fetches may go on meanwhile. Faults of single pins
-    /// are part of the result; see [`Collected`].
+    /// Removes every block that no pin reaches and no hold covers. Imports and fetches can run at the same time. Faults of single pins
+    /// are in the result; see [`Collected`].
     ///
     /// # Errors
     /// [`ContentError::Index`], [`ContentError::File`].
@@ -142,14 +142,14 @@ impl BlockStore {
     }
 
     fn mark_and_sweep(&self) -> Result<Collected, ContentError> {
-        // Before the index is read: nobody looks at what is written from here on.
+        // Taken before the index is read: extents written from here on are not considered.
         let written = self.0.segments.snapshot();
         let mut marks = Marks::default();
         for pin in self.pins()? {
             self.mark(&pin, &mut marks)?;
         }
         let mut collected = Collected::default();
-        let mut wanted = Vec::new();
+        let mut live = Vec::new();
         let mut after = None;
         loop {
             let page = self.records(after.as_ref(), PAGE)?;
@@ -160,20 +160,20 @@ impl BlockStore {
                 collected.bytes = collected.bytes.saturating_add(u64::from(record.size));
             }
             let kept = page.into_iter().filter(|(key, _)| !garbage.contains_key(key));
-            wanted.extend(kept.filter_map(|(_, record)| record.extent()));
+            live.extend(kept.filter_map(|(_, record)| record.extent()));
             after = Some(last);
         }
-        // Besides the garbage: what imports left behind when the process ended amid them, what was stored twice at the same
-        // time, what was damaged. The index must not go back, after a crash, to what is discarded here.
+        // This also frees extents of interrupted imports, of concurrent duplicates and of damaged blocks. The index is flushed first: after
+        // a crash no entry may refer to a freed extent.
         self.0.kv.sync()?;
-        self.0.segments.discard_others(written, wanted.iter().copied())?;
-        self.compact(&wanted)?;
+        self.0.segments.discard_others(written, live.iter().copied())?;
+        self.compact(&live)?;
         Ok(Collected { damaged: marks.damaged, malformed: marks.malformed, ..collected })
     }
 
-    /// Marks a pin's root and everything below it.
+    /// Marks a pin's root and all its descendants.
     fn mark(&self, pin: &Pin, marks: &mut Marks) -> Result<(), ContentError> {
-        // What cannot be stored cannot be garbage either.
+        // A CID with an unsupported hash cannot be stored, so it is skipped.
         let mut is_new = |cid: &Cid| marks.visited.visit(cid).is_ok_and(|visit| visit != Visit::Again);
         let mut pending: Vec<Cid> = Some(pin.root).filter(&mut is_new).into_iter().collect();
         while let Some(cid) = pending.pop() {
@@ -194,9 +194,9 @@ impl BlockStore {
         Ok(())
     }
 
-    /// The blocks that a stored node links to; none if it is not here.
+    /// The links of a stored node; empty if the node is absent.
     fn children(&self, cid: &Cid) -> Result<Vec<Cid>, ContentError> {
-        // By its digest: a node that only looks right would give up its true children.
+        // Verified by digest: a forged node would hide its true children.
         match self.check(cid) {
             Ok(Some(bytes)) => Ok(links(cid, &bytes)?.into_iter().map(|link| link.cid).collect()),
             Ok(None) | Err(ContentError::Missing(_)) => Ok(Vec::new()),
@@ -204,7 +204,7 @@ impl BlockStore {
         }
     }
 
-    /// Removes what is neither marked nor held, and returns it; nothing while a node's children are unknown.
+    /// Removes the blocks of a page that are neither marked nor held, and returns them; none if a damaged node was found.
     fn sweep(
         &self,
         page: &[(Key, Record)],

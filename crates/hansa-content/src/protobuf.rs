@@ -1,32 +1,32 @@
-//! The part of the Protocol Buffers wire format that dag-pb, UnixFS and Bitswap use: varints and length-delimited
-//! fields. Reads without copying and without recursion; knows no schemas.
+//! Protocol Buffers wire format, as far as dag-pb, UnixFS and Bitswap use it: varints and length-delimited fields. Decoding does not
+//! copy and does not recurse. There are no schemas here.
 
 use bytes::{BufMut, Bytes};
 
-/// A field's value as it stands on the wire.
+/// A field's value on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// Wire type 0.
     Varint(u64),
     /// Wire type 2.
     Bytes(Bytes),
-    /// Wire types 1 and 5, which none of our schemas use and which are therefore skipped.
+    /// Wire types 1 and 5, which no schema here uses; skipped.
     Fixed,
 }
 
-/// The bytes are no Protocol Buffers message.
+/// Bytes that are no Protocol Buffers message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed protobuf")]
 pub struct Malformed;
 
-/// Reads the fields of a message in their order. Ends after the first error.
+/// Iterator over the fields of a message. Ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Fields {
     rest: Bytes,
 }
 
 impl Fields {
-    /// The fields of a whole message. The values share its memory.
+    /// The fields of a message. The values share its memory.
     pub const fn new(message: Bytes) -> Self {
         Self { rest: message }
     }
@@ -76,17 +76,17 @@ impl Iterator for Fields {
 /// Takes an unsigned LEB128 integer of at most ten bytes off the front.
 ///
 /// # Errors
-/// Where the bytes end first or the integer exceeds 64 bits.
+/// If the bytes end first or the integer exceeds 64 bits.
 pub fn take_varint(bytes: &mut Bytes) -> Result<u64, Malformed> {
     let (value, length) = read_varint(bytes)?.ok_or(Malformed)?;
     drop(bytes.split_to(length));
     Ok(value)
 }
 
-/// Reads an unsigned LEB128 integer and its length; none if the bytes end before it does.
+/// Reads an unsigned LEB128 integer and its length; `None` if the bytes end first.
 ///
 /// # Errors
-/// Where the integer exceeds 64 bits.
+/// If the integer exceeds 64 bits.
 pub fn read_varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, Malformed> {
     let mut value = 0u64;
     for (index, &byte) in bytes.iter().enumerate() {
@@ -122,7 +122,7 @@ pub fn put_integer(out: &mut Vec<u8>, number: u32, value: u64) {
     put_varint(out, value);
 }
 
-/// Appends the tag and length of a length-delimited field whose bytes the caller appends.
+/// Appends tag and length of a length-delimited field. The caller appends its bytes.
 pub fn put_header(out: &mut Vec<u8>, number: u32, length: usize) {
     put_varint(out, (u64::from(number) << 3) | 2);
     put_varint(out, length as u64);

@@ -1,5 +1,5 @@
-//! Copies of damaged bytes, a file for each block, to find out what happened to it. Bounded: a dying disk damages many blocks,
-//! and the first ones tell as much as all of them.
+//! Copies of damaged blocks for diagnosis, one file a block. Their number is bounded, because a failing disk damages many blocks and
+//! the first ones suffice. Quarantined bytes are never served.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::ContentError;
 use crate::block::Key;
 use crate::segments::{create_dir, remove};
 
-/// Copies that are kept; each is at most a block long.
+/// Maximum number of copies; each is at most a block long.
 const COPIES_MAX: usize = 64;
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Quarantine {
         self.0.join(hex::encode(key))
     }
 
-    /// Keeps a copy if there is room for it: damage must be found on a full disk too.
+    /// Stores a copy if possible. A full disk is only logged, because damage must be detected there too.
     pub(crate) fn keep(&self, key: &Key, bytes: &[u8]) {
         let path = self.path(key);
         if fs::read_dir(&self.0).is_ok_and(|listed| listed.count() >= COPIES_MAX) {

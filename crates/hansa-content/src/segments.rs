@@ -1,9 +1,8 @@
-//! Segment files that large blocks are appended to, many in each. Knows no index and no CIDs.
+//! Segment files with large blocks (ADR 0007). Index and CIDs are elsewhere.
 //!
-//! Each thread that writes has a segment to itself, so that nobody waits for another's disk. Only
-//! [`Segments::discard_others`] gives room back: it is told everything that is wanted, punches the rest out of the files, and
-//! removes segments without content. The page cache is bypassed where the file system allows it: blocks are written once and read
-//! rarely, and copying them through the cache costs more than hashing them does.
+//! Each writing thread has its own segment, so that writers do not wait for each other's disk. Only [`Segments::discard_others`] frees
+//! space: it gets all live extents, punches holes for the rest, and removes empty segments. Files bypass the page cache if the file
+//! system allows it: blocks are written once and read rarely, and a copy through the cache costs more than a hash.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -20,18 +19,18 @@ use rustix::io::Errno;
 
 use crate::{Buffer, ContentError, MAX_BLOCK_BYTES};
 
-/// Blocks begin at multiples of this in their segments; direct transfers want it of address, offset and length.
+/// Alignment of blocks in a segment in bytes. Direct I/O requires it of address, offset and length.
 pub(crate) const SECTOR_BYTES: usize = 4096;
-/// Sectors of the longest block.
+/// Length of the longest block in sectors.
 const MAX_BLOCK_SECTORS: u32 = (MAX_BLOCK_BYTES / SECTOR_BYTES) as u32;
-/// Sectors of a segment: 256 MiB.
+/// Length of a segment in sectors: 256 MiB.
 const SEGMENT_SECTORS: u32 = 65_536;
-/// A full segment is worth rewriting when this many of its kind would fill one.
+/// A full segment is sparse if less than one part in this many is live.
 const SPARSE: u32 = 4;
-/// Segments that are kept open for the next block; others are not appended to until the next start.
+/// Segments open for the next block. Further ones with room are not appended to until the next start.
 const IDLE_MAX: usize = 16;
 
-/// Where a block is: `bytes` from the beginning of a sector.
+/// Location of a block: `bytes` from the start of a sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Extent {
     pub(crate) segment: u32,
@@ -65,26 +64,26 @@ const fn offset_of(sector: u32) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Segments {
     folder: PathBuf,
-    /// How long a segment may become, in sectors. One that might not take the longest block any more is full.
+    /// Maximum length of a segment in sectors. A segment without room for the longest block is full.
     limit: u32,
-    /// Whether the file system has not refused to bypass the page cache.
+    /// Whether files bypass the page cache. Cleared once the file system refuses it.
     direct: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The end of each segment in sectors, what is being written included.
+    /// End of each segment in sectors, including writes in progress.
     ends: BTreeMap<u32, u32>,
-    /// The number of the next segment; numbers are not used again while the process runs.
+    /// Number of the next segment. A process does not reuse numbers.
     next: u32,
-    /// Segments with room for any block that nobody is writing to.
+    /// Segments with room and without a writer.
     idle: Vec<Tail>,
-    /// What is being written, or is written and not in the index yet.
+    /// Extents that are written or being written and not indexed yet.
     unindexed: BTreeSet<Extent>,
 }
 
-/// A segment with room.
+/// The end of a segment with room.
 #[derive(Debug)]
 struct Tail {
     segment: u32,
@@ -92,7 +91,7 @@ struct Tail {
     end: u32,
 }
 
-/// An extent that has been written, and counts as wanted until this is dropped: after it is in the index.
+/// A written extent, which is live until this is dropped. Drop it after the extent is indexed.
 #[derive(Debug)]
 pub(crate) struct Unindexed {
     segments: Arc<Segments>,
@@ -105,7 +104,7 @@ impl Unindexed {
         self.extent
     }
 
-    /// The file to be synchronised before this is entered in the index.
+    /// The file to synchronise before the extent is indexed.
     pub(crate) const fn file(&self) -> &Arc<File> {
         &self.file
     }
@@ -117,7 +116,7 @@ impl Drop for Unindexed {
     }
 }
 
-/// What there was at one moment.
+/// Segments and unindexed extents at the start of a collection.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     ends: BTreeMap<u32, u32>,
@@ -163,7 +162,7 @@ impl Segments {
         self.folder.join(format!("{segment:08x}.segment"))
     }
 
-    /// Appends a block to a segment. Its bytes are durable once the segment is synchronised.
+    /// Appends a block to a segment. It is durable once the segment is synchronised.
     pub(crate) fn append(self: &Arc<Self>, bytes: &[u8]) -> Result<Unindexed, ContentError> {
         let length = u32::try_from(bytes.len()).map_err(|_| ContentError::TooLong(bytes.len()))?;
         let (tail, extent) = self.reserve(length)?;
@@ -178,8 +177,8 @@ impl Segments {
         Ok(reserved)
     }
 
-    /// Takes a segment from the idle ones, or makes one, and a part of it. Both under one lock, so that no collection sees a
-    /// segment that is neither idle nor in use.
+    /// Reserves an extent in an idle segment or a new one, under one lock: no collection sees a segment that is neither idle nor in
+    /// use.
     fn reserve(&self, bytes: u32) -> Result<(Tail, Extent), ContentError> {
         let mut state = self.state.lock();
         let mut tail = match state.idle.pop() {
@@ -207,7 +206,7 @@ impl Segments {
         Ok(Tail { segment, file: Arc::new(file), end: 0 })
     }
 
-    /// Opens a segment, bypassing the page cache if that is possible.
+    /// Opens a segment with direct I/O, if possible.
     fn open_file(&self, segment: u32, options: &mut OpenOptions) -> Result<File, ContentError> {
         let path = self.path(segment);
         if self.direct.load(Ordering::Relaxed) {
@@ -221,7 +220,7 @@ impl Segments {
         options.open(&path).map_err(ContentError::file("open", &path))
     }
 
-    /// What an extent holds; none if the segment is not there or ends before it.
+    /// The bytes of an extent; `None` if the segment is absent or too short.
     pub(crate) fn read(&self, extent: Extent) -> Result<Option<Bytes>, ContentError> {
         let file = match self.open_file(extent.segment, OpenOptions::new().read(true)) {
             Err(ContentError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -242,13 +241,13 @@ impl Segments {
         };
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match rustix::fs::fallocate(&file, flags, offset_of(from), offset_of(to.saturating_sub(from))) {
-            // Without holes, room comes back with the whole segment.
+            // Without support for holes, space returns with the whole segment.
             Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
             Err(error) => Err(ContentError::file("free a part of", &path)(error.into())),
         }
     }
 
-    /// Bytes up to the ends of all segments.
+    /// Total length of all segments in bytes.
     pub(crate) fn length(&self) -> u64 {
         self.state.lock().ends.values().fold(0, |sum, end| sum.saturating_add(offset_of(*end)))
     }
@@ -258,46 +257,46 @@ impl Segments {
         Snapshot { ends: state.ends.clone(), unindexed: state.unindexed.clone() }
     }
 
-    /// Gives back all room that was in use at a snapshot, but for `wanted`: every extent that the index has named since.
+    /// Frees all space used at the snapshot except `live`, the extents indexed since then.
     pub(crate) fn discard_others(
         &self,
         snapshot: Snapshot,
-        wanted: impl IntoIterator<Item = Extent>,
+        live: impl IntoIterator<Item = Extent>,
     ) -> Result<(), ContentError> {
         let mut by_segment: BTreeMap<u32, Vec<Extent>> = BTreeMap::new();
-        for extent in snapshot.unindexed.into_iter().chain(wanted) {
+        for extent in snapshot.unindexed.into_iter().chain(live) {
             by_segment.entry(extent.segment).or_default().push(extent);
         }
         for (segment, end) in snapshot.ends {
             match by_segment.remove(&segment) {
                 Some(extents) => self.discard_between(segment, end, extents)?,
-                None if self.forget(segment, end) => remove(&self.path(segment))?,
+                None if self.retire(segment, end) => remove(&self.path(segment))?,
                 None => {}
             }
         }
         Ok(())
     }
 
-    /// Full segments of which less than a part in [`SPARSE`] is wanted. `wanted` has each segment's wanted sectors.
-    pub(crate) fn sparse(&self, wanted: &BTreeMap<u32, u32>) -> BTreeSet<u32> {
+    /// Full segments of which less than one part in [`SPARSE`] is live. `live` has the live sectors of each segment.
+    pub(crate) fn sparse(&self, live: &BTreeMap<u32, u32>) -> BTreeSet<u32> {
         let state = self.state.lock();
         let is_sparse = |(segment, sectors): (&u32, &u32)| {
             let end = state.ends.get(segment).copied().unwrap_or_default();
             (!self.has_room(end) && sectors.saturating_mul(SPARSE) < end).then_some(*segment)
         };
-        wanted.iter().filter_map(is_sparse).collect()
+        live.iter().filter_map(is_sparse).collect()
     }
 
     fn discard_between(&self, segment: u32, end: u32, mut extents: Vec<Extent>) -> Result<(), ContentError> {
         extents.sort_unstable();
         let path = self.path(segment);
-        let wanted: u32 = extents.iter().fold(0, |sum, extent| sum.saturating_add(extent.sectors()));
-        // In units of 512 bytes, by definition.
+        let live: u32 = extents.iter().fold(0, |sum, extent| sum.saturating_add(extent.sectors()));
+        // `st_blocks` counts in units of 512 bytes.
         let allocated = match fs::metadata(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             metadata => metadata.map_err(ContentError::file("look at", &path))?.blocks().saturating_mul(512),
         };
-        if allocated <= offset_of(wanted) {
+        if allocated <= offset_of(live) {
             return Ok(());
         }
         let mut from = 0;
@@ -310,8 +309,8 @@ impl Segments {
         if from < end { self.punch(segment, from, end) } else { Ok(()) }
     }
 
-    /// Ends a segment, unless it has been appended to since it ended there.
-    fn forget(&self, segment: u32, end: u32) -> bool {
+    /// Takes a segment out of use, unless it has grown beyond `end`; returns whether it did.
+    fn retire(&self, segment: u32, end: u32) -> bool {
         let mut state = self.state.lock();
         let unchanged = state.ends.get(&segment) == Some(&end);
         if unchanged {
@@ -322,13 +321,13 @@ impl Segments {
     }
 }
 
-/// The number in a segment's file name.
+/// The number in the file name of a segment.
 fn number_of(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".segment").filter(|digits| digits.len() == 8)?;
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// Writes whole sectors; the last is filled up with zeros.
+/// Writes whole sectors; the last is padded with zeros.
 fn write_sectors(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     if bytes.as_ptr().addr().is_multiple_of(SECTOR_BYTES) && bytes.len().is_multiple_of(SECTOR_BYTES) {
         return file.write_all_at(bytes, offset);
@@ -369,7 +368,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), ContentError> {
 mod tests {
     use super::*;
 
-    /// Three blocks of 1 MiB and no room for the longest block after them.
+    /// Room for three blocks of 1 MiB, and not for the longest block after them.
     const LIMIT: u32 = 4 * 256;
 
     fn block(fill: u8) -> Vec<u8> {
@@ -390,7 +389,7 @@ mod tests {
         drop(segments);
 
         let segments = open();
-        // Shorter than its sectors, and what follows begins at a whole one.
+        // A length that is no multiple of a sector: the next block starts at a whole one.
         let short = segments.append(&[4; 70_000]).unwrap().extent();
         assert_eq!((short.segment, short.sector), (1, 256));
         assert_eq!(segments.append(&block(5)).unwrap().extent().sector, 256 + 18);
@@ -433,13 +432,13 @@ mod tests {
             scope.spawn(|| {
                 while writing.load(Ordering::Relaxed) {
                     let snapshot = segments.snapshot();
-                    let wanted: Vec<Extent> = index.lock().keys().copied().collect();
-                    segments.discard_others(snapshot, wanted).unwrap();
+                    let live: Vec<Extent> = index.lock().keys().copied().collect();
+                    segments.discard_others(snapshot, live).unwrap();
                 }
             });
             for fill in 0..=255 {
                 let written = segments.append(&[fill; 5000]).unwrap();
-                // One block is wanted at a time, so that segments are often without content.
+                // One block is live at a time, so that segments are often empty.
                 let extent = written.extent();
                 let before = std::mem::replace(&mut *index.lock(), BTreeMap::from([(extent, fill)]));
                 drop(written);

@@ -1,10 +1,9 @@
 //! The block store: small blocks in the key-value store, large ones in segment files, one index over both.
 //!
-//! A block is entered in the index only after its bytes are durable, so an indexed block that cannot be read is damage,
-//! not a crash. Reading compares small blocks with their digest and large ones with a checksum, which finds what disks do
-//! in a tenth of the time; [`BlockStore::check`] compares any with its digest (ADR 0008). Blocks are kept by digest: CIDs
-//! that differ in version or codec name the same block. The store does not decide what is worth keeping; see
-//! [`BlockStore::pin`].
+//! A block is indexed after its bytes are durable, so an unreadable indexed block is damage, not a crash. Reads verify small blocks by
+//! digest and large ones by a checksum, which is ten times as fast and detects disk faults; [`BlockStore::check`] always verifies the
+//! digest (ADR 0008). Blocks are keyed by digest: CIDs that differ in version or codec share a block. Retention is decided by pins
+//! ([`BlockStore::pin`]), not by the store.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,20 +23,19 @@ use crate::quarantine::Quarantine;
 use crate::segments::{Extent, Segments, Unindexed, sync_dir};
 use crate::{Block, ContentError, Pin};
 
-/// Blocks of at most this many bytes are kept in the key-value store, longer ones in segment files.
+/// Maximum length in bytes of a block in the key-value store; longer ones are in segment files.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024 - 1;
 
 const INDEX: Space = Space::new("content-index");
 const BYTES: Space = Space::new("content-bytes");
 pub(crate) const PINS: Space = Space::new("content-pins");
 
-/// The spaces a key-value store must have for a [`BlockStore`] to open in it. The second has values of kilobytes that do
-/// not compress.
+/// The spaces of a [`BlockStore`] in its key-value store. The second one has large, incompressible values.
 pub const SPACES: [Space; 3] = [INDEX, BYTES, PINS];
 
-/// Where a block is.
+/// Location of a block's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     Inline,
     Segment {
         segment: u32,
@@ -45,15 +43,15 @@ pub(crate) enum Place {
         /// XXH3 (64 bits) of the bytes.
         checksum: u64,
     },
-    /// Its bytes were found damaged and are gone.
+    /// The bytes were damaged; the block is absent.
     Quarantine,
 }
 
-/// What the index says of a block. Encoding: place (1 byte), size (4, big endian), codec (8, big endian); for a block in
-/// a segment the segment (4), the sector (4) and the checksum (8).
+/// An index entry. Encoding, big-endian: location (1 byte), size (4), codec (8); for a block in a segment also the segment (4), the
+/// sector (4) and the checksum (8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     pub(crate) size: u32,
     pub(crate) codec: u64,
 }
@@ -61,14 +59,14 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(29);
-        bytes.push(match self.place {
-            Place::Inline => 0,
-            Place::Segment { .. } => 1,
-            Place::Quarantine => 2,
+        bytes.push(match self.location {
+            Location::Inline => 0,
+            Location::Segment { .. } => 1,
+            Location::Quarantine => 2,
         });
         bytes.extend(self.size.to_be_bytes());
         bytes.extend(self.codec.to_be_bytes());
-        if let Place::Segment { segment, sector, checksum } = self.place {
+        if let Location::Segment { segment, sector, checksum } = self.location {
             bytes.extend(segment.to_be_bytes());
             bytes.extend(sector.to_be_bytes());
             bytes.extend(checksum.to_be_bytes());
@@ -77,63 +75,63 @@ impl Record {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[place], rest) = bytes.split_first_chunk()?;
+        let (&[location], rest) = bytes.split_first_chunk()?;
         let (size, rest) = rest.split_first_chunk()?;
         let (codec, rest) = rest.split_first_chunk()?;
-        let (place, rest) = match place {
-            0 => (Place::Inline, rest),
+        let (location, rest) = match location {
+            0 => (Location::Inline, rest),
             1 => {
                 let (segment, rest) = rest.split_first_chunk()?;
                 let (sector, rest) = rest.split_first_chunk()?;
                 let (checksum, rest) = rest.split_first_chunk()?;
                 let segment = u32::from_be_bytes(*segment);
                 let sector = u32::from_be_bytes(*sector);
-                (Place::Segment { segment, sector, checksum: u64::from_be_bytes(*checksum) }, rest)
+                (Location::Segment { segment, sector, checksum: u64::from_be_bytes(*checksum) }, rest)
             }
-            2 => (Place::Quarantine, rest),
+            2 => (Location::Quarantine, rest),
             _ => return None,
         };
         rest.is_empty().then_some(Self {
-            place,
+            location,
             size: u32::from_be_bytes(*size),
             codec: u64::from_be_bytes(*codec),
         })
     }
 
-    /// What the block takes up in a segment.
+    /// The block's extent in a segment.
     pub(crate) const fn extent(self) -> Option<Extent> {
-        match self.place {
-            Place::Segment { segment, sector, .. } => Some(Extent { segment, sector, bytes: self.size }),
-            Place::Inline | Place::Quarantine => None,
+        match self.location {
+            Location::Segment { segment, sector, .. } => Some(Extent { segment, sector, bytes: self.size }),
+            Location::Inline | Location::Quarantine => None,
         }
     }
 }
 
-/// How it is shown that what was read is the block.
+/// The verification of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
-    /// Large blocks by the checksum taken when they were stored; small ones by their digest.
+pub(crate) enum Integrity {
+    /// Large blocks by the checksum of the index, small ones by their digest.
     Checksum,
     Digest,
 }
 
-fn is_intact(key: &Key, record: Record, proof: Proof, bytes: &[u8]) -> bool {
-    match (record.place, proof) {
-        (Place::Segment { checksum, .. }, Proof::Checksum) if xxh3_64(bytes) == checksum => true,
+fn is_intact(key: &Key, record: Record, integrity: Integrity, bytes: &[u8]) -> bool {
+    match (record.location, integrity) {
+        (Location::Segment { checksum, .. }, Integrity::Checksum) if xxh3_64(bytes) == checksum => true,
         _ => sha256(bytes) == *key,
     }
 }
 
-/// Where the bytes of a large block are on the disk.
+/// Location of a large block on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockFile {
-    /// A file that holds this block among others.
+    /// The segment file.
     pub path: PathBuf,
-    /// Where in it the block begins, in bytes.
+    /// The block's offset in bytes.
     pub offset: u64,
 }
 
-/// Blocks with their pins. Cloning gives another handle on the same store; one process may open a folder once.
+/// Blocks with their pins. A clone is another handle on the same store. A folder is opened at most once at a time.
 #[derive(Clone)]
 pub struct BlockStore(pub(crate) Arc<Inner>);
 
@@ -142,13 +140,13 @@ pub(crate) struct Inner {
     pub(crate) segments: Arc<Segments>,
     quarantine: Quarantine,
     pub(crate) holds: Arc<Holds>,
-    /// While a collection runs: what was pinned since it began.
+    /// Pins since the start of the running collection, if one runs.
     pub(crate) pinned_since: Mutex<Option<Vec<Pin>>>,
-    /// Held by the one collection that may run.
+    /// Locked by the running collection.
     pub(crate) collecting: Mutex<()>,
     /// Raised by a failed write to a segment file.
     alarm: Alarm,
-    /// Whether there was one.
+    /// Whether a write has failed.
     failed: AtomicBool,
 }
 
@@ -159,17 +157,16 @@ impl std::fmt::Debug for BlockStore {
 }
 
 impl BlockStore {
-    /// Opens the store whose index is in `kv` (with [`SPACES`]) and whose large blocks are in `dir`, which is created where
-    /// it does not exist.
+    /// Opens the store with its index in `kv` (with [`SPACES`]) and its large blocks in `dir`, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`ContentError::File`] where the folder cannot be used.
+    /// [`ContentError::File`] if the folder cannot be used.
     pub fn open(kv: Arc<dyn KvStore>, dir: &Path) -> Result<Self, ContentError> {
         Self::open_watched(kv, dir, Alarm::default())
     }
 
-    /// Like [`BlockStore::open`]; a failed write to a segment file raises the alarm. The store takes no more blocks then, because
-    /// the system may report a lost write once only.
+    /// Like [`BlockStore::open`] with an alarm for failed writes to segment files. After a failed write the store refuses blocks,
+    /// because the system may report a lost write only once.
     ///
     /// # Errors
     /// As for [`BlockStore::open`].
@@ -197,7 +194,7 @@ impl BlockStore {
         })))
     }
 
-    /// Length of the segment files. The part that a collection has freed within a file is counted until the file goes.
+    /// Length of the segment files in bytes, including holes.
     pub fn segment_bytes(&self) -> u64 {
         self.0.segments.length()
     }
@@ -210,8 +207,7 @@ impl BlockStore {
         self.put_many(std::slice::from_ref(block))
     }
 
-    /// Stores blocks; all are durable when it returns. To keep them from a collection before they are pinned, use
-    /// [`BlockStore::put_held`].
+    /// Stores blocks; all are durable when it returns. [`BlockStore::put_held`] also protects them from collection.
     ///
     /// # Errors
     /// [`ContentError::Index`], [`ContentError::File`]; some of the blocks may then be stored.
@@ -231,7 +227,7 @@ impl BlockStore {
         self.index(staged.0, true)
     }
 
-    /// Stores a block's bytes under a hold, to be entered in the index with all that is staged.
+    /// Writes a block under a hold and stages its index entry.
     ///
     /// # Errors
     /// As for [`BlockStore::put_many`].
@@ -241,8 +237,7 @@ impl BlockStore {
         Ok(())
     }
 
-    /// Enters staged blocks in the index, pins a root and makes other changes of the same key-value store, all or none in one
-    /// durable write.
+    /// Indexes staged blocks, pins a root and makes other changes of the same key-value store in one atomic, durable write.
     ///
     /// # Errors
     /// As for [`BlockStore::put_many`] and [`BlockStore::pin`].
@@ -255,30 +250,30 @@ impl BlockStore {
         })
     }
 
-    /// The bytes of a block, unless they have changed since they were stored; none if it is not here.
+    /// The verified bytes of a block; `None` if it is absent.
     ///
     /// # Errors
-    /// [`ContentError::Damaged`] if the stored bytes are not the block's: they are moved to quarantine, and the block counts as
-    /// absent until it is put again. [`ContentError::Index`], [`ContentError::File`].
+    /// [`ContentError::Damaged`] if the bytes fail verification: they move to quarantine, and the block is absent until it is put
+    /// again. [`ContentError::Index`], [`ContentError::File`].
     pub fn get(&self, cid: &Cid) -> Result<Option<Bytes>, ContentError> {
-        self.read(cid, Proof::Checksum)
+        self.read(cid, Integrity::Checksum)
     }
 
-    /// Like [`BlockStore::get`], and compares the bytes with the digest that the CID names, however long they are.
+    /// Like [`BlockStore::get`], but verifies large blocks by digest too.
     ///
     /// # Errors
     /// As for [`BlockStore::get`].
     pub fn check(&self, cid: &Cid) -> Result<Option<Bytes>, ContentError> {
-        self.read(cid, Proof::Digest)
+        self.read(cid, Integrity::Digest)
     }
 
-    fn read(&self, cid: &Cid, proof: Proof) -> Result<Option<Bytes>, ContentError> {
+    fn read(&self, cid: &Cid, integrity: Integrity) -> Result<Option<Bytes>, ContentError> {
         let key = key_of(cid)?;
         let Some(record) = self.record(&key)? else { return Ok(None) };
-        self.read_record(&key, record, proof).map_err(|error| rename_damage(error, cid)).map(Some)
+        self.read_record(&key, record, integrity).map_err(|error| rename_damage(error, cid)).map(Some)
     }
 
-    /// Like [`BlockStore::get`], with the CID.
+    /// Like [`BlockStore::get`], as a [`Block`].
     ///
     /// # Errors
     /// As for [`BlockStore::get`].
@@ -286,7 +281,7 @@ impl BlockStore {
         Ok(self.get(cid)?.map(|bytes| Block::checked(*cid, bytes)))
     }
 
-    /// Like [`BlockStore::get`] for a block that has to be here.
+    /// Like [`BlockStore::get`] for a block that must be present.
     ///
     /// # Errors
     /// [`ContentError::Missing`] besides those of [`BlockStore::get`].
@@ -294,7 +289,7 @@ impl BlockStore {
         self.get(cid)?.ok_or(ContentError::Missing(*cid))
     }
 
-    /// Whether a block is here and not known to be damaged. Does not read it.
+    /// Whether a block is present and not known to be damaged. The block is not read.
     ///
     /// # Errors
     /// [`ContentError::Index`], [`ContentError::UnsupportedHash`].
@@ -302,16 +297,18 @@ impl BlockStore {
         Ok(self.size(cid)?.is_some())
     }
 
-    /// The length of a block in bytes, if it is here and not known to be damaged.
+    /// The length of a block in bytes, if it is present and not known to be damaged.
     ///
     /// # Errors
     /// As for [`BlockStore::has`].
     pub fn size(&self, cid: &Cid) -> Result<Option<u64>, ContentError> {
         let record = self.record(&key_of(cid)?)?;
-        Ok(record.filter(|record| record.place != Place::Quarantine).map(|record| u64::from(record.size)))
+        Ok(record
+            .filter(|record| record.location != Location::Quarantine)
+            .map(|record| u64::from(record.size)))
     }
 
-    /// Where on the disk a large block is; none for a small block or one that is not here.
+    /// The location of a large block on the disk; `None` for a small or absent block.
     ///
     /// # Errors
     /// As for [`BlockStore::has`].
@@ -321,8 +318,8 @@ impl BlockStore {
             .map(|extent| BlockFile { path: self.0.segments.path(extent.segment), offset: extent.offset() }))
     }
 
-    /// Removes a block, pinned or not; durable when it returns. No error if it is not here. The room of a large block comes
-    /// back with the next collection.
+    /// Removes a block, even a pinned one; durable when it returns. Removing an absent block is no error. The space of a large block
+    /// returns with the next collection.
     ///
     /// # Errors
     /// [`ContentError::Index`], [`ContentError::File`].
@@ -332,8 +329,8 @@ impl BlockStore {
         self.remove_keys([&key])
     }
 
-    /// At most `limit` blocks of the store in the order of their digests, starting behind `after`; damaged ones included.
-    /// CIDs are version 1 with the codec under which the block was first put.
+    /// At most `limit` blocks in the order of their digests after `after`, including damaged ones. CIDs are version 1 with the codec
+    /// of the first put.
     ///
     /// # Errors
     /// As for [`BlockStore::has`].
@@ -343,7 +340,7 @@ impl BlockStore {
         Ok(page.into_iter().map(|(key, record)| cid_of(record.codec, key)).collect())
     }
 
-    /// Replaces a block's bytes whatever is stored for it, and takes it out of quarantine; durable when it returns.
+    /// Replaces a block's bytes and ends its quarantine; durable when it returns.
     ///
     /// # Errors
     /// [`ContentError::WrongBytes`] if these are not the block's bytes; those of [`BlockStore::put_many`].
@@ -352,13 +349,13 @@ impl BlockStore {
         let key = block.key()?;
         let hold = self.hold();
         hold.add(key);
-        let mut stored = Stored::default();
+        let mut stored = IndexBatch::default();
         stored.push(Some(self.write_bytes(key, &block)?));
         self.index(stored, true)?;
         self.0.quarantine.release(&key)
     }
 
-    /// A hold under which blocks can be put before they are pinned.
+    /// A new hold.
     pub fn hold(&self) -> Hold {
         Hold::new(&self.0.holds)
     }
@@ -381,20 +378,20 @@ impl BlockStore {
         Ok(page.into_iter().filter_map(pair).collect())
     }
 
-    /// Reads a block; damage is quarantined.
+    /// Reads and verifies a block. Damaged bytes move to quarantine.
     pub(crate) fn read_record(
         &self,
         key: &Key,
         mut record: Record,
-        proof: Proof,
+        integrity: Integrity,
     ) -> Result<Bytes, ContentError> {
         loop {
-            let bytes = match (record.place, record.extent()) {
-                (Place::Quarantine, _) => return Err(ContentError::Damaged(cid_of(record.codec, *key))),
+            let bytes = match (record.location, record.extent()) {
+                (Location::Quarantine, _) => return Err(ContentError::Damaged(cid_of(record.codec, *key))),
                 (_, Some(extent)) => self.0.segments.read(extent)?,
                 (_, None) => self.0.kv.get(BYTES, key)?.map(Bytes::from),
             };
-            if let Some(bytes) = bytes.as_ref().filter(|bytes| is_intact(key, record, proof, bytes)) {
+            if let Some(bytes) = bytes.as_ref().filter(|bytes| is_intact(key, record, integrity, bytes)) {
                 return Ok(bytes.clone());
             }
             let cid = cid_of(record.codec, *key);
@@ -404,7 +401,7 @@ impl BlockStore {
                     self.quarantine(key, record, bytes)?;
                     return Err(ContentError::Damaged(cid));
                 }
-                // It was put elsewhere while this was reading.
+                // The block was moved during the read.
                 Some(now) => record = now,
                 None => return Err(ContentError::Missing(cid)),
             }
@@ -416,20 +413,20 @@ impl BlockStore {
             self.0.quarantine.keep(key, &bytes);
         }
         let mut batch = Batch::new();
-        batch.put(INDEX, *key, Record { place: Place::Quarantine, ..record }.encode());
+        batch.put(INDEX, *key, Record { location: Location::Quarantine, ..record }.encode());
         batch.remove(BYTES, *key);
         Ok(self.0.kv.write(batch)?)
     }
 
-    /// Writes a block's bytes, unless they are here, and says what is to be entered in the index.
+    /// Writes a block's bytes unless it is present; returns its index entry.
     pub(crate) fn store_bytes(&self, block: &Block, hold: &Hold) -> Result<Option<Entry>, ContentError> {
         let key = block.key()?;
         hold.add(key);
         self.write_new(key, block)
     }
 
-    /// Like [`BlockStore::store_bytes`] where everything is given up after an error: what the hold covers is here, or is
-    /// being written by somebody with the same hold.
+    /// Like [`BlockStore::store_bytes`], but skips blocks that the hold covers: they are present or in another write of the same
+    /// stream. After an error the whole stream must be abandoned.
     pub(crate) fn store_once(&self, block: &Block, hold: &Hold) -> Result<Option<Entry>, ContentError> {
         let key = block.key()?;
         if hold.add(key) { self.write_new(key, block) } else { Ok(None) }
@@ -437,8 +434,10 @@ impl BlockStore {
 
     fn write_new(&self, key: Key, block: &Block) -> Result<Option<Entry>, ContentError> {
         match self.record(&key)? {
-            Some(Record { place: Place::Inline | Place::Segment { .. }, .. }) => Ok(None),
-            Some(Record { place: Place::Quarantine, .. }) | None => self.write_bytes(key, block).map(Some),
+            Some(Record { location: Location::Inline | Location::Segment { .. }, .. }) => Ok(None),
+            Some(Record { location: Location::Quarantine, .. }) | None => {
+                self.write_bytes(key, block).map(Some)
+            }
         }
     }
 
@@ -447,20 +446,19 @@ impl BlockStore {
         let written = if bytes.len() <= INLINE_BYTES_MAX {
             Written::Inline(bytes.clone())
         } else {
-            Written::Segment(self.told(self.0.segments.append(bytes))?, xxh3_64(bytes))
+            Written::Segment(self.report(self.0.segments.append(bytes))?, xxh3_64(bytes))
         };
-        // A block is at most 2 MiB long.
+        // A block has at most 2 MiB.
         let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         Ok(Entry { key, size, codec: codec_of(block.cid()), written })
     }
 
-    /// Enters stored blocks in the index, after making their bytes durable: at once, or together with the next durable
-    /// write.
-    pub(crate) fn index(&self, stored: Stored, durable: bool) -> Result<(), ContentError> {
+    /// Synchronises the segments of written blocks and indexes them, durably or with the next durable write.
+    pub(crate) fn index(&self, stored: IndexBatch, durable: bool) -> Result<(), ContentError> {
         let sync = |(segment, file): (&u32, &Arc<File>)| {
             file.sync_data().map_err(ContentError::file("synchronise", &self.0.segments.path(*segment)))
         };
-        self.told(stored.segments.iter().try_for_each(sync))?;
+        self.report(stored.segments.iter().try_for_each(sync))?;
         match durable {
             true if stored.batch.is_empty() => Ok(self.0.kv.sync()?),
             true => Ok(self.0.kv.write(stored.batch)?),
@@ -468,8 +466,9 @@ impl BlockStore {
         }
     }
 
-    /// Passes on how a write to segment files ended. None ends well after one that failed: what it lost may be in the same file.
-    fn told<T>(&self, written: Result<T, ContentError>) -> Result<T, ContentError> {
+    /// Passes on the result of a write and raises the alarm on an error. After a failed write all results are errors, because the lost
+    /// bytes may be in the same file.
+    fn report<T>(&self, written: Result<T, ContentError>) -> Result<T, ContentError> {
         let written = written.inspect_err(|error| {
             self.0.failed.store(true, Ordering::SeqCst);
             self.0.alarm.raise(error);
@@ -477,7 +476,7 @@ impl BlockStore {
         if self.0.failed.load(Ordering::SeqCst) { Err(ContentError::Stopped) } else { Ok(written) }
     }
 
-    /// Takes blocks out of the index; the caller holds the gate. Bytes in segments stay until the end of a collection.
+    /// Removes index entries; the caller holds the gate. Extents are freed at the end of a collection.
     pub(crate) fn remove_keys<'a>(
         &self,
         keys: impl IntoIterator<Item = &'a Key> + Clone,
@@ -492,7 +491,7 @@ impl BlockStore {
     }
 }
 
-/// A block whose bytes are written, or will be with the index.
+/// A new index entry with the location of its bytes.
 pub(crate) struct Entry {
     key: Key,
     size: u32,
@@ -502,35 +501,35 @@ pub(crate) struct Entry {
 
 enum Written {
     Inline(Bytes),
-    /// With the checksum.
+    /// The extent and the checksum.
     Segment(Unindexed, u64),
 }
 
-/// Blocks to be entered in the index together.
+/// New index entries that are written together.
 #[derive(Default)]
-pub(crate) struct Stored {
+pub(crate) struct IndexBatch {
     batch: Batch,
-    /// What the batch names, and the segments it is in.
+    /// The extents of the batch; `segments` are their files.
     extents: Vec<Unindexed>,
     segments: BTreeMap<u32, Arc<File>>,
 }
 
-impl Stored {
+impl IndexBatch {
     pub(crate) fn push(&mut self, entry: Option<Entry>) {
         let Some(Entry { key, size, codec, written }) = entry else { return };
-        let place = match written {
+        let location = match written {
             Written::Inline(bytes) => {
                 self.batch.put(BYTES, key, bytes);
-                Place::Inline
+                Location::Inline
             }
             Written::Segment(written, checksum) => {
                 let Extent { segment, sector, .. } = written.extent();
                 self.segments.entry(segment).or_insert_with(|| Arc::clone(written.file()));
                 self.extents.push(written);
-                Place::Segment { segment, sector, checksum }
+                Location::Segment { segment, sector, checksum }
             }
         };
-        self.batch.put(INDEX, key, Record { place, size, codec }.encode());
+        self.batch.put(INDEX, key, Record { location, size, codec }.encode());
     }
 
     pub(crate) fn append(&mut self, other: Self) {
@@ -539,16 +538,15 @@ impl Stored {
         self.segments.extend(other.segments);
     }
 
-    /// Whether so much has been gathered that it is better indexed than kept.
+    /// Whether the batch is large enough to be written.
     pub(crate) fn is_full(&self) -> bool {
         self.batch.len() >= 512 || self.batch.size_bytes() >= 4 * 1024 * 1024
     }
 }
 
-/// Blocks of which the bytes are stored, or will be with the index, and which are not in the index yet. Dropping it gives them
-/// up.
+/// Blocks that are written and not indexed. Dropping it abandons them.
 #[derive(Default)]
-pub struct Staged(pub(crate) Stored);
+pub struct Staged(pub(crate) IndexBatch);
 
 impl std::fmt::Debug for Staged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -556,7 +554,7 @@ impl std::fmt::Debug for Staged {
     }
 }
 
-/// Names damage as the caller named the block.
+/// Replaces the CID of an error by the caller's.
 fn rename_damage(error: ContentError, cid: &Cid) -> ContentError {
     match error {
         ContentError::Damaged(_) => ContentError::Damaged(*cid),

@@ -1,4 +1,4 @@
-//! Tests of the store as its users see it.
+//! Tests of the store's public interface.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -33,7 +33,7 @@ fn large(fill: u8) -> Block {
     raw(vec![fill; 100_000])
 }
 
-/// Bytes without repetition, so that no two leaves are the same block.
+/// Bytes without repetition: all leaves are distinct blocks.
 fn content(length: usize) -> Bytes {
     (0..length.div_ceil(8))
         .flat_map(|i| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
@@ -58,7 +58,7 @@ fn read(store: &BlockStore, root: &Cid, range: std::ops::Range<u64>) -> Vec<u8> 
     reader.range(range).flat_map(|piece| piece.unwrap().to_vec()).collect()
 }
 
-/// The damage that a check of the whole store finds.
+/// The result of a scrub of the whole store.
 fn scrub(store: &BlockStore) -> ScrubReport {
     let (rest, report) = store.scrub_some(None, u64::MAX).unwrap();
     assert_eq!(rest, None);
@@ -94,7 +94,7 @@ fn damage_is_named_quarantined_and_repaired() {
     store.put_many(&blocks).unwrap();
     store.put(&root).unwrap();
     flip(&store, &blocks[1]);
-    // The segment loses its end, and the third block with it.
+    // The segment is truncated within the third block.
     let BlockFile { path, offset } = store.file(blocks[2].cid()).unwrap().unwrap();
     fs::File::options().write(true).open(path).unwrap().set_len(offset + 4096).unwrap();
 
@@ -140,7 +140,7 @@ fn reading_finds_a_flipped_bit() {
     assert!(!store.has(block.cid()).unwrap());
 }
 
-/// Who writes to the disk and to the index can make one block pass for another as long as it is only read.
+/// An attacker with access to disk and index can forge a block with its checksum. Reads accept it; checks do not.
 #[test]
 fn a_forged_checksum_passes_no_check() {
     let dir = tempfile::tempdir().unwrap();
@@ -159,7 +159,7 @@ fn a_forged_checksum_passes_no_check() {
     assert_eq!(store.get(wanted.cid()).unwrap().as_ref(), Some(other.bytes()));
     assert!(matches!(store.check(wanted.cid()), Err(ContentError::Damaged(cid)) if cid == *wanted.cid()));
 
-    // A checksum that is wrong itself costs a comparison with the digest, and no block.
+    // A wrong checksum costs a comparison with the digest, and no block.
     let mut wrong = honest;
     *wrong.last_mut().unwrap() ^= 1;
     forge(wrong);
@@ -193,7 +193,7 @@ fn a_collection_takes_what_neither_pin_nor_hold_keeps() {
     assert_eq!(store.collect_garbage().unwrap().blocks, 3);
 }
 
-/// Bytes that the segments take up on the disk.
+/// Bytes allocated to the segments on the disk.
 fn allocated(dir: &TempDir) -> u64 {
     let listed = fs::read_dir(dir.path().join("segments")).unwrap();
     listed.map(|entry| entry.unwrap().metadata().unwrap().blocks() * 512).sum()
@@ -203,11 +203,11 @@ fn allocated(dir: &TempDir) -> u64 {
 fn removed_blocks_and_those_of_no_index_give_their_room_back() {
     let dir = tempfile::tempdir().unwrap();
     let blocks: Vec<Block> = (0..4).map(large).collect();
-    // A process that ended between writing blocks and indexing them: its index knows nothing.
+    // A crash between writing and indexing: the index is empty.
     let crashed = BlockStore::open(Arc::new(MemoryStore::new()), dir.path()).unwrap();
     crashed.put_many(&blocks).unwrap();
     drop(crashed);
-    // Whole sectors. The file system may take one more for itself where a file is in many pieces.
+    // Whole sectors. The file system may use one more for a fragmented file.
     let one = 25 * 4096;
     assert_eq!(allocated(&dir) / one, 4);
     let store = BlockStore::open(Arc::new(MemoryStore::new()), dir.path()).unwrap();
@@ -258,7 +258,7 @@ fn segments_with_little_in_them_are_given_up() {
     }
 }
 
-/// A segment that lost its end, to a bad disk or a bad copy, is appended to again: two entries then name one place.
+/// A truncated segment is appended to again, so two entries refer to one extent.
 #[test]
 fn what_took_the_place_of_a_lost_block_is_kept() {
     let dir = tempfile::tempdir().unwrap();
@@ -303,8 +303,8 @@ fn nothing_is_collected_below_a_damaged_node() {
     assert_eq!(store.cids(None, 9999).unwrap().len(), 3001);
 }
 
-/// Anyone can have a root pinned by recording it: one that names another member's node by a codec without links, or by the
-/// wrong one, must not hide that node's children.
+/// A member can get any root pinned by recording it. A root that links to another member's node under a codec without links, or a wrong
+/// one, must not hide that node's children.
 #[test]
 fn an_alias_under_another_codec_hides_nothing() {
     for alias in [RAW, DAG_PB] {
@@ -316,7 +316,7 @@ fn an_alias_under_another_codec_hides_nothing() {
             let renamed = node.clone().renamed(Cid::new_v1(alias, *node.cid().hash())).unwrap();
             let hostile = root_over(&[&renamed]);
             store.put_many(&[leaf.clone(), node.clone(), root.clone(), hostile.clone()]).unwrap();
-            // The walk takes pins in the order of their roots, so that the alias itself comes before and after the node.
+            // The walk visits pins in the order of their roots: the alias comes before and after the node.
             store.pin(root.cid(), labels[0]).unwrap();
             store.pin(hostile.cid(), labels[1]).unwrap();
             store.pin(node.cid(), labels[0]).unwrap();
@@ -325,7 +325,7 @@ fn an_alias_under_another_codec_hides_nothing() {
             let report = store.check_dag(root.cid(), |_| {}).unwrap();
             assert!(report.is_healthy() && report.blocks == 3);
 
-            // One object that names a node both ways, in either order.
+            // One object that links to a node under both codecs, in either order.
             for children in [[&renamed, &node], [&node, &renamed]] {
                 let both = root_over(&children);
                 store.put(&both).unwrap();
@@ -430,7 +430,7 @@ fn a_file_with_lying_sizes_is_an_error() {
     assert!(reader.all().take(5).count() <= 1);
 }
 
-/// A file whose nodes each name one child over and over again.
+/// A file whose nodes link to one child many times.
 fn towering(store: &BlockStore, leaf: &Block, levels: u32, links: usize) -> Block {
     store.put(leaf).unwrap();
     let (mut node, mut bytes) = (leaf.clone(), leaf.bytes().len() as u64);
@@ -452,14 +452,14 @@ fn a_reader_visits_no_more_nodes_than_the_size_calls_for() {
         let read = pieces.by_ref().take_while(Result::is_ok).count();
         (reader.size(), read)
     };
-    // Eight blocks without a byte, and 1,000^7 ways through them.
+    // Eight blocks without file bytes, and 1,000^7 paths through them.
     let empty = towering(&store, &raw(""), 7, 1000);
     assert_eq!(read(&empty), (0, 0));
     assert_eq!(FileReader::open(&store, empty.cid()).unwrap().read(10).unwrap(), b"");
-    // Leaves of a byte each.
+    // Leaves of one byte.
     let (size, pieces) = read(&towering(&store, &raw("x"), 3, 100));
     assert!(size == 1_000_000 && pieces < 2000, "{pieces}");
-    // A single leaf under a long chain.
+    // One leaf below a long chain.
     let chain = towering(&store, &raw("deep"), 1000, 1);
     assert_eq!(read(&chain).1, 0);
     let reader = FileReader::open(&store, chain.cid()).unwrap();
@@ -470,7 +470,7 @@ fn a_reader_visits_no_more_nodes_than_the_size_calls_for() {
 #[test]
 fn two_levels_of_nodes_read_back_and_equal_leaves_are_stored_once() {
     let Fixture { store, dir } = fixture();
-    // The same leaf again and again: 1,026 links, one block.
+    // The same leaf 1,026 times: one block.
     let leaf = content(CHUNK_BYTES);
     let mut importer = Importer::new(&store);
     for _ in 0..=LINKS_PER_NODE {

@@ -1,4 +1,4 @@
-//! The nodes that a walk over a DAG has visited. Bounds the memory of a walk by the blocks that exist, whatever they link to.
+//! The set of visited nodes of a DAG walk. It bounds the walk's memory by the number of blocks.
 
 use std::collections::HashMap;
 
@@ -7,24 +7,24 @@ use cid::Cid;
 use crate::block::{Key, codec_of, key_of};
 use crate::{ContentError, DAG_CBOR, DAG_PB};
 
-/// How a walk meets a node.
+/// A visit of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visit {
     /// The digest is new to the walk.
     First,
-    /// The digest is known under another codec: its links, read by this codec, are new.
+    /// The digest was visited under another codec. The links under this codec are new.
     Alias,
     /// The node was visited before.
     Again,
 }
 
-/// A set of nodes. The identity of a node is its digest *and* the codec by which its links are read: the same bytes may be a
-/// leaf under one CID and have children under another, and neither hides the other. Codecs without links count as one.
+/// A set of nodes. The identity of a node is its digest *and* its codec: the same bytes can be a leaf under one CID and have children
+/// under another, and neither may hide the other. All codecs without links count as one.
 #[derive(Debug, Default)]
 pub struct Visited(HashMap<Key, u8>);
 
 impl Visited {
-    /// Enters a node and says how it was known before.
+    /// Adds a node; returns whether it was visited before.
     ///
     /// # Errors
     /// [`ContentError::UnsupportedHash`].
@@ -44,7 +44,7 @@ impl Visited {
         Ok(visit)
     }
 
-    /// Different digests visited.
+    /// Number of distinct digests visited.
     pub fn len(&self) -> u64 {
         self.0.len() as u64
     }

@@ -1,7 +1,7 @@
 //! Stores a stream of blocks: hashes and writes on several threads in bounded memory, durable at the end.
 //!
-//! Writing a large block costs a wait for the disk, so there are more threads than cores. They start with the first large
-//! block: a stream of small blocks needs none. The order of blocks is not kept.
+//! Writes of large blocks wait for the disk, so there are more threads than cores. They start with the first large block; a stream of
+//! small blocks needs none. The order of blocks is not preserved.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -10,10 +10,10 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::store::{Entry, INLINE_BYTES_MAX, Stored};
+use crate::store::{Entry, INLINE_BYTES_MAX, IndexBatch};
 use crate::{Block, BlockStore, Cid, ContentError, Hold, RAW, Staged};
 
-/// What a thread is to do.
+/// A job of a writing thread.
 pub(crate) enum Job {
     /// Store a block.
     Store(Block),
@@ -21,13 +21,13 @@ pub(crate) enum Job {
     Hash { index: u64, bytes: Bytes },
 }
 
-/// A job done.
+/// The result of a job.
 struct Done {
     entry: Option<Entry>,
     leaf: Option<Leaf>,
 }
 
-/// A raw block that was made of bytes given by index.
+/// A raw block and its index in the stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leaf {
     pub(crate) index: u64,
@@ -35,16 +35,16 @@ pub(crate) struct Leaf {
     pub(crate) size: u64,
 }
 
-/// Writes blocks that arrive one after the other. Without [`BlockWriter::finish`] some of them may not be kept.
+/// Writes a stream of blocks. Without [`BlockWriter::finish`] some of them are lost.
 pub struct BlockWriter {
     store: BlockStore,
     hold: Arc<Hold>,
     workers: Option<Workers>,
-    stored: Stored,
+    stored: IndexBatch,
     leaves: Vec<Leaf>,
 }
 
-/// The writing threads, with the ways to them and back. They end when their jobs do.
+/// The writing threads and their channels. They end with the job queue.
 struct Workers {
     jobs: Option<SyncSender<Job>>,
     results: Receiver<Result<Done, ContentError>>,
@@ -86,7 +86,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so; there is nobody left to tell.
+            // The panic of a thread is already printed, and this drop cannot return it.
             let _ = thread.join();
         }
     }
@@ -99,12 +99,12 @@ impl BlockWriter {
             store: store.clone(),
             hold: Arc::new(store.hold()),
             workers: None,
-            stored: Stored::default(),
+            stored: IndexBatch::default(),
             leaves: Vec::new(),
         }
     }
 
-    /// Hands a block over; waits while the threads are busy.
+    /// Submits a block; waits while the queue is full.
     ///
     /// # Errors
     /// Those of [`BlockStore::put_many`], possibly for a block pushed before.
@@ -137,12 +137,12 @@ impl BlockWriter {
         Ok(())
     }
 
-    /// Leaves finished since this was called last, in any order.
+    /// Leaves finished since the last call, in any order.
     pub(crate) fn drain_leaves(&mut self) -> impl Iterator<Item = Leaf> + '_ {
         self.leaves.drain(..)
     }
 
-    /// Waits until everything submitted is written, and returns the leaves that were not drained yet.
+    /// Waits until all submitted blocks are written; returns the remaining leaves.
     pub(crate) fn settle(&mut self) -> Result<Vec<Leaf>, ContentError> {
         if let Some(mut workers) = self.workers.take() {
             workers.jobs = None;
@@ -156,8 +156,7 @@ impl BlockWriter {
         Ok(std::mem::take(&mut self.leaves))
     }
 
-    /// Waits until every block is stored, the last `extra` blocks included, and stages those that are not in the index yet. The
-    /// hold covers all of them.
+    /// Waits until all blocks and `extra` are written, and stages those that are not indexed. The hold covers all of them.
     pub(crate) fn finish_staged(
         mut self,
         extra: &[Block],
@@ -172,7 +171,7 @@ impl BlockWriter {
         Ok(self.hold)
     }
 
-    /// Waits until every block is durable. The hold covers all of them.
+    /// Waits until all blocks are durable. The hold covers all of them.
     ///
     /// # Errors
     /// Those of [`BlockStore::put_many`].

@@ -1,13 +1,13 @@
-//! Measures what recovering a signer costs, one by one with the library and in batches from an expected signer.
+//! Measures the recovery of signers: single ones by the library, and batches with expected signers.
 //!
-//! `cargo run --release -p hansa-ecdsa --example recover`; wall-clock time of one thread. Not a test: nothing is checked.
+//! `cargo run --release -p hansa-ecdsa --example recover`; wall-clock time of one thread. Checks nothing.
 #![expect(clippy::print_stdout, reason = "a program whose purpose is to print figures")]
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use alloy_primitives::{B256, keccak256};
-use hansa_ecdsa::{Question, expect, recover, recover_many};
+use hansa_ecdsa::{SignedDigest, expect, recover, recover_many};
 use secp256k1::ecdsa::RecoveryId;
 use secp256k1::{Message, SECP256K1, SecretKey};
 
@@ -20,17 +20,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let secrets: Vec<SecretKey> = (0..signers)
             .map(|signer: u32| SecretKey::from_slice(keccak256(signer.to_le_bytes()).as_slice()))
             .collect::<Result<_, _>>()?;
-        let question = |(digest, secret): (&B256, &SecretKey)| {
+        let signed = |(digest, secret): (&B256, &SecretKey)| {
             let signed = SECP256K1.sign_ecdsa_recoverable(&Message::from_digest(digest.0), secret);
             let (id, r_s) = signed.serialize_compact();
-            Question { digest: *digest, r_s, is_odd: id == RecoveryId::One }
+            SignedDigest { digest: *digest, r_s, is_odd: id == RecoveryId::One }
         };
-        let questions: Vec<Question> = digests.iter().zip(secrets.iter().cycle()).map(question).collect();
+        let inputs: Vec<SignedDigest> = digests.iter().zip(secrets.iter().cycle()).map(signed).collect();
         let at = Instant::now();
-        let answers: Vec<_> = questions.iter().map(|question| black_box(recover(question))).collect();
+        let answers: Vec<_> = inputs.iter().map(|signed| black_box(recover(signed))).collect();
         let library = micros(at);
         answers.iter().flatten().for_each(|signer| expect(*signer, COUNT));
-        let expected: Vec<_> = questions.into_iter().zip(answers).collect();
+        let expected: Vec<_> = inputs.into_iter().zip(answers).collect();
         print!("{signers:3} signers in turn: library {library:5.1} µs; expected, so many together:");
         for batch in [4, 8, 16, 32, 64] {
             let at = Instant::now();

@@ -1,11 +1,26 @@
-//! Recovers who made an Ethereum signature, sooner where it is expected.
+//! Recovers the signers of Ethereum signatures, faster for expected ones.
 //!
-//! [`recover`] asks libsecp256k1, as everybody does. But a consortium's signatures come from a few accounts again and again,
-//! and to check that a signature is that of a known key takes a third of the time once the key's multiples are at hand.
-//! [`recover_many`] does that for signers that were announced with [`expect`], and asks the library about everybody else and
-//! whenever the check fails: the answers are the library's in every case.
+//! [`recover`] calls libsecp256k1. Most signatures of a consortium come from a few accounts, and verifying a signature against a
+//! known key takes a third of the time of a recovery once multiples of the key are precomputed. [`recover_many`] verifies where
+//! the caller expects a signer that [`expect`] has announced. It falls back to the library for all others and for each failed
+//! verification, so results equal the library's (ADR 0006).
 //!
-//! Nothing here is secret, so nothing takes care to run in constant time. No keys are kept but public ones.
+//! No operation is constant-time, because no input is secret. Only public keys are stored.
+//!
+//! ```
+//! use alloy_primitives::{B256, address, b256, hex};
+//! use hansa_ecdsa::{SignedDigest, recover};
+//!
+//! let signed = SignedDigest {
+//!     digest: b256!("18c547e4f7b0f325ad1e56f57e26c745b09a3e503d86e00e5255ff7f715d3d1c"),
+//!     r_s: hex!(
+//!         "73b1693892219d736caba55bdb67216e485557ea6b6af75f37096c9aa6a5a75f"
+//!         "eeb940b1d03b21e36b0e47e79769f095fe2ab855bd91e3a38756b7d75a9c4549"
+//!     ),
+//!     is_odd: true,
+//! };
+//! assert_eq!(recover(&signed), Some(address!("a94f5374fce5edbc8e2a8697c15331677e6ebf0b")));
+//! ```
 
 mod multiples;
 mod sums;
@@ -27,100 +42,98 @@ use secp256k1::{Message, PublicKey, SECP256K1};
 use crate::multiples::Multiples;
 use crate::verify::Check;
 
-/// Keys remembered, 64 bytes each.
+/// Public keys in the cache, 64 bytes each.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
-/// Keys whose multiples are kept, a quarter of a megabyte each: one for every member that a consortium can have.
+/// Keys with precomputed multiples, 256 KiB each: one for every possible member.
 const MULTIPLES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
-/// How many signatures of a signer must have been counted before its multiples are computed. That takes as long as 150
-/// recoveries; with more signers than there is room for, each signature so bears a third of what it saves.
+/// Signatures after which a signer's multiples are computed. The computation costs as much as 150 recoveries. If signers exceed
+/// the cache, it uses up a third of what these signatures save.
 const SIGNATURES_MIN: u32 = 512;
-/// So many signatures are checked together on one thread: inversions are shared, but the work of a batch is spread.
+/// Signatures verified together on one thread. A larger chunk shares more inversions, a smaller one uses more threads.
 const CHUNK: usize = 64;
-/// Fewer than this share too little, and are for the library.
+/// Smaller chunks go to the library: they share too few inversions.
 const CHECKS_MIN: usize = 4;
 
-/// What a signer is recovered from.
+/// A digest and its signature, from which the signer is recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Question {
-    /// The 32 bytes that were signed.
+pub struct SignedDigest {
+    /// The signed 32 bytes.
     pub digest: B256,
-    /// `r ‖ s`, big-endian. Both halves of `s` are accepted, as by the `ecrecover` precompile: who wants only the lower
-    /// (EIP-2) checks that.
+    /// `r ‖ s`, big-endian. High values of `s` are accepted, as by the `ecrecover` precompile; the rule of EIP-2 is the caller's.
     pub r_s: [u8; 64],
-    /// Whether the ordinate of the signature's point is odd: `v` is 28.
+    /// Parity of the signature's point: `true` for an odd ordinate (`v` is 28).
     pub is_odd: bool,
 }
 
-/// Signers met so far, of the whole process: an answer depends on nothing but its question, so it does not matter who asked.
+/// Signers known to the process. A result depends on its input only, so all callers share them.
 static SIGNERS: LazyLock<Mutex<Signers>> = LazyLock::new(|| {
     Mutex::new(Signers { keys: LruCache::new(KEYS_MAX), multiples: LruCache::new(MULTIPLES_MAX) })
 });
 
 struct Signers {
-    keys: LruCache<Address, Met>,
+    keys: LruCache<Address, Known>,
     multiples: LruCache<Address, Arc<Multiples>>,
 }
 
-/// A key that has signed, and how often since its multiples were last wanted.
-struct Met {
+/// A recovered public key, and the announced signatures since its multiples were last computed.
+struct Known {
     key: PublicKey,
     signatures: u32,
 }
 
-/// Recovers a signer; `None` where no key can have made the signature.
-pub fn recover(question: &Question) -> Option<Address> {
-    let id = if question.is_odd { RecoveryId::One } else { RecoveryId::Zero };
-    let signature = RecoverableSignature::from_compact(&question.r_s, id).ok()?;
-    let key = SECP256K1.recover_ecdsa(&Message::from_digest(question.digest.0), &signature).ok()?;
+/// Recovers a signer; `None` if the signature is valid for no key.
+pub fn recover(signed: &SignedDigest) -> Option<Address> {
+    let id = if signed.is_odd { RecoveryId::One } else { RecoveryId::Zero };
+    let signature = RecoverableSignature::from_compact(&signed.r_s, id).ok()?;
+    let key = SECP256K1.recover_ecdsa(&Message::from_digest(signed.digest.0), &signature).ok()?;
     let signer = Address::from_raw_public_key(key.serialize_uncompressed().get(1..)?);
-    SIGNERS.lock().keys.get_or_insert(signer, || Met { key, signatures: 0 });
+    SIGNERS.lock().keys.get_or_insert(signer, || Known { key, signatures: 0 });
     Some(signer)
 }
 
-/// Recovers several signers, in parallel. Beside each question stands who is likely to have signed; a wrong guess costs
-/// time and changes no answer.
-pub fn recover_many(questions: &[(Question, Option<Address>)]) -> Vec<Option<Address>> {
-    let chunks = questions.par_chunks(CHUNK);
+/// Recovers several signers in parallel. Each input may name the expected signer; a wrong one costs time and changes no result.
+pub fn recover_many(inputs: &[(SignedDigest, Option<Address>)]) -> Vec<Option<Address>> {
+    let chunks = inputs.par_chunks(CHUNK);
     chunks
         .flat_map_iter(|chunk| if chunk.len() < CHECKS_MIN { each(chunk) } else { checked(chunk) })
         .collect()
 }
 
-fn each(questions: &[(Question, Option<Address>)]) -> Vec<Option<Address>> {
-    questions.iter().map(|(question, _)| recover(question)).collect()
+fn each(inputs: &[(SignedDigest, Option<Address>)]) -> Vec<Option<Address>> {
+    inputs.iter().map(|(signed, _)| recover(signed)).collect()
 }
 
-/// Checks those with an expected signer together, and recovers the others and those that fail.
-fn checked(questions: &[(Question, Option<Address>)]) -> Vec<Option<Address>> {
+/// Verifies inputs with an expected signer as a batch; recovers the others and those that fail.
+fn checked(inputs: &[(SignedDigest, Option<Address>)]) -> Vec<Option<Address>> {
     let multiples: Vec<Option<Arc<Multiples>>> = {
         let mut signers = SIGNERS.lock();
         let known = |likely: Option<Address>| signers.multiples.get(&likely?).cloned();
-        questions.iter().map(|(_, likely)| *likely).map(known).collect()
+        inputs.iter().map(|(_, likely)| *likely).map(known).collect()
     };
-    let checks: Vec<_> = questions
+    let checks: Vec<_> = inputs
         .iter()
         .zip(&multiples)
-        .map(|((question, _), multiples)| Some(Check { question, multiples: multiples.as_deref()? }))
+        .map(|((signed, _), multiples)| Some(Check { signed, multiples: multiples.as_deref()? }))
         .collect();
-    let is_so = verify::all(&checks);
-    let answer = |((question, likely), is_so): (&(Question, Option<Address>), bool)| {
-        if is_so { *likely } else { recover(question) }
+    let holds = verify::all(&checks);
+    let answer = |((signed, likely), holds): (&(SignedDigest, Option<Address>), bool)| {
+        if holds { *likely } else { recover(signed) }
     };
-    questions.iter().zip(is_so).map(answer).collect()
+    inputs.iter().zip(holds).map(answer).collect()
 }
 
-/// Tells that an account has made so many signatures, so that more of it are likely. Whoever tells decides for whom the
-/// process spends memory and time: accounts that may send transactions, not any that sign something.
+/// Announces that an account has made so many signatures, so more of them are likely. Each announced account costs memory and time:
+/// callers announce accounts that may send transactions, not every signer.
 pub fn expect(signer: Address, signatures: u32) {
     let mut signers = SIGNERS.lock();
     if signers.multiples.contains(&signer) {
         return;
     }
-    let Some(met) = signers.keys.get_mut(&signer) else { return };
-    met.signatures = met.signatures.saturating_add(signatures);
-    if met.signatures >= SIGNATURES_MIN {
-        met.signatures = 0;
-        let key = met.key;
+    let Some(known) = signers.keys.get_mut(&signer) else { return };
+    known.signatures = known.signatures.saturating_add(signatures);
+    if known.signatures >= SIGNATURES_MIN {
+        known.signatures = 0;
+        let key = known.key;
         drop(signers);
         let multiples = Arc::new(Multiples::of_key(&key));
         SIGNERS.lock().multiples.put(signer, multiples);

@@ -1,4 +1,4 @@
-//! Multiples of a point of secp256k1, computed once so that any multiple is the sum of a few of them.
+//! Precomputed multiples of a point of secp256k1. Any multiple of the point is the sum of 32 of them. Not constant-time.
 
 use std::sync::LazyLock;
 
@@ -7,16 +7,16 @@ use ark_ff::{AdditiveGroup, BigInt, PrimeField};
 use ark_secp256k1::{Affine, Fq, Fr, Projective};
 use secp256k1::PublicKey;
 
-/// Digits of a scalar, to the base 256.
+/// Digits of a scalar in base 256.
 pub(crate) const ROWS: usize = 32;
-/// The largest digit; the smallest is one more than its negative.
+/// The largest digit; the smallest is −127.
 const DIGIT_MAX: i16 = 128;
 
-/// `digit · 256^row · P` for a point `P`, for the positive digits. A negative digit's multiple is that of the positive one,
-/// mirrored; so half the memory will do, which matters more than the arithmetic: it has to stay in the processor's cache.
+/// `digit · 256^row · P` for a point `P` and each positive digit. A negative digit uses the negated point: the table is half as
+/// large, and its size decides whether it stays in the processor's cache.
 pub(crate) struct Multiples(Vec<Multiple>);
 
-/// A point other than the one at infinity, in a cache line of its own.
+/// A finite point in a cache line of its own.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Multiple {
@@ -24,7 +24,7 @@ struct Multiple {
     y: Fq,
 }
 
-/// Those of the curve's generator.
+/// Multiples of the curve's generator.
 pub(crate) static OF_GENERATOR: LazyLock<Multiples> = LazyLock::new(|| Multiples::of(Affine::generator()));
 
 impl Multiples {
@@ -50,14 +50,14 @@ impl Multiples {
         Self(Projective::normalize_batch(&all).into_iter().map(multiple).collect())
     }
 
-    /// `None` is zero.
+    /// The multiple for a digit; `None` for digit 0.
     pub(crate) fn at(&self, row: usize, digit: i16) -> Option<Affine> {
         let Multiple { x, y } = *self.multiple(row, digit)?;
         Some(Affine::new_unchecked(x, if digit < 0 { -y } else { y }))
     }
 
-    /// Some word of what [`Self::at`] will read, whose cache line then is at hand.
-    pub(crate) fn touch(&self, row: usize, digit: i16) -> u64 {
+    /// Loads the cache line that [`Self::at`] reads. The result only keeps the compiler from removing the load.
+    pub(crate) fn prefetch(&self, row: usize, digit: i16) -> u64 {
         self.multiple(row, digit).map_or(0, |multiple| multiple.x.0.0[0])
     }
 
@@ -67,9 +67,9 @@ impl Multiples {
     }
 }
 
-/// A scalar as digits from -127 to 128, least significant first.
+/// A scalar as digits from −127 to 128, least significant first.
 pub(crate) fn digits(scalar: Fr) -> [i16; ROWS] {
-    // The smaller of the scalar and its negative leaves the last digit's highest bit free for what is carried.
+    // The smaller of the scalar and its negative: the last digit's highest bit is free for the carry.
     let is_negative = scalar.into_bigint() > Fr::MODULUS_MINUS_ONE_DIV_TWO;
     let magnitude = if is_negative { -scalar } else { scalar };
     let bytes = magnitude.into_bigint().0.map(u64::to_le_bytes);
@@ -86,7 +86,7 @@ pub(crate) fn digits(scalar: Fr) -> [i16; ROWS] {
     digits
 }
 
-/// 32 bytes, most significant first.
+/// The integer of 32 bytes, big-endian.
 pub(crate) fn integer(bytes: &[u8; 32]) -> BigInt<4> {
     let mut limbs = [0; 4];
     for (limb, bytes) in limbs.iter_mut().rev().zip(bytes.as_chunks().0) {
@@ -95,7 +95,7 @@ pub(crate) fn integer(bytes: &[u8; 32]) -> BigInt<4> {
     BigInt(limbs)
 }
 
-/// `r` and `s`, or `x` and `y`.
+/// Splits `r ‖ s` or `x ‖ y`.
 pub(crate) fn halves(bytes: &[u8; 64]) -> [&[u8; 32]; 2] {
     let (halves, _) = bytes.as_chunks();
     [&halves[0], &halves[1]]

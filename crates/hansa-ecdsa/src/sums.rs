@@ -1,31 +1,31 @@
 //! Sums of points of secp256k1, many at a time.
 //!
-//! To add two points in affine coordinates takes an inversion, which costs as much as 200 multiplications; for many sums at
-//! a time it takes one inversion in all (Montgomery's trick) and six multiplications each, half of what projective
-//! coordinates need.
+//! An addition in affine coordinates needs an inversion, which costs as much as 200 multiplications. A batch of additions shares one
+//! inversion (Montgomery's trick) and needs six multiplications each, half as many as projective coordinates. Doubling is not
+//! supported.
 
 use ark_ff::{Field, Zero};
 use ark_secp256k1::{Affine, Fq};
 
-/// A sum that is being formed.
+/// An intermediate sum.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sum {
     /// The point at infinity.
     Zero,
     /// Any other point.
     Point(Affine),
-    /// The two points to be added had one abscissa: twice a point, or nothing. That happens by design or never, and is given
-    /// up here.
-    Lost,
+    /// Both operands had the same abscissa: a doubling or a sum of zero, which the formula does not cover. Only crafted input gets
+    /// here, and falls back to the library.
+    Degenerate,
 }
 
-/// Sums, and the buffers that forming them takes.
+/// Sums and the buffers of a batch of additions.
 pub(crate) struct Sums {
     sums: Vec<Sum>,
     pending: Vec<Pending>,
 }
 
-/// An addition in the midst of the step: where, of what, and the product of all differences before it.
+/// An addition that waits for the shared inversion; `before` is the product of all earlier differences.
 struct Pending {
     at: usize,
     addend: Affine,
@@ -34,23 +34,23 @@ struct Pending {
 }
 
 impl Sums {
-    /// So many, all zero.
+    /// `count` sums of zero.
     pub(crate) fn new(count: usize) -> Self {
         Self { sums: vec![Sum::Zero; count], pending: Vec::with_capacity(count) }
     }
 
-    /// Adds to each sum what is given for it.
+    /// Adds to each sum the point at its index.
     pub(crate) fn add(&mut self, addends: impl Iterator<Item = Option<Affine>>) {
         let mut product = Fq::ONE;
         for (at, addend) in addends.take(self.sums.len()).enumerate() {
             let Some(addend) = addend else { continue };
             match self.sums[at] {
                 Sum::Zero => self.sums[at] = Sum::Point(addend),
-                Sum::Lost => {}
+                Sum::Degenerate => {}
                 Sum::Point(sum) => {
                     let difference = addend.x - sum.x;
                     if difference.is_zero() {
-                        self.sums[at] = Sum::Lost;
+                        self.sums[at] = Sum::Degenerate;
                         continue;
                     }
                     self.pending.push(Pending { at, addend, difference, before: product });
@@ -58,7 +58,7 @@ impl Sums {
                 }
             }
         }
-        // No factor is zero.
+        // Every factor is non-zero, so the product has an inverse.
         let mut inverse = product.inverse().unwrap_or_default();
         for Pending { at, addend, difference, before } in self.pending.drain(..).rev() {
             let slope_divisor = inverse * before;
@@ -72,7 +72,7 @@ impl Sums {
         }
     }
 
-    /// Adds up each two neighbours.
+    /// Adds each pair of neighbours.
     pub(crate) fn fold(mut self) -> Self {
         let count = self.sums.len() / 2;
         let pair = |at: usize| (self.sums[2 * at], self.sums[2 * at + 1]);
@@ -83,7 +83,7 @@ impl Sums {
             })
             .collect();
         let folded = (0..count).map(|at| match pair(at) {
-            (_, Sum::Lost) => Sum::Lost,
+            (_, Sum::Degenerate) => Sum::Degenerate,
             (sum, _) => sum,
         });
         self.sums = folded.collect();

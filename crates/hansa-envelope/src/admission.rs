@@ -1,6 +1,6 @@
-//! Wraps the swarm's pre-shared key to a newly admitted member.
+//! Wraps the swarm's pre-shared key for a new member.
 //!
-//! It only keeps the key from whoever carries the invitation; being let into the swarm is the registry's decision.
+//! This hides the key from the carrier of an invitation. Admission to the swarm is decided by the registry.
 
 use hansa_types::DcId;
 use hpke::{
@@ -19,7 +19,7 @@ fn info(chain_id: u64) -> Vec<u8> {
 /// Wraps the swarm key to a member's X-Wing public key (1,216 bytes) by HPKE (RFC 9180, base mode): 1,168 bytes.
 ///
 /// # Errors
-/// [`EnvelopeError::Key`] when the public key is not one.
+/// [`EnvelopeError::Key`] if the public key is invalid.
 pub fn wrap_swarm_key(
     recipient_key: &[u8],
     key: &SwarmKey,
@@ -39,10 +39,10 @@ pub fn wrap_swarm_key(
     Ok([encapsulation.to_bytes().as_slice(), &sealed].concat())
 }
 
-/// Unwraps what [`wrap_swarm_key`] wrapped to this member.
+/// The inverse of [`wrap_swarm_key`].
 ///
 /// # Errors
-/// [`EnvelopeError::WrongKey`] when recipient, chain or bytes are others.
+/// [`EnvelopeError::WrongKey`] if recipient, chain or bytes differ.
 pub fn unwrap_swarm_key(
     keys: &MemberKeys,
     wrapped: &[u8],

@@ -1,49 +1,49 @@
-//! The crate's one error type: what could not be sealed, opened or read, and why.
+//! The error type of the crate.
 
 use std::{io, path::PathBuf};
 
-/// Why a key, a ciphertext or a file was not accepted.
+/// A refused key, ciphertext or file, or a failed operation on one.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
-    /// The key commitment says that this data key is not the one the version was sealed with.
+    /// The data key does not match the version's key commitment.
     #[error("this key does not belong to this version of the object; ask the owner for the key of its epoch")]
     WrongKey,
-    /// An authentication tag does not fit: bytes were changed, reordered, cut off or added.
-    #[error("{0} was altered: its authentication tag does not fit")]
+    /// Authentication failed: bytes were changed, reordered, removed or added.
+    #[error("{0} was altered: its authentication tag is wrong")]
     Tampered(&'static str),
-    /// The ciphertext is shorter or longer than its layout says.
-    #[error("{what} has {found} bytes where {expected} belong")]
+    /// A ciphertext of another length than its layout requires.
+    #[error("{what} has {found} bytes instead of {expected}")]
     Length {
-        /// Which bytes.
+        /// The structure.
         what: &'static str,
-        /// Bytes that the layout asks for.
+        /// Required length in bytes.
         expected: u64,
-        /// Bytes that are there.
+        /// Actual length in bytes.
         found: u64,
     },
-    /// Not the encoding that belongs here.
+    /// An invalid encoding.
     #[error("{what} is malformed: {why}")]
     Malformed {
-        /// Which structure.
+        /// The structure.
         what: &'static str,
-        /// What is wrong with it.
+        /// The violated rule.
         why: String,
     },
-    /// A path in a manifest that must not be written to a disk.
+    /// An unsafe path in a manifest.
     #[error("the path {path:?} cannot be stored: it {why}")]
     Path {
-        /// The offending path, shortened.
+        /// The path, shortened.
         path: String,
-        /// The rule it breaks.
+        /// The violated rule.
         why: &'static str,
     },
-    /// A manifest's signature does not verify.
+    /// A manifest with an invalid signature.
     #[error("the manifest's signature is not valid under the key it names")]
     Signature,
-    /// A public key or secret key that no algorithm accepts.
+    /// An invalid public or secret key.
     #[error("{0} is not a valid key")]
     Key(&'static str),
-    /// The operating system's random generator or the cipher failed.
+    /// A failure of the operating system's random generator or of the cipher.
     #[error("{0} failed in the cryptographic library")]
     Crypto(&'static str),
     /// A member's card lacks a signature by one of its own keys.
@@ -62,7 +62,7 @@ pub enum EnvelopeError {
         #[source]
         source: io::Error,
     },
-    /// A key store file is already there.
+    /// The key store file exists.
     #[error("{0} already exists and is not overwritten; move it away first")]
     KeyStoreExists(PathBuf),
     /// The file is no Hansa key store.
@@ -73,12 +73,12 @@ pub enum EnvelopeError {
         /// What is missing or different.
         why: String,
     },
-    /// The file was a key store and its content no longer fits its checksum.
+    /// The key store's content does not match its checksum.
     #[error("the key store {path} is damaged ({why}); restore it from its backup")]
     KeyStoreDamaged {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The violated rule.
         why: String,
     },
     /// The passphrase does not open the key store.

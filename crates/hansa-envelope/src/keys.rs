@@ -1,6 +1,6 @@
 //! A member's secret keys and their uses: three that the registry knows, and the storage secret of its node.
 //!
-//! Secrets are wiped on drop and never printed. Nothing here stores them; see [`crate::KeyStore`].
+//! Secrets are zeroised on drop and never printed. [`crate::KeyStore`] stores them.
 
 use core::fmt;
 
@@ -249,7 +249,7 @@ impl StorageKey {
         Ok(Self(*expand(&prk, label.as_bytes())?))
     }
 
-    /// nonce 12 ‖ ciphertext ‖ tag 16. `label` (the value's place in the store) must be given again to open.
+    /// Seals a value: nonce 12 ‖ ciphertext ‖ tag 16. `label` is authenticated and needed to open; callers use the value's key in its store.
     ///
     /// # Errors
     /// When the random generator fails.
@@ -262,10 +262,10 @@ impl StorageKey {
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
-    /// Opens what [`StorageKey::seal`] sealed under the same label.
+    /// The inverse of [`StorageKey::seal`] with the same label.
     ///
     /// # Errors
-    /// [`EnvelopeError::Tampered`] when key, label or bytes are others.
+    /// [`EnvelopeError::Tampered`] if key, label or bytes differ.
     pub fn open(&self, label: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
         let damaged = || EnvelopeError::Tampered("a stored secret");
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(damaged)?;

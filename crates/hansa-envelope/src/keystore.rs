@@ -35,7 +35,7 @@ const CIPHER: &str = "aes-256-gcm";
 const COST: Cost = Cost { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
 const COST_MAX: Cost = Cost { memory_kib: 1024 * 1024, passes: 16, lanes: 16 };
 
-/// A passphrase, wiped on drop.
+/// A passphrase, zeroised on drop.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Passphrase(String);
 
@@ -288,7 +288,7 @@ fn read(path: &Path) -> Result<File, EnvelopeError> {
     Ok(file)
 }
 
-/// Bounds what a foreign hand may have written, so that opening a file can neither crash nor exhaust memory.
+/// Bounds all fields of a possibly forged file, so that opening it can neither panic nor exhaust memory.
 fn check(file: &File) -> Result<(), &'static str> {
     let Cost { memory_kib, passes, lanes } = file.cost;
     if file.kdf != KDF || file.cipher != CIPHER {

@@ -1,6 +1,6 @@
 //! Seals objects so that only chosen members can open them: segments, manifests, key wrapping, key stores.
 //!
-//! How the keys hang together, from the recipient to the bytes:
+//! The key hierarchy, from the recipient to the bytes:
 //!
 //! ```text
 //! member's X-Wing key ─ HPKE ▶ audience key (KEK, one per object and epoch)
@@ -8,8 +8,28 @@
 //!              DEK + salt ─ HKDF-SHA256 ▶ content key · manifest key · commitment key · key commitment
 //! ```
 //!
-//! Nothing here does network or chain I/O, and nothing decides who may read: the caller asks the chain first. Bytes
-//! that come from outside never panic; every decoder has a length limit.
+//! The crate has no network or chain I/O, and does not decide about access: the caller checks the chain first. No input causes a panic,
+//! and every decoder has a length limit.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use hansa_envelope::{DataKey, Opener, Sealer, VersionKeys};
+//!
+//! let dek = DataKey::generate()?;
+//! let (keys, sealing_key) = VersionKeys::create(&dek)?;
+//! let mut sealer = Sealer::new(sealing_key);
+//! sealer.spare()[..7].copy_from_slice(b"invoice");
+//! let mut leaves: Vec<Bytes> = sealer.advance(7)?.into_iter().collect();
+//! let rest = sealer.finish();
+//! let layout = rest.layout();
+//! for leaf in rest {
+//!     leaves.push(leaf?);
+//! }
+//! let opener = Opener::new(keys.content()?, layout);
+//! // The length is padded, so that it reveals little.
+//! assert_eq!(opener.open(0, leaves[0].clone())?[..7], *b"invoice");
+//! # Ok::<(), hansa_envelope::EnvelopeError>(())
+//! ```
 #![cfg_attr(
     not(test),
     deny(

@@ -1,10 +1,10 @@
-//! What an object's version contains: paths, sizes and digests, signed by the owner, itself stored encrypted.
+//! The manifest of an object's version: paths, sizes and digests, signed by the owner and stored encrypted.
 //!
 //! Stored form: `seal_buffer(COSE_Sign1(dag-cbor(Manifest)))`, RFC 9052, tagged, EdDSA, `kid` = the owner's 32-byte network
-//! key, external data `hansa/v1 manifest`. The network key signs because the registry publishes it whole, so that anybody
-//! who may read the manifest can check it without recovering a key. The manifest names chain, object and version, and
-//! cannot be moved to another. After a key reset an old manifest still names the old key: who compares `author` with
-//! the registry must look at the registry of that time; the chain's record, signed by the account, binds it in any case.
+//! key, external data `hansa/v1 manifest`. The registry publishes the whole network key, so a reader verifies the signature without
+//! recovering a key. The manifest contains chain, object and version, so it is valid for no other. After a key reset an old manifest
+//! still contains the old key: compare `author` with the registry of that time. The record on the chain, signed by the account, binds
+//! the manifest in any case.
 
 use std::collections::HashSet;
 
@@ -20,17 +20,17 @@ use crate::{
     segment::open_buffer,
 };
 
-/// Longest manifest in bytes, sealed: a million short paths.
+/// Maximum length of a sealed manifest in bytes: a million short paths.
 pub const MANIFEST_BYTES_MAX: usize = 192 << 20;
-/// Longest protected header in bytes: algorithm and key.
+/// Maximum length of a protected header in bytes: algorithm and key.
 const HEADER_BYTES_MAX: usize = 64;
-/// Most entries of a manifest.
+/// Maximum number of entries.
 const ENTRIES_MAX: usize = 1_000_000;
 const FORMAT: u8 = 1;
 const SIGNATURE_CONTEXT: &[u8] = b"hansa/v1 manifest";
 const DIGEST_CONTEXT: &str = "hansa 2026-11-21 v1 content digest";
 
-/// Whether an object is one file or a folder of many.
+/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -40,13 +40,13 @@ pub enum Kind {
     Directory,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {
     /// A file with content.
     File,
-    /// A folder, listed so that empty ones come back; it has no content.
+    /// A folder without content. Folders are listed so that empty ones are restored.
     Directory,
 }
 
@@ -54,23 +54,23 @@ pub enum EntryKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Relative, `/`-separated; see [`check_path`].
+    /// The relative path with `/` as separator; see [`check_path`].
     pub path: String,
     /// File or folder.
     pub kind: EntryKind,
-    /// Where its content begins in the plaintext stream.
+    /// Offset of the content in the plaintext stream.
     pub offset: u64,
-    /// Bytes of content.
+    /// Length of the content in bytes.
     pub size: u64,
     /// BLAKE3 of the content.
     pub digest: B256,
-    /// Whether its owner can run the file as a program. The only part of a file's mode that is kept, so that no manifest
-    /// can ask for set-user-ID, for writing by others or for anything else. Absent where `false`.
+    /// The executable bit of the file's owner, the only stored part of a file's mode: no manifest can set set-user-ID or write permission
+    /// for others. Omitted if `false`.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub executable: bool,
 }
 
-/// Commits to everything an object contains; see [`content_digest`].
+/// The digest of an object's whole content; see [`content_digest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentDigest(pub [u8; 32]);
 
@@ -86,39 +86,39 @@ pub struct Manifest {
     pub object: ObjectId,
     /// The version.
     pub version: Version,
-    /// What people call the object: a file or folder name, without any path.
+    /// The object's name: a file or folder name without a path.
     pub name: String,
     /// One file or a folder.
     pub kind: Kind,
     /// IANA media type as the owner gave it; empty when unknown.
     pub media_type: String,
-    /// When the owner made this version, in Unix seconds.
+    /// The owner's time of creation of the version, in Unix seconds.
     pub created_at: u64,
-    /// Bytes of plaintext, padding excluded.
+    /// Length of the plaintext in bytes without padding.
     pub size: u64,
     /// Files and folders in the order of the stream.
     pub entries: Vec<Entry>,
 }
 
-/// BLAKE3 of one file's content, taken in pieces.
+/// Incremental BLAKE3 of a file's content.
 #[derive(Default)]
 pub struct EntryHasher(blake3::Hasher);
 
 impl EntryHasher {
-    /// Takes in the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of all bytes taken in.
+    /// The digest of all bytes.
     pub fn finish(&self) -> B256 {
         B256::from(*self.0.finalize().as_bytes())
     }
 }
 
-/// The digest of paths, sizes and contents: BLAKE3 in key derivation mode over, for each entry in order,
-/// `path length (4) ‖ path ‖ 0 for a file, 1 for a folder ‖ size (8) ‖ digest (32)`, integers big endian. It does not
-/// depend on time, name, executable bits, object or key: a business system can compute it over its own copy.
+/// The digest of paths, sizes and contents: BLAKE3 in key derivation mode over
+/// `path length (4) ‖ path ‖ 0 for a file, 1 for a folder ‖ size (8) ‖ digest (32)` of each entry in order, integers big-endian. It does
+/// not depend on time, name, executable bits, object or key: a business system can compute it from its own copy.
 pub fn content_digest(entries: &[Entry]) -> ContentDigest {
     let mut hasher = blake3::Hasher::new_derive_key(DIGEST_CONTEXT);
     for entry in entries {
@@ -132,7 +132,7 @@ pub fn content_digest(entries: &[Entry]) -> ContentDigest {
 }
 
 impl Manifest {
-    /// The format that [`Manifest::format`] names.
+    /// The value of [`Manifest::format`].
     pub const FORMAT: u8 = FORMAT;
 
     /// See [`content_digest`].
@@ -143,7 +143,7 @@ impl Manifest {
     /// Checks names, paths, order, offsets and sums.
     ///
     /// # Errors
-    /// [`EnvelopeError::Path`] for a path that must not be written, [`EnvelopeError::Malformed`] for everything else.
+    /// [`EnvelopeError::Path`] for an unsafe path, [`EnvelopeError::Malformed`] for any other violation.
     pub fn check(&self) -> Result<(), EnvelopeError> {
         let malformed = |why: &str| Err(EnvelopeError::malformed("a manifest", why));
         if self.format != FORMAT {
@@ -211,10 +211,10 @@ impl Manifest {
         Ok(())
     }
 
-    /// Signs with the owner's network key. The result is what [`SignedManifest::decode`] reads.
+    /// Signs with the owner's network key.
     ///
     /// # Errors
-    /// When [`Manifest::check`] refuses the manifest.
+    /// As [`Manifest::check`].
     pub fn sign(&self, keys: &MemberKeys) -> Result<SignedManifest, EnvelopeError> {
         self.check()?;
         let payload =
@@ -234,11 +234,11 @@ impl Manifest {
     }
 }
 
-/// The network key under which a manifest's signature was found valid.
+/// The network key that verified a manifest's signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ManifestAuthor(pub NetworkKey);
 
-/// A manifest whose signature and rules have been checked, with its encoding.
+/// A verified manifest with its encoding.
 #[derive(Clone, Debug)]
 pub struct SignedManifest {
     manifest: Manifest,
@@ -247,8 +247,7 @@ pub struct SignedManifest {
 }
 
 impl SignedManifest {
-    /// Decodes and checks: encoding, signature, canonical form, rules. Whether `author` is the owner is for the caller to
-    /// compare with the registry.
+    /// Decodes a manifest and verifies signature, canonical form and rules. The caller compares `author` with the registry.
     ///
     /// # Errors
     /// [`EnvelopeError::Malformed`], [`EnvelopeError::Signature`] or [`EnvelopeError::Path`].
@@ -286,22 +285,22 @@ impl SignedManifest {
         &self.manifest
     }
 
-    /// The manifest alone.
+    /// The manifest without its encoding.
     pub fn into_manifest(self) -> Manifest {
         self.manifest
     }
 
-    /// Who signed it.
+    /// The signer.
     pub fn author(&self) -> ManifestAuthor {
         self.author
     }
 
-    /// The COSE_Sign1 encoding, in clear.
+    /// The COSE_Sign1 encoding as plaintext.
     pub fn encoded(&self) -> &[u8] {
         &self.encoded
     }
 
-    /// The leaves to store.
+    /// Encrypts the manifest; returns the leaves to store.
     ///
     /// # Errors
     /// Only when the cryptographic library fails.
@@ -309,11 +308,10 @@ impl SignedManifest {
         seal_buffer(key, &self.encoded)
     }
 
-    /// Opens the stored bytes (the leaves joined) and checks as [`SignedManifest::decode`] does, and that it describes
-    /// this version of this object on this chain.
+    /// Decrypts the concatenated leaves, verifies like [`SignedManifest::decode`], and compares chain, object and version.
     ///
     /// # Errors
-    /// [`EnvelopeError::Tampered`], [`EnvelopeError::Length`] or what `decode` refuses.
+    /// [`EnvelopeError::Tampered`], [`EnvelopeError::Length`], and those of `decode`.
     pub fn open(
         key: OpeningKey,
         sealed: &[u8],
@@ -333,9 +331,8 @@ impl SignedManifest {
     }
 }
 
-/// Whether bytes have the outline that [`Manifest::sign`] gives them: tag 18, an array of four, short protected headers,
-/// no unprotected ones, a payload and a signature. Looked at before anything is decoded: the decoder makes values of
-/// what it reads, which take many times the room of their encoding.
+/// Whether bytes have the structure of [`Manifest::sign`]: tag 18, an array of four, short protected headers, no unprotected ones, a
+/// payload and a signature. Checked before decoding, because decoded values can take many times the memory of their encoding.
 fn has_outline(encoded: &[u8]) -> bool {
     let fields = || {
         let (header, rest) = byte_string(encoded.strip_prefix(&[0xd2, 0x84])?)?;
@@ -346,7 +343,7 @@ fn has_outline(encoded: &[u8]) -> bool {
     fields() == Some(true)
 }
 
-/// Splits a CBOR byte string of a definite length from what follows it.
+/// Splits a CBOR byte string of definite length from the rest.
 fn byte_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     let (length, rest) = match first {
@@ -418,8 +415,8 @@ mod tests {
         );
     }
 
-    /// The executable bit is the last key of an entry; where it is `false`, the encoding is that of a manifest which
-    /// knows nothing of it, and the commitment is the same either way.
+    /// The executable bit is the last key of an entry. If it is `false`, the encoding equals that of a manifest without the key. The
+    /// commitment does not depend on it.
     #[test]
     fn the_executable_bit_is_kept_and_changes_nothing_else() {
         let mut runs = sample();
@@ -497,7 +494,7 @@ mod tests {
 
     #[test]
     fn a_decoding_bomb_is_refused_by_its_outline() {
-        // The unprotected headers are a million one-byte values, each of which would become 32 bytes in memory.
+        // The unprotected headers are a million values of one byte, each of which would take 32 bytes in memory.
         let mut bomb = vec![0xd2, 0x84, 0x40, 0xa1, 0x05, 0x9a, 0x00, 0x10, 0x00, 0x00];
         bomb.resize(bomb.len() + (1 << 20), 0x00);
         let refused = SignedManifest::decode(bomb).unwrap_err().to_string();

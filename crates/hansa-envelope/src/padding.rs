@@ -1,12 +1,12 @@
-//! How much a stored length may tell: Padmé rounding with a floor.
+//! Padding of lengths: Padmé rounding with a floor.
 //!
-//! Small documents all look alike; above the floor the length reveals O(log log n) bits at a cost of at most 12 %
-//! (under 3 % from 1 MiB on, under 1.6 % from 1 GiB on). It hides no number of versions or objects.
+//! All small documents have one length. Above the floor the length reveals O(log log n) bits, at a cost of at most 12 % (under 3 % from
+//! 1 MiB on, under 1.6 % from 1 GiB on). The number of versions and objects is not hidden.
 
-/// Smallest padded length in bytes: an invoice and an empty file are told apart by nobody.
+/// Minimum padded length in bytes: an invoice and an empty file are indistinguishable.
 const FLOOR_BYTES: u64 = 4096;
 
-/// The length to which `length` bytes of plaintext are padded: Padmé (Nikitin et al., "Reducing Metadata Leakage from
+/// The padded length of `length` bytes of plaintext: Padmé (Nikitin et al., "Reducing Metadata Leakage from
 /// Encrypted Files and Communication with PURBs", PETS 2019, section 4), at least 4,096.
 pub fn padded_length(length: u64) -> u64 {
     if length <= FLOOR_BYTES {
@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn lengths_from_the_paper_and_the_floor() {
-        // Figure 3 of the paper: 9 bytes become 10 without a floor; with it everything small is 4,096.
+        // Figure 3 of the paper: 9 bytes become 10 without a floor. With it, small lengths become 4,096.
         for (length, padded) in [
             (0, 4096),
             (1, 4096),

@@ -1,4 +1,4 @@
-//! Which names and paths a manifest may hold: see [`hansa_types::path_problem`].
+//! Checks of names and paths in a manifest; see [`hansa_types::path_problem`].
 
 use hansa_types::{name_problem, path_problem};
 
@@ -7,7 +7,7 @@ use crate::EnvelopeError;
 /// Checks a `/`-separated relative path.
 ///
 /// # Errors
-/// [`EnvelopeError::Path`] with what [`path_problem`] finds.
+/// [`EnvelopeError::Path`] with the finding of [`path_problem`].
 pub fn check_path(path: &str) -> Result<(), EnvelopeError> {
     match path_problem(path) {
         None => Ok(()),
@@ -18,7 +18,7 @@ pub fn check_path(path: &str) -> Result<(), EnvelopeError> {
 /// Checks an object's name.
 ///
 /// # Errors
-/// [`EnvelopeError::Path`] with what [`name_problem`] finds.
+/// [`EnvelopeError::Path`] with the finding of [`name_problem`].
 pub fn check_name(name: &str) -> Result<(), EnvelopeError> {
     name_problem(name).map_or(Ok(()), |why| Err(refused(name, why)))
 }

@@ -1,7 +1,7 @@
-//! The block at the root of every stored version: the one thing whose digest the chain records.
+//! The root block of a stored version. The chain records its digest.
 //!
-//! dag-cbor, CIDv1, sha2-256. Nothing in it is secret; its links let any IPFS node fetch and pin the whole version
-//! without a key.
+//! Encoding: dag-cbor, CIDv1, sha2-256. The block has no secrets. Its links let any IPFS node fetch and pin the whole version without
+//! a key.
 
 use alloy_primitives::B256;
 use bytes::Bytes;
@@ -12,11 +12,11 @@ use crate::{
     AudienceKey, DataKey, DekContext, EnvelopeError, VersionKeys, unwrap_dek, wrap::WRAPPED_DEK_BYTES,
 };
 
-/// Longest root block in bytes.
+/// Maximum length of a root block in bytes.
 pub const ROOT_BYTES_MAX: usize = 1024;
-/// The format with a salt for the manifest.
+/// The format with a salt of the manifest.
 const FORMAT: u8 = 2;
-/// The format without. It is read, and not written any more.
+/// The format without that salt, which is read and never written.
 const FORMAT_UNSALTED: u8 = 1;
 const DAG_CBOR: u64 = 0x71;
 const SHA2_256: u64 = 0x12;
@@ -34,21 +34,21 @@ pub struct ObjectRoot {
     pub manifest_salt: Option<B256>,
     /// The sealed content: a UnixFS file.
     pub content: Cid,
-    /// Bytes of the sealed content.
+    /// Length of the sealed content in bytes.
     pub content_length: u64,
     /// Salt of the version's key derivation.
     pub salt: B256,
-    /// Commits to data key and salt.
+    /// Commitment to data key and salt.
     pub key_commitment: B256,
-    /// The data key under the audience key; see [`crate::wrap_dek`].
+    /// The data key wrapped with the audience key; see [`crate::wrap_dek`].
     pub wrapped_key: Bytes,
     /// The audience key's epoch.
     pub key_epoch: u32,
 }
 
-/// The CID of the root block whose digest the chain records.
+/// The CID of a root block by its digest on the chain.
 pub fn root_cid(digest: B256) -> Cid {
-    // A sha2-256 digest always fits the 64 bytes that a multihash has room for.
+    // A sha2-256 digest fits the 64 bytes of a multihash.
     let hash = Multihash::wrap(SHA2_256, digest.as_slice()).unwrap_or_default();
     Cid::new_v1(DAG_CBOR, hash)
 }
@@ -76,17 +76,17 @@ impl ObjectRoot {
         }
     }
 
-    /// The block's bytes, canonical.
+    /// The canonical encoding.
     ///
     /// # Errors
-    /// Only when a CID cannot be encoded.
+    /// Only if a CID cannot be encoded.
     pub fn encode(&self) -> Result<Bytes, EnvelopeError> {
         serde_ipld_dagcbor::to_vec(self)
             .map(Bytes::from)
             .map_err(|e| EnvelopeError::malformed("an object root", e))
     }
 
-    /// Reads a block's bytes; only the canonical encoding is accepted.
+    /// Decodes a block. Only the canonical encoding is accepted.
     ///
     /// # Errors
     /// [`EnvelopeError::Malformed`].
@@ -110,7 +110,7 @@ impl ObjectRoot {
         Ok(root)
     }
 
-    /// sha2-256 of the encoded block: what the chain records.
+    /// sha2-256 of the encoded block, as recorded on the chain.
     ///
     /// # Errors
     /// As [`ObjectRoot::encode`].
@@ -123,7 +123,7 @@ impl ObjectRoot {
     /// `context`'s epoch and key commitment are taken from this root.
     ///
     /// # Errors
-    /// [`EnvelopeError::WrongKey`] when `kek` is not the audience key of this epoch.
+    /// [`EnvelopeError::WrongKey`] if `kek` is not the audience key of this epoch.
     pub fn unlock(&self, kek: &AudienceKey, context: DekContext) -> Result<VersionKeys, EnvelopeError> {
         let context = DekContext { epoch: self.key_epoch, key_commitment: self.key_commitment, ..context };
         let dek: DataKey = unwrap_dek(kek, &self.wrapped_key, &context)?;

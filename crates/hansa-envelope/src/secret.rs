@@ -1,6 +1,6 @@
-//! Symmetric keys as types, so that a key is never printed, compared in variable time or mistaken for another.
+//! Symmetric keys as types: a key is never printed, compared in variable time or confused with another kind.
 //!
-//! Memory is wiped on drop; it is not locked against swapping.
+//! Memory is zeroised on drop. It is not locked against swapping.
 
 use core::fmt;
 
@@ -9,7 +9,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::EnvelopeError;
 
-/// Bytes of every symmetric key here.
+/// Length of every symmetric key in bytes.
 pub(crate) const KEY_BYTES: usize = 32;
 
 /// Fills an array from the operating system's generator.
@@ -29,7 +29,7 @@ macro_rules! key {
             /// A fresh random key.
             ///
             /// # Errors
-            /// When the operating system's random generator fails.
+            /// If the operating system's random generator fails.
             pub fn generate() -> Result<Self, EnvelopeError> {
                 Ok(Self(*Zeroizing::new(random()?)))
             }
@@ -42,12 +42,12 @@ macro_rules! key {
             /// The key in `bytes`.
             ///
             /// # Errors
-            /// When there are not exactly 32.
+            /// If the length is not 32.
             pub fn from_slice(bytes: &[u8]) -> Result<Self, EnvelopeError> {
                 bytes.try_into().map(Self).map_err(|_| EnvelopeError::Key(stringify!($name)))
             }
 
-            /// The key's 32 bytes. Whoever holds them can read.
+            /// The key's 32 bytes, which are secret.
             pub fn expose(&self) -> &[u8; KEY_BYTES] {
                 &self.0
             }

@@ -1,45 +1,45 @@
-//! Stream encryption in segments, each of which is one leaf of the stored file.
+//! Stream encryption in segments. A segment is one leaf of the stored file.
 //!
-//! STREAM (Hoang, Reyhanitabar, Rogaway, Vizár, CRYPTO 2015) over AES-256-GCM: segment `i` holds 1,048,560 bytes of
-//! padded plaintext and a 16-byte tag, so it fills a 1 MiB leaf exactly; only the last may be shorter. Its nonce is
-//! `000000 ‖ i (8 bytes, big endian) ‖ 01 if last else 00`. A changed, moved, missing, additional or shortened segment
-//! fails its tag or the layout. Nonces repeat from stream to stream, so one key seals one stream only: a [`SealingKey`] cannot
-//! be copied, is consumed by its stream, and [`crate::VersionKeys`] never makes the same one twice.
+//! STREAM (Hoang, Reyhanitabar, Rogaway, Vizár, CRYPTO 2015) over AES-256-GCM. Segment `i` has 1,048,560 bytes of padded plaintext and a
+//! tag of 16 bytes, which is exactly a leaf of 1 MiB; the last may be shorter. Its nonce is
+//! `000000 ‖ i (8 bytes, big-endian) ‖ 01 if last else 00`. A changed, moved, missing, additional or shortened segment fails its tag or
+//! the layout. Nonces are equal for all streams, so a key must seal one stream only: a [`SealingKey`] cannot be copied, is consumed by
+//! its stream, and [`crate::VersionKeys`] never derives one twice.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bytes::{Bytes, BytesMut};
 
 use crate::{EnvelopeError, padded_length};
 
-/// Bytes of an authentication tag.
+/// Length of an authentication tag in bytes.
 pub const TAG_BYTES: usize = 16;
-/// Bytes of a full sealed segment: one leaf of the stored file.
+/// Length of a full sealed segment in bytes: one leaf of the stored file.
 pub const LEAF_BYTES: usize = 1 << 20;
-/// Plaintext bytes in a full segment.
+/// Length of a full segment's plaintext in bytes.
 pub const SEGMENT_BYTES: usize = LEAF_BYTES - TAG_BYTES;
 
-/// Memory for a stream's first plaintext bytes.
+/// Initial size of a stream's buffer in bytes.
 const FIRST_BYTES: usize = 32 * 1024;
 const SEGMENT: u64 = SEGMENT_BYTES as u64;
 const LEAF: u64 = LEAF_BYTES as u64;
 const TAG: u64 = TAG_BYTES as u64;
 
-/// How long a stream of a given plaintext length is, sealed, and where each segment lies.
+/// Lengths and offsets of a sealed stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     padded: u64,
 }
 
 impl Layout {
-    /// The layout of `length` bytes of plaintext, padding included.
+    /// The layout for `length` bytes of plaintext, which is padded.
     pub fn of_plaintext(length: u64) -> Self {
         Self { padded: padded_length(length) }
     }
 
-    /// The layout of a stream of `length` sealed bytes.
+    /// The layout of a sealed stream of `length` bytes.
     ///
     /// # Errors
-    /// When no stream has that length.
+    /// If no stream has this length.
     pub fn of_sealed(length: u64) -> Result<Self, EnvelopeError> {
         let segments = length.div_ceil(LEAF);
         let padded = length.saturating_sub(segments.saturating_mul(TAG));
@@ -50,7 +50,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Plaintext bytes with padding: what the chain shows as size class.
+    /// Length of the padded plaintext in bytes, the size class on the chain.
     pub fn padded_length(&self) -> u64 {
         self.padded
     }
@@ -60,12 +60,12 @@ impl Layout {
         self.padded.div_ceil(SEGMENT)
     }
 
-    /// Bytes of the sealed stream.
+    /// Length of the sealed stream in bytes.
     pub fn sealed_length(&self) -> u64 {
         self.padded.saturating_add(self.segments().saturating_mul(TAG))
     }
 
-    /// Sealed bytes of segment `index`; 0 beyond the end.
+    /// Length of the sealed segment `index` in bytes; 0 beyond the end.
     pub fn sealed_segment_length(&self, index: u64) -> u64 {
         let rest = self.padded.saturating_sub(index.saturating_mul(SEGMENT)).min(SEGMENT);
         if rest == 0 { 0 } else { rest.saturating_add(TAG) }
@@ -76,17 +76,17 @@ impl Layout {
         index.saturating_add(1) == self.segments()
     }
 
-    /// The segment in which plaintext byte `offset` lies, and its place in there.
+    /// The segment of the plaintext byte `offset`, and the offset within it.
     pub fn locate(offset: u64) -> (u64, usize) {
         // The remainder is below 2^20.
         (offset / SEGMENT, (offset % SEGMENT) as usize)
     }
 }
 
-/// Seals one stream, and is consumed by it.
+/// A key that seals one stream and is consumed by it.
 pub struct SealingKey(LessSafeKey);
 
-/// Opens one stream.
+/// A key that opens one stream.
 pub struct OpeningKey {
     key: LessSafeKey,
     what: &'static str,
@@ -103,12 +103,12 @@ fn nonce(index: u64, last: bool) -> Nonce {
 }
 
 impl SealingKey {
-    /// The caller must not have made a key of these bytes before.
+    /// The caller must use these bytes for one sealing key only.
     pub(crate) fn new(key: &[u8]) -> Result<Self, EnvelopeError> {
         aes_key(key).map(Self)
     }
 
-    /// Seals `segment` in place and appends the tag; no copy when 16 bytes of capacity are left.
+    /// Seals `segment` in place and appends the tag. There is no copy if 16 bytes of capacity are left.
     fn seal(&self, index: u64, last: bool, segment: &mut BytesMut) -> Result<(), EnvelopeError> {
         let tag = self
             .0
@@ -135,34 +135,34 @@ impl OpeningKey {
     }
 }
 
-/// Seals a stream of unknown length in constant memory: at most two segments are held.
+/// Seals a stream of unknown length with at most two segments in memory.
 ///
-/// Fill [`Sealer::spare`] and say how much with [`Sealer::advance`], which hands out each leaf once it is certain not to
-/// be the last one; [`Sealer::finish`] pads and gives the rest.
+/// Fill [`Sealer::spare`] and commit the bytes with [`Sealer::advance`], which returns each leaf that cannot be the last one.
+/// [`Sealer::finish`] pads the stream and returns the rest.
 pub struct Sealer {
     key: SealingKey,
     index: u64,
     length: u64,
-    /// A full segment that may turn out to be the last.
+    /// A full segment that may be the last.
     held: Option<BytesMut>,
-    /// The segment being filled: all of it initialised, `filled` of it used. A stream's first segment grows as it is filled,
-    /// so that a short object takes little memory.
+    /// The current segment, fully initialised, with `filled` bytes used. The first segment grows on demand, so that a short object
+    /// takes little memory.
     current: BytesMut,
     filled: usize,
 }
 
 impl Sealer {
-    /// Begins a stream under `key`.
+    /// A new stream.
     pub fn new(key: SealingKey) -> Self {
         Self { key, index: 0, length: 0, held: None, current: BytesMut::new(), filled: 0 }
     }
 
-    /// Plaintext bytes taken in so far.
+    /// Length of the plaintext so far in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Where the next plaintext bytes go; never empty.
+    /// The buffer for the next plaintext bytes; never empty.
     pub fn spare(&mut self) -> &mut [u8] {
         if self.filled == self.current.len() {
             let length = match self.length < SEGMENT {
@@ -177,10 +177,10 @@ impl Sealer {
         self.current.get_mut(self.filled..).unwrap_or_default()
     }
 
-    /// Takes the first `count` bytes of [`Sealer::spare`] as plaintext; returns a sealed leaf when one is complete.
+    /// Commits the first `count` bytes of [`Sealer::spare`] as plaintext; returns a sealed leaf if one is complete.
     ///
     /// # Errors
-    /// When `count` exceeds the spare room, or the cryptographic library fails.
+    /// If `count` exceeds the buffer, or the cryptographic library fails.
     pub fn advance(&mut self, count: usize) -> Result<Option<Bytes>, EnvelopeError> {
         if count == 0 {
             return Ok(None);
@@ -203,7 +203,7 @@ impl Sealer {
         Ok(leaf)
     }
 
-    /// Ends the stream: an iterator over the remaining leaves, padding included.
+    /// Ends the stream; returns the remaining leaves with the padding.
     pub fn finish(self) -> SealedTail {
         let layout = Layout::of_plaintext(self.length);
         SealedTail { sealer: self, layout }
@@ -216,7 +216,7 @@ impl Sealer {
     }
 }
 
-/// The leaves that are left when a stream ends; see [`Sealer::finish`].
+/// Iterator over the last leaves of a stream; see [`Sealer::finish`].
 pub struct SealedTail {
     sealer: Sealer,
     layout: Layout,
@@ -262,7 +262,7 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Opens a stream with this layout.
+    /// An opener of a stream with this layout.
     pub fn new(key: OpeningKey, layout: Layout) -> Self {
         Self { key, layout }
     }
@@ -272,12 +272,10 @@ impl Opener {
         self.layout
     }
 
-    /// Opens segment `index`, in place when `leaf` is the only reference to its bytes. The padding at the stream's end
-    /// is included.
+    /// Opens segment `index`; in place if `leaf` is the only reference to its bytes. The result includes padding.
     ///
     /// # Errors
-    /// [`EnvelopeError::Length`] when the leaf is not as long as the layout says, [`EnvelopeError::Tampered`] when its
-    /// tag does not fit.
+    /// [`EnvelopeError::Length`] if the leaf's length differs from the layout, [`EnvelopeError::Tampered`] if its tag is wrong.
     pub fn open(&self, index: u64, leaf: Bytes) -> Result<Bytes, EnvelopeError> {
         let expected = self.layout.sealed_segment_length(index);
         let found = u64::try_from(leaf.len()).unwrap_or(u64::MAX);
@@ -290,8 +288,7 @@ impl Opener {
     }
 }
 
-/// Seals a short plaintext as one stream, its length in front, so that it can be opened without knowing the length.
-/// Returns the leaves.
+/// Seals a short plaintext with its length as prefix as one stream; returns the leaves.
 ///
 /// # Errors
 /// Only when the cryptographic library fails.
@@ -317,7 +314,7 @@ pub fn seal_buffer(key: SealingKey, plaintext: &[u8]) -> Result<Vec<Bytes>, Enve
     Ok(leaves)
 }
 
-/// Opens what [`seal_buffer`] sealed; `sealed` is the leaves joined.
+/// The inverse of [`seal_buffer`]; `sealed` are the concatenated leaves.
 pub(crate) fn open_buffer(key: OpeningKey, sealed: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
     let malformed = |why: &str| EnvelopeError::malformed("a sealed buffer", why);
     let opener = Opener::new(key, Layout::of_sealed(u64::try_from(sealed.len()).unwrap_or(u64::MAX))?);
@@ -437,7 +434,7 @@ mod tests {
         assert!(tampered(&[leaves[0].clone(), leaves[0].clone(), leaves[2].clone()]));
         assert!(open(&leaves[..2], length).is_err());
         assert!(open(&[leaves.clone(), vec![leaves[2].clone()]].concat(), length).is_err());
-        // A stream cut at a segment boundary with its manifest's length forged to match.
+        // A stream truncated at a segment boundary, with a forged length that matches.
         let two = Opener::new(key(), Layout { padded: 2 * SEGMENT });
         assert!(two.open(0, leaves[0].clone()).is_ok());
         assert!(matches!(two.open(1, leaves[1].clone()), Err(EnvelopeError::Tampered(_))));

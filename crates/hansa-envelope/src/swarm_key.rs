@@ -1,6 +1,6 @@
-//! The private swarm's pre-shared key and the text file that Kubo and this node both read.
+//! The pre-shared key of the private swarm and its text file, which Kubo reads too.
 //!
-//! The key keeps strangers from speaking at all; it is not admission. Who may connect is the registry's decision.
+//! The key keeps strangers from the protocols. Admission is decided by the registry.
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -38,15 +38,15 @@ impl SwarmKey {
         &self.0
     }
 
-    /// The `swarm.key` file's text.
+    /// The text of a `swarm.key` file.
     pub fn to_text(&self) -> String {
         format!("{HEADER}\n{ENCODING}\n{}\n", hex::encode(self.0))
     }
 
-    /// Reads a `swarm.key` file's text.
+    /// Parses the text of a `swarm.key` file.
     ///
     /// # Errors
-    /// [`EnvelopeError::Malformed`] when it is not one in base 16.
+    /// [`EnvelopeError::Malformed`] if it is no key in base 16.
     pub fn from_text(text: &str) -> Result<Self, EnvelopeError> {
         let malformed = |why: &str| EnvelopeError::malformed("the swarm key file", why);
         let mut lines = text.lines().map(str::trim_end);

@@ -1,10 +1,10 @@
-//! Everything that one version's data key is expanded to.
+//! Key derivation from a version's data key.
 //!
-//! HKDF-SHA256 (RFC 5869) with the version's random salt. AES-GCM by itself does not commit to its key; the 32-byte
-//! commitment in the object root does, so that nobody can serve one ciphertext that opens to two different plaintexts.
+//! HKDF-SHA256 (RFC 5869) with the version's random salt. AES-GCM is not key-committing; the 32-byte commitment in the object root
+//! prevents a ciphertext that decrypts to two plaintexts under two keys.
 //!
-//! A put or update that is tried again keeps its content but seals another manifest, and both may become public. So a
-//! manifest's key depends on object, version and a salt of its own, drawn each time one is sealed.
+//! A repeated put or update keeps its content and seals another manifest, and both can become public. A manifest's key therefore
+//! depends on object, version and a fresh salt of its own.
 
 use alloy_primitives::B256;
 use aws_lc_rs::{
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::{ContentDigest, DataKey, EnvelopeError, OpeningKey, SealingKey, secret::random};
 
 const CONTENT: &[u8] = b"hansa/v1 content";
-/// The label of manifests without a salt of their own, in roots of format 1.
+/// The label of manifests without a salt, in roots of format 1.
 const MANIFEST_UNSALTED: &[u8] = b"hansa/v1 manifest";
 const MANIFEST: &[u8] = b"hansa/v2 manifest";
 const KEY_COMMITMENT: &[u8] = b"hansa/v1 key commitment";
@@ -40,7 +40,7 @@ impl KeyType for ThirtyTwo {
     }
 }
 
-/// label ‖ owner (4) ‖ number (8) ‖ version (4) ‖ salt (32), integers big endian.
+/// label ‖ owner (4) ‖ number (8) ‖ version (4) ‖ salt (32), integers big-endian.
 fn manifest_label(object: ObjectId, version: Version, salt: Option<B256>) -> Vec<u8> {
     let Some(salt) = salt else { return MANIFEST_UNSALTED.to_vec() };
     let owner = object.owner.value().to_be_bytes();
@@ -57,7 +57,7 @@ pub(crate) fn expand(prk: &Prk, info: &[u8]) -> Result<Zeroizing<[u8; 32]>, Enve
 }
 
 impl VersionKeys {
-    /// The keys of a new version under `dek`, with a fresh salt, and the one key that seals its content.
+    /// The keys of a new version with a fresh salt, and the key that seals its content.
     ///
     /// # Errors
     /// When the random generator fails.
@@ -67,7 +67,7 @@ impl VersionKeys {
         Ok((keys, content))
     }
 
-    /// The keys of a version whose `salt` is known.
+    /// The keys of an existing version.
     ///
     /// # Errors
     /// Only when the cryptographic library fails.
@@ -77,27 +77,27 @@ impl VersionKeys {
         Ok(Self { salt, prk, key_commitment })
     }
 
-    /// Like [`VersionKeys::derive`], and checks that `dek` is the key that `key_commitment` was made with.
+    /// Like [`VersionKeys::derive`]; verifies the key commitment.
     ///
     /// # Errors
-    /// [`EnvelopeError::WrongKey`] when it is not.
+    /// [`EnvelopeError::WrongKey`] if `dek` does not match the commitment.
     pub fn open(dek: &DataKey, salt: B256, key_commitment: B256) -> Result<Self, EnvelopeError> {
         let keys = Self::derive(dek, salt)?;
         let same: bool = keys.key_commitment.as_slice().ct_eq(key_commitment.as_slice()).into();
         if same { Ok(keys) } else { Err(EnvelopeError::WrongKey) }
     }
 
-    /// The salt, stored in clear in the object root.
+    /// The salt, public in the object root.
     pub fn salt(&self) -> B256 {
         self.salt
     }
 
-    /// Commits to data key and salt; stored in clear in the object root.
+    /// The commitment to data key and salt, public in the object root.
     pub fn key_commitment(&self) -> B256 {
         self.key_commitment
     }
 
-    /// Opens the content stream.
+    /// The key that opens the content stream.
     ///
     /// # Errors
     /// Only when the cryptographic library fails.
@@ -105,7 +105,7 @@ impl VersionKeys {
         OpeningKey::new(&*expand(&self.prk, CONTENT)?, "the content")
     }
 
-    /// A key that seals one manifest of this version of this object, with the fresh salt that it is derived with.
+    /// A key that seals one manifest of this version of this object, and the fresh salt of its derivation.
     ///
     /// # Errors
     /// When the random generator fails.
@@ -119,7 +119,7 @@ impl VersionKeys {
         Ok((SealingKey::new(&*key)?, salt))
     }
 
-    /// Opens the manifest; `salt` is the object root's, which has none in format 1.
+    /// The key that opens the manifest; `salt` is from the object root, `None` in format 1.
     ///
     /// # Errors
     /// Only when the cryptographic library fails.
@@ -132,9 +132,9 @@ impl VersionKeys {
         OpeningKey::new(&*expand(&self.prk, &manifest_label(object, version, salt))?, "the manifest")
     }
 
-    /// The commitment to the plaintext that goes to the chain (MISSION C5): HMAC-SHA256, under a key that only holders
-    /// of the data key can derive, of the content digest ‖ size (8 bytes, big endian). Without the data key it tells
-    /// nothing, even of a plaintext with four possible values; with it, anybody can check a copy against the chain.
+    /// The commitment to the plaintext on the chain (C5): HMAC-SHA256 of content digest ‖ size (8 bytes, big-endian), under a key derived
+    /// from the data key. Without the data key it reveals nothing, even about a plaintext with four possible values. With the data key,
+    /// a copy can be checked against the chain.
     ///
     /// # Errors
     /// Only when the cryptographic library fails.

@@ -1,7 +1,7 @@
-//! Wraps keys under keys: a data key under its audience's key, an audience's key to a member.
+//! Key wrapping: a data key under an audience key, an audience key to a member's public key.
 //!
-//! Both bind the place they are for, so that a wrapped key cannot be passed off as another object's, epoch's or
-//! recipient's. Context encoding: a label, then integers big endian in the order of the structure's fields.
+//! Both are bound to their context, so that a wrapped key is invalid for another object, epoch or recipient. Context encoding: a label,
+//! then big-endian integers in the order of the structure's fields.
 
 use alloy_primitives::B256;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -13,13 +13,13 @@ use zeroize::Zeroizing;
 
 use crate::{AudienceKey, DataKey, EnvelopeError, MemberKeys, TAG_BYTES, secret::random};
 
-/// Bytes of a wrapped data key: nonce 12 ‖ ciphertext 32 ‖ tag 16.
+/// Length of a wrapped data key in bytes: nonce 12 ‖ ciphertext 32 ‖ tag 16.
 pub const WRAPPED_DEK_BYTES: usize = 60;
-/// Bytes of a wrapped audience key: X-Wing encapsulation 1,120 ‖ ciphertext 32 ‖ tag 16.
+/// Length of a wrapped audience key in bytes: X-Wing encapsulation 1,120 ‖ ciphertext 32 ‖ tag 16.
 pub const WRAPPED_KEK_BYTES: usize = 1168;
 const ENCAPSULATION_BYTES: usize = 1120;
 
-/// What a wrapped data key is bound to.
+/// The context of a wrapped data key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DekContext {
     /// The consortium.
@@ -47,7 +47,7 @@ impl DekContext {
     }
 }
 
-/// What a wrapped audience key is bound to.
+/// The context of a wrapped audience key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KekContext {
     /// The consortium.
@@ -56,7 +56,7 @@ pub struct KekContext {
     pub object: ObjectId,
     /// The key's epoch.
     pub epoch: u32,
-    /// Who is to open it.
+    /// The recipient.
     pub recipient: DcId,
 }
 
@@ -81,7 +81,7 @@ fn aes_key(kek: &AudienceKey) -> Result<LessSafeKey, EnvelopeError> {
         .map_err(|_| EnvelopeError::Crypto("AES-256-GCM"))
 }
 
-/// Wraps `dek` under `kek` with AES-256-GCM and a random nonce. Within an epoch far fewer than 2³² versions share a key.
+/// Wraps `dek` under `kek` with AES-256-GCM and a random nonce. An epoch has far fewer than 2³² versions.
 ///
 /// # Errors
 /// When the random generator fails.
@@ -106,10 +106,10 @@ fn wrap_dek_with_nonce(
     Ok([nonce.as_slice(), sealed.as_slice(), tag.as_ref()].concat())
 }
 
-/// Unwraps what [`wrap_dek`] wrapped in the same context.
+/// The inverse of [`wrap_dek`] in the same context.
 ///
 /// # Errors
-/// [`EnvelopeError::WrongKey`] when key, context or bytes are others.
+/// [`EnvelopeError::WrongKey`] if key, context or bytes differ.
 pub fn unwrap_dek(kek: &AudienceKey, wrapped: &[u8], context: &DekContext) -> Result<DataKey, EnvelopeError> {
     let (nonce, sealed) = wrapped
         .split_first_chunk::<NONCE_LEN>()
@@ -126,7 +126,7 @@ pub fn unwrap_dek(kek: &AudienceKey, wrapped: &[u8], context: &DekContext) -> Re
 /// AES-256-GCM).
 ///
 /// # Errors
-/// [`EnvelopeError::Key`] when the public key is not one.
+/// [`EnvelopeError::Key`] if the public key is invalid.
 pub fn wrap_kek(
     recipient_key: &[u8],
     kek: &AudienceKey,
@@ -145,10 +145,10 @@ pub fn wrap_kek(
     Ok([encapsulation.to_bytes().as_slice(), &sealed].concat())
 }
 
-/// Unwraps what [`wrap_kek`] wrapped to this member in the same context.
+/// The inverse of [`wrap_kek`] for the recipient in the same context.
 ///
 /// # Errors
-/// [`EnvelopeError::WrongKey`] when recipient, context or bytes are others.
+/// [`EnvelopeError::WrongKey`] if recipient, context or bytes differ.
 pub fn unwrap_kek(
     keys: &MemberKeys,
     wrapped: &[u8],

@@ -1,43 +1,40 @@
-//! The curve arithmetic behind the `ecrecover` precompile: that of the transactions' signatures, and done ahead of
-//! execution where it is known what will be asked.
+//! The curve arithmetic of the `ecrecover` precompile. Transactions use the same library, and expected calls are computed before
+//! execution (ADR 0005).
 //!
-//! The machine would bring a second copy of the same library, whose tables of a megabyte compete with the first one's for
-//! the processor's cache; every record makes both recover a key. All other precompiles stay the machine's own.
+//! revm's own copy of the library has tables of a megabyte, which would compete with the first copy's for the processor's cache:
+//! each record recovers a key with both. All other precompiles are revm's.
 
 use std::sync::LazyLock;
 
 use alloy_primitives::{Address, B256};
-use hansa_ecdsa::{Question, recover, recover_many};
+use hansa_ecdsa::{SignedDigest, recover, recover_many};
 use lru::LruCache;
 use parking_lot::Mutex;
 use revm::precompile::{Crypto, PrecompileHalt, install_crypto};
 
-/// Answers kept; as many as a pool holds transactions. They take some 200 bytes each.
+/// Recovered signers in the cache, as many as a pool holds transactions; some 200 bytes each.
 const AHEAD_MAX: usize = 131_072;
 
-/// Answers that wait for their question. Of the whole process, as the machine's arithmetic is; an answer depends on nothing
-/// but its question, so it does not matter who asks.
-static AHEAD: LazyLock<Mutex<LruCache<Question, Option<Address>>>> =
+/// Signers recovered before execution. A result depends on its input only, so the whole process shares them.
+static AHEAD: LazyLock<Mutex<LruCache<SignedDigest, Option<Address>>>> =
     LazyLock::new(|| Mutex::new(LruCache::unbounded()));
 
-/// A digest that a contract will be asked about, and the 65 bytes `r ‖ s ‖ v` over it; `None` for what no contract would
-/// accept as a signature.
-pub fn question(digest: B256, signature: &[u8]) -> Option<Question> {
+/// A digest and the 65 bytes `r ‖ s ‖ v` over it; `None` if no contract accepts them as a signature.
+pub fn question(digest: B256, signature: &[u8]) -> Option<SignedDigest> {
     let Some((r_s, &[v @ (27 | 28)])) = signature.split_first_chunk::<64>() else { return None };
-    Some(Question { digest, r_s: *r_s, is_odd: v == 28 })
+    Some(SignedDigest { digest, r_s: *r_s, is_odd: v == 28 })
 }
 
-/// Recovers signers before contracts ask for them, so that the block's execution, which goes on one processor, need not.
-/// Beside each question stands who is likely to have signed.
-pub fn recover_ahead(questions: &[(Question, Option<Address>)]) {
+/// Recovers signers in parallel before contracts need them; a block executes on one thread. Each input may name the expected signer.
+pub fn recover_ahead(inputs: &[(SignedDigest, Option<Address>)]) {
     let new: Vec<_> = {
         let ahead = AHEAD.lock();
-        questions.iter().filter(|(question, _)| !ahead.contains(question)).copied().collect()
+        inputs.iter().filter(|(signed, _)| !ahead.contains(signed)).copied().collect()
     };
     let answers = recover_many(&new);
     let mut ahead = AHEAD.lock();
-    for ((question, _), answer) in new.into_iter().zip(answers) {
-        ahead.put(question, answer);
+    for ((signed, _), answer) in new.into_iter().zip(answers) {
+        ahead.put(signed, answer);
     }
     while ahead.len() > AHEAD_MAX {
         ahead.pop_lru();
@@ -54,10 +51,10 @@ impl Crypto for SharedCurve {
         parity: u8,
         digest: &[u8; 32],
     ) -> Result<[u8; 32], PrecompileHalt> {
-        let question = Question { digest: B256::from(digest), r_s: *signature, is_odd: parity == 1 };
-        // Asked once, as a rule: what has been used makes room.
-        let ahead = AHEAD.lock().pop(&question);
-        let answer = ahead.unwrap_or_else(|| recover(&question));
+        let signed = SignedDigest { digest: B256::from(digest), r_s: *signature, is_odd: parity == 1 };
+        // A signature is usually recovered once: used entries leave the cache.
+        let ahead = AHEAD.lock().pop(&signed);
+        let answer = ahead.unwrap_or_else(|| recover(&signed));
         answer.map(|signer| signer.into_word().0).ok_or(PrecompileHalt::Secp256k1RecoverFailed)
     }
 }

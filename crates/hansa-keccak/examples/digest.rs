@@ -1,5 +1,4 @@
-//! Measures keccak-256 one by one and many at once: `cargo run --release -p hansa-keccak --example digest`. Not a test: nothing is
-//! checked.
+//! Measures keccak-256 of single messages and of batches: `cargo run --release -p hansa-keccak --example digest`. Checks nothing.
 #![expect(clippy::print_stdout, reason = "a program whose purpose is to print figures")]
 
 use std::hint::black_box;

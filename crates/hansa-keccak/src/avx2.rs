@@ -1,4 +1,4 @@
-//! Four messages at once.
+//! keccak-256 of four messages at once in AVX2 registers. The caller detects the processor feature.
 
 use std::arch::x86_64::{
     __m256i, _mm256_and_si256, _mm256_andnot_si256, _mm256_extract_epi64, _mm256_or_si256, _mm256_set_epi64x,
@@ -51,7 +51,7 @@ fn xor3(a: Vector, b: Vector, c: Vector) -> Vector {
 }
 
 #[target_feature(enable = "avx2")]
-fn turn<const LEFT: i32, const RIGHT: i32>(word: Vector) -> Vector {
+fn rotate<const LEFT: i32, const RIGHT: i32>(word: Vector) -> Vector {
     _mm256_or_si256(_mm256_slli_epi64::<LEFT>(word), _mm256_srli_epi64::<RIGHT>(word))
 }
 

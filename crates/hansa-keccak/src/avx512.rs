@@ -1,4 +1,4 @@
-//! Eight messages at once.
+//! keccak-256 of eight messages at once in AVX-512 registers. The caller detects the processor feature.
 
 use std::arch::x86_64::{
     __m512i, _mm512_and_si512, _mm512_extracti64x4_epi64, _mm512_rol_epi64, _mm512_set_epi64,
@@ -45,17 +45,17 @@ fn xor(a: Vector, b: Vector) -> Vector {
 
 #[target_feature(enable = "avx512f")]
 fn xor3(a: Vector, b: Vector, c: Vector) -> Vector {
-    // The truth table of a ⊕ b ⊕ c, a being the highest bit of the row's number.
+    // Truth table of a ⊕ b ⊕ c; a is the most significant bit of the index.
     _mm512_ternarylogic_epi64::<0b1001_0110>(a, b, c)
 }
 
 #[target_feature(enable = "avx512f")]
-fn turn<const LEFT: i32, const RIGHT: i32>(word: Vector) -> Vector {
+fn rotate<const LEFT: i32, const RIGHT: i32>(word: Vector) -> Vector {
     _mm512_rol_epi64::<LEFT>(word)
 }
 
 #[target_feature(enable = "avx512f")]
 fn chi(a: Vector, b: Vector, c: Vector) -> Vector {
-    // The truth table of a ⊕ (¬b ∧ c).
+    // Truth table of a ⊕ (¬b ∧ c).
     _mm512_ternarylogic_epi64::<0b1101_0010>(a, b, c)
 }

@@ -1,19 +1,19 @@
-//! keccak-256 (FIPS 202 with Ethereum's padding) of as many messages at once as a vector register has words: each vector has the
-//! same word of all their states. What differs between processors is [`sponge`]'s to be told.
+//! The sponge of keccak-256 (FIPS 202 with Ethereum's padding) over vector registers: one message a lane. Each vector holds the same
+//! word of all states. The macro [`sponge`] takes the operations of a processor feature.
 
-/// Bytes that a permutation takes in (FIPS 202: the rate; for 256 bits of output 1,088 bits).
+/// Rate of the sponge in bytes (FIPS 202: 1,088 bits for 256 bits of output).
 pub(crate) const RATE: usize = 136;
 
-/// What is in one of the places.
+/// The message in one lane.
 #[derive(Clone, Copy)]
 pub(crate) struct Lane<'a> {
     pub(crate) number: usize,
-    /// What has not been taken in; none when all has been, and the padding.
+    /// Bytes not yet absorbed; `None` after the padding.
     pub(crate) rest: Option<&'a [u8]>,
 }
 
 impl<'a> Lane<'a> {
-    /// The next block of the message; the last one is put together in `padded` (0x01 to 0x80, as Ethereum pads).
+    /// The next block of the message. The last one is padded (0x01 to 0x80, as in Ethereum) in the buffer `padded`.
     pub(crate) fn block<'b>(&mut self, padded: &'b mut [u8; RATE]) -> &'b [u8; RATE]
     where
         'a: 'b,
@@ -32,7 +32,7 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// ι, computed from its definition: a linear-feedback shift register gives the bits at 2^j − 1.
+/// Round constants of ι (FIPS 202, 3.2.5): a linear-feedback shift register gives the bits at 2^j − 1.
 pub(crate) const ROUND_CONSTANTS: [i64; 24] = {
     let mut constants = [0; 24];
     let mut register = 1u16;
@@ -54,11 +54,11 @@ pub(crate) const ROUND_CONSTANTS: [i64; 24] = {
     constants
 };
 
-/// Defines `digest_all` for a processor feature, over that module's `Vector` of `LANES` words and these functions of it: `splat`,
-/// `gather` (from the words of all lanes), `words` (its inverse), `and`, `xor`, `xor3`, `turn` (to the left), `chi` (a ⊕ (¬b ∧ c)).
+/// Defines `digest_all` for a processor feature. The module provides `Vector`, which has `LANES` words, and these functions: `splat`,
+/// `gather` (from the words of all lanes), `words` (its inverse), `and`, `xor`, `xor3`, `rotate` (to the left), `chi` (a ⊕ (¬b ∧ c)).
 macro_rules! sponge {
     ($feature:literal) => {
-        /// Row by row.
+        /// The states of all lanes, by row and column.
         type States = [[Vector; 5]; 5];
 
         #[target_feature(enable = $feature)]
@@ -67,7 +67,7 @@ macro_rules! sponge {
             let mut lanes: [Option<Lane<'_>>; LANES] = [None; LANES];
             let mut padded = [0; RATE];
             loop {
-                // By word, then by lane.
+                // One block of each lane, by word and lane.
                 let mut block = [[0; LANES]; RATE / 8];
                 for (at, lane) in lanes.iter_mut().enumerate() {
                     if lane.is_none() {
@@ -86,8 +86,8 @@ macro_rules! sponge {
                 if lanes.iter().all(Option::is_none) {
                     return;
                 }
-                for (word, taken_in) in states.as_flattened_mut().iter_mut().zip(block) {
-                    *word = xor(*word, gather(taken_in));
+                for (word, absorbed) in states.as_flattened_mut().iter_mut().zip(block) {
+                    *word = xor(*word, gather(absorbed));
                 }
                 permute(&mut states);
                 let [head, ..] = states;
@@ -111,7 +111,7 @@ macro_rules! sponge {
             }
         }
 
-        /// Keccak-f[1600] (FIPS 202, 3.3) of all states.
+        /// Keccak-f[1600] (FIPS 202, 3.3) on all states.
         #[target_feature(enable = $feature)]
         fn permute(states: &mut States) {
             for constant in ROUND_CONSTANTS {
@@ -123,48 +123,48 @@ macro_rules! sponge {
         fn round(a: &mut States, constant: i64) {
             let column = [sum(a, 0), sum(a, 1), sum(a, 2), sum(a, 3), sum(a, 4)];
             let theta = [
-                xor(column[4], turn::<1, 63>(column[1])),
-                xor(column[0], turn::<1, 63>(column[2])),
-                xor(column[1], turn::<1, 63>(column[3])),
-                xor(column[2], turn::<1, 63>(column[4])),
-                xor(column[3], turn::<1, 63>(column[0])),
+                xor(column[4], rotate::<1, 63>(column[1])),
+                xor(column[0], rotate::<1, 63>(column[2])),
+                xor(column[1], rotate::<1, 63>(column[3])),
+                xor(column[2], rotate::<1, 63>(column[4])),
+                xor(column[3], rotate::<1, 63>(column[0])),
             ];
-            // ρ and π: from row y, column x, turned to the left; then χ, row by row.
+            // ρ and π: the word of row y, column x, rotated to the left. Then χ, row by row.
             let mut next = [
                 row([
-                    turned::<0, 64>(a[0][0], theta[0]),
-                    turned::<44, 20>(a[1][1], theta[1]),
-                    turned::<43, 21>(a[2][2], theta[2]),
-                    turned::<21, 43>(a[3][3], theta[3]),
-                    turned::<14, 50>(a[4][4], theta[4]),
+                    rotated::<0, 64>(a[0][0], theta[0]),
+                    rotated::<44, 20>(a[1][1], theta[1]),
+                    rotated::<43, 21>(a[2][2], theta[2]),
+                    rotated::<21, 43>(a[3][3], theta[3]),
+                    rotated::<14, 50>(a[4][4], theta[4]),
                 ]),
                 row([
-                    turned::<28, 36>(a[0][3], theta[3]),
-                    turned::<20, 44>(a[1][4], theta[4]),
-                    turned::<3, 61>(a[2][0], theta[0]),
-                    turned::<45, 19>(a[3][1], theta[1]),
-                    turned::<61, 3>(a[4][2], theta[2]),
+                    rotated::<28, 36>(a[0][3], theta[3]),
+                    rotated::<20, 44>(a[1][4], theta[4]),
+                    rotated::<3, 61>(a[2][0], theta[0]),
+                    rotated::<45, 19>(a[3][1], theta[1]),
+                    rotated::<61, 3>(a[4][2], theta[2]),
                 ]),
                 row([
-                    turned::<1, 63>(a[0][1], theta[1]),
-                    turned::<6, 58>(a[1][2], theta[2]),
-                    turned::<25, 39>(a[2][3], theta[3]),
-                    turned::<8, 56>(a[3][4], theta[4]),
-                    turned::<18, 46>(a[4][0], theta[0]),
+                    rotated::<1, 63>(a[0][1], theta[1]),
+                    rotated::<6, 58>(a[1][2], theta[2]),
+                    rotated::<25, 39>(a[2][3], theta[3]),
+                    rotated::<8, 56>(a[3][4], theta[4]),
+                    rotated::<18, 46>(a[4][0], theta[0]),
                 ]),
                 row([
-                    turned::<27, 37>(a[0][4], theta[4]),
-                    turned::<36, 28>(a[1][0], theta[0]),
-                    turned::<10, 54>(a[2][1], theta[1]),
-                    turned::<15, 49>(a[3][2], theta[2]),
-                    turned::<56, 8>(a[4][3], theta[3]),
+                    rotated::<27, 37>(a[0][4], theta[4]),
+                    rotated::<36, 28>(a[1][0], theta[0]),
+                    rotated::<10, 54>(a[2][1], theta[1]),
+                    rotated::<15, 49>(a[3][2], theta[2]),
+                    rotated::<56, 8>(a[4][3], theta[3]),
                 ]),
                 row([
-                    turned::<62, 2>(a[0][2], theta[2]),
-                    turned::<55, 9>(a[1][3], theta[3]),
-                    turned::<39, 25>(a[2][4], theta[4]),
-                    turned::<41, 23>(a[3][0], theta[0]),
-                    turned::<2, 62>(a[4][1], theta[1]),
+                    rotated::<62, 2>(a[0][2], theta[2]),
+                    rotated::<55, 9>(a[1][3], theta[3]),
+                    rotated::<39, 25>(a[2][4], theta[4]),
+                    rotated::<41, 23>(a[3][0], theta[0]),
+                    rotated::<2, 62>(a[4][1], theta[1]),
                 ]),
             ];
             next[0][0] = xor(next[0][0], splat(constant));
@@ -177,8 +177,8 @@ macro_rules! sponge {
         }
 
         #[target_feature(enable = $feature)]
-        fn turned<const LEFT: i32, const RIGHT: i32>(word: Vector, theta: Vector) -> Vector {
-            turn::<LEFT, RIGHT>(xor(word, theta))
+        fn rotated<const LEFT: i32, const RIGHT: i32>(word: Vector, theta: Vector) -> Vector {
+            rotate::<LEFT, RIGHT>(xor(word, theta))
         }
 
         #[target_feature(enable = $feature)]

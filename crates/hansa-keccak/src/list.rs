@@ -1,17 +1,17 @@
-//! The root of a list: of the trie that holds each item under the RLP of its number, as a block's header commits to transactions and
-//! receipts (Yellow Paper, appendix D). All nodes of a height are hashed together.
+//! Root of an ordered trie: each item is stored under the RLP of its index. A block's header commits so to transactions and receipts
+//! (Yellow Paper, appendix D). Nodes of equal height are hashed in one call. The trie itself is not kept.
 
 use alloy_primitives::{B256, keccak256};
 use alloy_rlp::{EMPTY_STRING_CODE, Encodable, Header};
 
 use crate::{digest_all, pieces};
 
-/// Nodes that are encoded before they are hashed: enough to fill all lanes, and few enough to stay in the processor's cache.
-const TOGETHER: usize = 64;
+/// Nodes encoded and hashed in one batch: enough to fill all lanes, few enough for the processor's cache.
+const BATCH: usize = 64;
 
-/// The root of a list of byte strings, whatever they are.
+/// The root of the ordered trie of these byte strings.
 pub fn list_root(items: &[impl AsRef<[u8]>]) -> B256 {
-    // In the order of the keys: 0 is 0x80, which comes after all other single bytes.
+    // Ascending keys: the RLP of 0 is 0x80, which follows all other single bytes.
     let numbers = (1..items.len().min(128)).chain(0..items.len().min(1)).chain(128..items.len());
     let entries: Vec<Entry<'_>> =
         numbers.map(|number| Entry { key: nibbles(number), item: items[number].as_ref() }).collect();
@@ -39,31 +39,31 @@ struct Tree<'a> {
 }
 
 struct Node {
-    /// 0 for a leaf, one more than that of the highest child for others.
+    /// 0 for a leaf; otherwise one more than the highest child.
     height: usize,
     kind: Kind,
 }
 
 enum Kind {
-    /// An entry with what its key has from a nibble on.
+    /// An entry; its path is the key from nibble `from` on.
     Leaf { entry: usize, from: usize },
-    /// Some nibbles of an entry's key, and the branch below them.
+    /// Nibbles `from` to `to` of an entry's key, and the branch below them.
     Extension { entry: usize, from: usize, to: usize, below: usize },
-    /// Nodes by nibble.
+    /// Children by nibble.
     Branch(Box<[Option<usize>; 16]>),
 }
 
-/// What a parent has of a node: its hash, or all of it where that is shorter.
-type Name = Vec<u8>;
+/// A node's reference in its parent: the hash, or the encoding if that is shorter.
+type Reference = Vec<u8>;
 
 impl Tree<'_> {
-    /// Adds the node for some entries that agree in all nibbles before `from`, and gives its number.
+    /// Adds the node of a range of entries with a common prefix of `from` nibbles; returns its index.
     fn add(&mut self, range: std::ops::Range<usize>, from: usize) -> usize {
         let (first, last) = (range.start, range.end - 1);
         if first == last {
             return self.push(0, Kind::Leaf { entry: first, from });
         }
-        // Those between agree in as much as the first and the last.
+        // Keys are sorted: the common prefix of the first and the last is that of all.
         let (a, b) = (&self.entries[first].key, &self.entries[last].key);
         let to = a.iter().zip(b).take_while(|(a, b)| a == b).count();
         let mut children = [None; 16];
@@ -89,30 +89,30 @@ impl Tree<'_> {
         self.nodes.len() - 1
     }
 
-    /// The hash of the node that was added last.
+    /// The hash of the last node added.
     fn root(&self) -> B256 {
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
         order.sort_by_key(|&node| self.nodes[node].height);
-        let mut names = vec![Name::new(); self.nodes.len()];
+        let mut references = vec![Reference::new(); self.nodes.len()];
         let (mut rlp, mut ends, mut digests) = (Vec::new(), Vec::new(), Vec::new());
         let heights = order.chunk_by(|&a, &b| self.nodes[a].height == self.nodes[b].height);
-        for nodes in heights.flat_map(|nodes| nodes.chunks(TOGETHER)) {
+        for nodes in heights.flat_map(|nodes| nodes.chunks(BATCH)) {
             rlp.clear();
             ends.clear();
             for &node in nodes {
-                self.encode(&self.nodes[node].kind, &names, &mut rlp);
+                self.encode(&self.nodes[node].kind, &references, &mut rlp);
                 ends.push(rlp.len());
             }
             digest_all(pieces(&rlp, &ends), &mut digests);
             for ((&node, encoded), digest) in nodes.iter().zip(pieces(&rlp, &ends)).zip(&digests) {
-                names[node] = if encoded.len() < 32 { encoded.to_vec() } else { digest.to_vec() };
+                references[node] = if encoded.len() < 32 { encoded.to_vec() } else { digest.to_vec() };
             }
         }
-        let root = names.pop().unwrap_or_default();
+        let root = references.pop().unwrap_or_default();
         B256::try_from(root.as_slice()).unwrap_or_else(|_| keccak256(root))
     }
 
-    fn encode(&self, kind: &Kind, names: &[Name], out: &mut Vec<u8>) {
+    fn encode(&self, kind: &Kind, references: &[Reference], out: &mut Vec<u8>) {
         let list = |payload_length, out: &mut Vec<u8>| Header { list: true, payload_length }.encode(out);
         match kind {
             &Kind::Leaf { entry, from } => {
@@ -124,17 +124,18 @@ impl Tree<'_> {
             }
             &Kind::Extension { entry, from, to, below } => {
                 let path = path(&self.entries[entry].key[from..to], false);
-                list(path.as_slice().length() + name_length(&names[below]), out);
+                list(path.as_slice().length() + reference_length(&references[below]), out);
                 path.as_slice().encode(out);
-                put_name(&names[below], out);
+                put_reference(&references[below], out);
             }
             Kind::Branch(children) => {
-                let length = |child: &Option<usize>| child.map_or(1, |child| name_length(&names[child]));
-                // The last of seventeen is the value that a branch may have; here no key begins with another.
+                let length =
+                    |child: &Option<usize>| child.map_or(1, |child| reference_length(&references[child]));
+                // The seventeenth item, a branch's value, is empty: no key is a prefix of another.
                 list(children.iter().map(length).sum::<usize>() + 1, out);
                 for child in children.iter() {
                     match child {
-                        &Some(child) => put_name(&names[child], out),
+                        &Some(child) => put_reference(&references[child], out),
                         None => out.push(EMPTY_STRING_CODE),
                     }
                 }
@@ -144,18 +145,18 @@ impl Tree<'_> {
     }
 }
 
-const fn name_length(name: &Name) -> usize {
-    name.len() + if name.len() == 32 { 1 } else { 0 }
+const fn reference_length(reference: &Reference) -> usize {
+    reference.len() + if reference.len() == 32 { 1 } else { 0 }
 }
 
-fn put_name(name: &Name, out: &mut Vec<u8>) {
-    if name.len() == 32 {
+fn put_reference(reference: &Reference, out: &mut Vec<u8>) {
+    if reference.len() == 32 {
         out.push(EMPTY_STRING_CODE + 32);
     }
-    out.extend_from_slice(name);
+    out.extend_from_slice(reference);
 }
 
-/// Nibbles in bytes, with a flag for leaves and one for odd numbers (Yellow Paper, appendix C).
+/// Hex-prefix encoding of nibbles, with flags for leaves and odd lengths (Yellow Paper, appendix C).
 fn path(nibbles: &[u8], is_leaf: bool) -> Vec<u8> {
     let flag = if is_leaf { 0x20 } else { 0 };
     let (odd, pairs) = nibbles.split_at(nibbles.len() % 2);
@@ -179,7 +180,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-        /// Items of a byte make nodes so short that their parents contain them.
+        /// Items of one byte give nodes short enough to be embedded in their parents.
         #[test]
         fn is_that_of_the_trie(
             items in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..80), 0..300),

@@ -1,4 +1,4 @@
-//! Changes to be written together. Holds them in memory; checks nothing.
+//! Changes that are written together. They are in memory and not checked until they are written.
 
 use crate::Space;
 
@@ -9,12 +9,11 @@ pub struct Change {
     pub space: Space,
     /// The key.
     pub key: Vec<u8>,
-    /// The new value; none removes the key.
+    /// The new value; `None` removes the key.
     pub value: Option<Vec<u8>>,
 }
 
-/// An ordered list of changes, possibly in several spaces, that are written all or none. Where it changes a key more
-/// than once, the last change counts.
+/// An ordered list of changes in any spaces, written atomically. The last of several changes of a key wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     changes: Vec<Change>,
@@ -32,12 +31,12 @@ impl Batch {
         self.push(Change { space, key: key.into(), value: Some(value.into()) });
     }
 
-    /// Removes a key; no error if it is not there.
+    /// Removes a key. Removing an absent key is no error.
     pub fn remove(&mut self, space: Space, key: impl Into<Vec<u8>>) {
         self.push(Change { space, key: key.into(), value: None });
     }
 
-    /// Adds the changes of `other` after those that are there.
+    /// Appends the changes of `other`.
     pub fn append(&mut self, mut other: Self) {
         self.size_bytes = self.size_bytes.saturating_add(other.size_bytes);
         self.changes.append(&mut other.changes);
@@ -48,27 +47,27 @@ impl Batch {
         self.changes.len()
     }
 
-    /// Whether there is nothing to write.
+    /// Whether the batch has no changes.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// The length of all keys and values together: what a bulk writer limits its batches by.
+    /// Total length of all keys and values in bytes. Bulk writers limit their batches by it.
     pub const fn size_bytes(&self) -> usize {
         self.size_bytes
     }
 
-    /// The changes in the order in which they were added.
+    /// The changes in insertion order.
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
 
-    /// The changes in the order in which they were added.
+    /// The changes in insertion order, without a copy.
     pub fn into_changes(self) -> Vec<Change> {
         self.changes
     }
 
-    /// The keys that are changed.
+    /// The changed keys.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.changes.iter().map(|change| change.key.as_slice())
     }

@@ -1,9 +1,9 @@
-//! Many changes of one space, written as they come: nothing of them is gathered in memory.
+//! Bulk writes: many sorted changes of one space are streamed into a table. Changes are not collected in memory.
 
 use crate::KvError;
 use crate::error::check_key;
 
-/// Takes the changes of [`crate::KvStore::ingest`], each key once and in ascending order. They are there when all have been taken.
+/// Takes the changes of [`crate::KvStore::ingest`] in strictly ascending order of keys. They become visible together at the end.
 pub trait BulkWriter {
     /// Sets the value of a key.
     ///
@@ -11,24 +11,24 @@ pub trait BulkWriter {
     /// [`KvError::KeyLength`], [`KvError::KeyOrder`], [`KvError::Write`].
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), KvError>;
 
-    /// Removes a key; no error if it is not there.
+    /// Removes a key. Removing an absent key is no error.
     ///
     /// # Errors
     /// As for [`Self::put`].
     fn remove(&mut self, key: &[u8]) -> Result<(), KvError>;
 }
 
-/// Gives the changes to a writer.
+/// A callback that passes all changes to a writer.
 pub type Fill<'a> = &'a mut dyn FnMut(&mut dyn BulkWriter) -> Result<(), KvError>;
 
-/// Hands changes on to an engine, but for those that it would panic on.
+/// Passes changes to an engine and refuses those on which it would panic.
 pub(crate) struct Checked<W> {
     last: Vec<u8>,
     write: W,
 }
 
 impl<W: FnMut(&[u8], Option<&[u8]>) -> Result<(), KvError>> Checked<W> {
-    /// `write` is given each key with its value, or none where it is removed.
+    /// `write` is called with each key and its value; `None` removes the key.
     pub(crate) const fn new(write: W) -> Self {
         Self { last: Vec::new(), write }
     }

@@ -1,8 +1,8 @@
-//! The store on disk: one fjall database, a keyspace for each space. The only user of fjall.
+//! The store on disk: one fjall database with a keyspace for each space. No other file names fjall.
 //!
-//! A batch goes through fjall's journal in one record, so it is there wholly or not at all. Durability is a second step
-//! that concurrent writers share: whoever flushes the journal flushes it for all batches in it. What is ingested becomes a
-//! table that is synchronised before the list of tables names it. No data is encrypted here.
+//! A batch is one record of fjall's journal, so it is atomic. Durability is a second step that concurrent writers share: a flush of
+//! the journal covers all batches in it. An ingestion becomes a table, which is synchronised before the manifest lists it. The store
+//! does not encrypt.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,25 +23,24 @@ use crate::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Sp
 
 const MIB: u64 = 1024 * 1024;
 
-/// How much of the machine a store may take.
+/// Memory, disk and threads of a store. The last three options apply to a space when it is created.
 #[derive(Clone, Debug)]
 pub struct FjallOptions {
-    /// Cached blocks of all spaces together, in bytes.
+    /// Block cache of all spaces together, in bytes.
     pub cache_bytes_max: u64,
-    /// What a space collects in memory before it is written out as a table, in bytes.
+    /// Size of a space's memtable at which it is flushed to a table, in bytes.
     pub memtable_bytes_max: u64,
-    /// The journals of all spaces together on disk, in bytes; at least 64 MiB. Reaching it writes out the oldest memtables.
+    /// Size of the journals on disk at which the oldest memtables are flushed, in bytes; at least 64 MiB.
     pub journal_bytes_max: u64,
-    /// Threads that write out and compact. With more than one, fjall 3.1 passes compactions round through its queue and spins
-    /// while the others are busy; with one, writers wait if it is compacting while four memtables of a space are full.
+    /// Threads that flush and compact. With several, fjall 3.1 requeues compactions and spins while the others are busy. With one,
+    /// writers wait if four memtables of a space are full during a compaction.
     pub workers: usize,
-    /// How many tables of a space may hold the same stretch of keys before they are merged. More means that less is copied, and
-    /// that whoever reads a key which is not cached asks more tables. At least 1. Counts only when a space is created.
-    pub unmerged_tables_max: u8,
-    /// Spaces with values of kilobytes: those of 1 KiB and more are kept apart from the keys, so that compaction does not
-    /// copy them again and again. Counts only when the space is created.
+    /// Overlapping tables of a space (level 0) at which they are compacted; at least 1. A higher number writes less and makes an
+    /// uncached read consult more tables.
+    pub uncompacted_tables_max: u8,
+    /// Spaces with large values. Values of 1 KiB and more are stored apart from the keys, so that compaction does not copy them.
     pub large_values: Vec<Space>,
-    /// Spaces whose values are hashes or ciphertext, which no compression shortens. Counts only when the space is created.
+    /// Spaces with hashes or ciphertext, which are stored uncompressed.
     pub incompressible: Vec<Space>,
 }
 
@@ -52,16 +51,16 @@ impl Default for FjallOptions {
             memtable_bytes_max: 16 * MIB,
             journal_bytes_max: 256 * MIB,
             workers: 1,
-            // Where keys are hashes, a merge copies all there is. From 20 tables on fjall has each batch spin for some tens of microseconds,
-            // from 30 on wait.
-            unmerged_tables_max: 24,
+            // Keys that are hashes are spread over all tables, so a compaction copies the whole keyspace. From 20 tables on fjall delays
+            // each batch by tens of microseconds; from 30 on it blocks.
+            uncompacted_tables_max: 24,
             large_values: Vec::new(),
             incompressible: Vec::new(),
         }
     }
 }
 
-/// A store in a folder. Cloning gives another handle on the same store; the folder is released with the last one.
+/// A store in a folder. A clone is another handle on the same store; dropping the last one releases the folder.
 #[derive(Clone)]
 pub struct FjallStore(Arc<Inner>);
 
@@ -69,9 +68,9 @@ struct Inner {
     path: PathBuf,
     database: Database,
     spaces: Arc<HashMap<Space, Keyspace>>,
-    /// Batches in the journal.
+    /// Number of batches in the journal.
     written: AtomicU64,
-    /// Batches known to be on durable storage. Held while flushing, so that those who wait share the flush.
+    /// Number of durable batches. Locked during a flush, so that waiting writers share the next one.
     synced: Mutex<u64>,
 }
 
@@ -82,8 +81,7 @@ impl std::fmt::Debug for FjallStore {
 }
 
 impl FjallStore {
-    /// Opens the store in `dir`, creating folder and spaces where they do not exist. Spaces in the folder that are not
-    /// named stay as they are.
+    /// Opens the store in `dir`; creates folder and spaces if they do not exist. Other spaces in the folder are untouched.
     ///
     /// # Errors
     /// [`KvError::Locked`], [`KvError::Open`], [`KvError::SpaceName`].
@@ -101,14 +99,15 @@ impl FjallStore {
             .cache_size(options.cache_bytes_max)
             .max_journaling_size(options.journal_bytes_max.max(64 * MIB))
             .worker_threads(options.workers.max(1))
-            // Most of what is written often is hashes and ciphertext.
+            // The journal mostly holds hashes and ciphertext.
             .journal_compression(CompressionType::None)
             .max_cached_files(Some(256))
             .open()
             .map_err(failed)?;
         let mut keyspaces = HashMap::new();
         for &space in spaces {
-            let keyspace = database.keyspace(space.name(), || layout(space, &options)).map_err(failed)?;
+            let keyspace =
+                database.keyspace(space.name(), || keyspace_options(space, &options)).map_err(failed)?;
             keyspaces.insert(space, keyspace);
         }
         Ok(Self(Arc::new(Inner {
@@ -120,15 +119,15 @@ impl FjallStore {
         })))
     }
 
-    /// The folder the store is in.
+    /// The store's folder.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// What the store takes on disk, in bytes.
+    /// Size on disk in bytes.
     ///
     /// # Errors
-    /// [`KvError::Open`] where the folder cannot be read.
+    /// [`KvError::Open`] if the folder cannot be read.
     pub fn disk_bytes(&self) -> Result<u64, KvError> {
         self.0.database.disk_space().map_err(|source| KvError::Open { path: self.0.path.clone(), source })
     }
@@ -137,7 +136,7 @@ impl FjallStore {
         self.0.spaces.get(&space).ok_or(KvError::UnknownSpace(space))
     }
 
-    /// Puts a batch in the journal and makes it visible; gives its number among all batches.
+    /// Appends a batch to the journal and makes it visible; returns its sequence number.
     fn commit(&self, batch: Batch) -> Result<u64, KvError> {
         check_keys(batch.keys())?;
         let mut commit = self.0.database.batch();
@@ -152,14 +151,14 @@ impl FjallStore {
         Ok(self.0.written.fetch_add(1, Ordering::AcqRel).saturating_add(1))
     }
 
-    /// Returns when the first `number` batches are on durable storage.
+    /// Returns when the first `number` batches are durable.
     fn sync_up_to(&self, number: u64) -> Result<(), KvError> {
         let mut synced = self.0.synced.lock();
         if *synced >= number {
             return Ok(());
         }
         let covered = self.0.written.load(Ordering::Acquire);
-        // The journal is preallocated, so that fdatasync covers everything that a later read of it needs.
+        // The journal is preallocated: fdatasync covers its metadata.
         self.0.database.persist(PersistMode::SyncData).map_err(KvError::Write)?;
         *synced = covered;
         Ok(())
@@ -178,7 +177,7 @@ impl KvStore for FjallStore {
 
     fn scan(&self, space: Space, range: KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, KvError> {
         let keyspace = self.keyspace(space)?;
-        if range.is_void() {
+        if range.is_empty() {
             return Ok(Vec::new());
         }
         collect(space, keyspace.range((range.start, range.end)), order, limit)
@@ -195,7 +194,7 @@ impl KvStore for FjallStore {
 
     fn ingest(&self, space: Space, fill: Fill<'_>) -> Result<(), KvError> {
         let keyspace = self.keyspace(space)?;
-        // What the space holds in memory is written out first, which must not part it from the rest of its batch.
+        // An ingestion flushes the space's memtable, which would split batches that are not durable yet.
         self.sync()?;
         let mut ingestion = keyspace.start_ingestion().map_err(KvError::Write)?;
         fill(&mut Checked::new(|key, value| {
@@ -217,7 +216,7 @@ impl KvStore for FjallStore {
     }
 }
 
-/// A moment of the database.
+/// A snapshot of all keyspaces.
 struct FjallSnapshot {
     snapshot: Snapshot,
     spaces: Arc<HashMap<Space, Keyspace>>,
@@ -232,7 +231,7 @@ impl KvSnapshot for FjallSnapshot {
 
     fn scan(&self, space: Space, range: KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, KvError> {
         let keyspace = self.spaces.get(&space).ok_or(KvError::UnknownSpace(space))?;
-        if range.is_void() {
+        if range.is_empty() {
             return Ok(Vec::new());
         }
         collect(space, self.snapshot.range(keyspace, (range.start, range.end)), order, limit)
@@ -255,22 +254,22 @@ fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-fn layout(space: Space, options: &FjallOptions) -> KeyspaceCreateOptions {
-    let compaction = Leveled::default().with_l0_threshold(options.unmerged_tables_max.max(1));
-    let mut layout = KeyspaceCreateOptions::default()
+fn keyspace_options(space: Space, options: &FjallOptions) -> KeyspaceCreateOptions {
+    let compaction = Leveled::default().with_l0_threshold(options.uncompacted_tables_max.max(1));
+    let mut keyspace = KeyspaceCreateOptions::default()
         .max_memtable_size(options.memtable_bytes_max)
         .compaction_strategy(Arc::new(compaction))
         .data_block_size_policy(BlockSizePolicy::all(4 * 1024));
     let incompressible = options.incompressible.contains(&space);
     if incompressible {
-        layout = layout.data_block_compression_policy(CompressionPolicy::disabled());
+        keyspace = keyspace.data_block_compression_policy(CompressionPolicy::disabled());
     }
     if options.large_values.contains(&space) {
         let mut separation = KvSeparationOptions::default();
         if incompressible {
             separation = separation.compression(CompressionType::None);
         }
-        layout = layout.with_kv_separation(Some(separation));
+        keyspace = keyspace.with_kv_separation(Some(separation));
     }
-    layout
+    keyspace
 }

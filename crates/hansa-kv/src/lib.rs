@@ -1,10 +1,25 @@
 //! Stores ordered key-value pairs in atomic, durable batches.
 //!
-//! [`KvStore`] is the boundary between everything that keeps data and the engine that keeps it: [`FjallStore`] on disk,
-//! [`MemoryStore`] for tests and simulation. Keys are compared as byte strings. The crate knows nothing about what is
-//! stored, promises no isolation between writers (the callers own disjoint spaces or serialise themselves), and never
-//! retries: a failed write is an error after which the process must stop, because what it acknowledged later could rest
-//! on a hole. [`Watched`] tells whoever runs the process.
+//! [`KvStore`] is the boundary between the crates that store data and the storage engine: [`FjallStore`] on disk, [`MemoryStore`]
+//! for tests and simulation. Keys are ordered as byte strings.
+//!
+//! The crate does not interpret keys or values. It does not isolate writers: callers own disjoint spaces or serialise their writes.
+//! It does not retry. After a failed write the process must stop, because a later write would depend on a missing one; [`Watched`]
+//! reports such a failure.
+//!
+//! ```
+//! use hansa_kv::{Batch, KeyRange, KvStore, MemoryStore, Order, Space};
+//!
+//! const NAMES: Space = Space::new("names");
+//! let store = MemoryStore::new();
+//! let mut batch = Batch::new();
+//! batch.put(NAMES, b"b".to_vec(), b"Bergen".to_vec());
+//! batch.put(NAMES, b"a".to_vec(), b"Aalborg".to_vec());
+//! store.write(batch)?;
+//! let first = store.scan(NAMES, KeyRange::all(), Order::Ascending, 1)?;
+//! assert_eq!(first, [(b"a".to_vec(), b"Aalborg".to_vec())]);
+//! # Ok::<(), hansa_kv::KvError>(())
+//! ```
 
 mod batch;
 mod bulk;
@@ -25,9 +40,8 @@ pub use fjall_store::{FjallOptions, FjallStore};
 pub use memory::MemoryStore;
 pub use watched::{Alarm, Watched};
 
-/// The name of a keyspace. Spaces are opened together with the store; writing to one that was not is an error.
-///
-/// A name has 1 to 64 characters of `a-z`, `0-9` and `-`.
+/// The name of a keyspace: 1 to 64 characters of `a-z`, `0-9` and `-`. A space is opened with the store; writing to any other is an
+/// error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Space(&'static str);
 
@@ -52,7 +66,7 @@ impl std::fmt::Display for Space {
 /// A key with its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// In which order a scan runs through its range.
+/// The direction of a scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// Smallest key first.
@@ -65,9 +79,9 @@ pub enum Order {
 /// A range of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRange {
-    /// Where it begins.
+    /// Lower bound.
     pub start: Bound<Vec<u8>>,
-    /// Where it ends.
+    /// Upper bound.
     pub end: Bound<Vec<u8>>,
 }
 
@@ -101,15 +115,15 @@ impl KeyRange {
         Self { start: Bound::Included(start.to_vec()), end: Bound::Excluded(end.to_vec()) }
     }
 
-    /// The same range without the keys up to and including `key`: how a scan is continued.
+    /// The same range without the keys up to and including `key`, to continue a scan.
     #[must_use]
     pub fn after(mut self, key: &[u8]) -> Self {
         self.start = Bound::Excluded(key.to_vec());
         self
     }
 
-    /// Whether no key can lie in the range, so that an engine need not be asked.
-    fn is_void(&self) -> bool {
+    /// Whether the range is empty. Engines may panic on such a range.
+    fn is_empty(&self) -> bool {
         match (&self.start, &self.end) {
             (Bound::Included(start), Bound::Included(end)) => start > end,
             (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))
@@ -119,7 +133,7 @@ impl KeyRange {
     }
 }
 
-/// The smallest byte string greater than every string that starts with `prefix`; none if `prefix` is all 0xff.
+/// The smallest byte string greater than every string that starts with `prefix`; `None` if `prefix` is all 0xff.
 fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let keep = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
     let mut end = prefix.get(..=keep)?.to_vec();
@@ -131,8 +145,8 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 
 /// Ordered key-value pairs in named spaces, written in atomic batches.
 ///
-/// A read sees every batch whose write call has returned, and possibly one that is just being written. Two reads one after
-/// the other may lie before and after a batch: use [`KvStore::snapshot`] to read several keys as of one moment.
+/// A read sees every batch whose write call has returned, and possibly one whose call has not. Two consecutive reads may lie before
+/// and after a batch: [`KvStore::snapshot`] reads several keys consistently.
 pub trait KvStore: Send + Sync + 'static {
     /// The value of a key.
     ///
@@ -140,7 +154,7 @@ pub trait KvStore: Send + Sync + 'static {
     /// [`KvError::UnknownSpace`], [`KvError::Read`].
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
 
-    /// Whether a key is there.
+    /// Whether a key has a value.
     ///
     /// # Errors
     /// [`KvError::UnknownSpace`], [`KvError::Read`].
@@ -152,50 +166,48 @@ pub trait KvStore: Send + Sync + 'static {
     /// [`KvError::UnknownSpace`], [`KvError::Read`].
     fn scan(&self, space: Space, range: KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, KvError>;
 
-    /// Writes a batch, atomically, and returns when it and every batch written before it is on durable storage.
-    /// Writers that call at the same time share one flush.
+    /// Writes a batch atomically. Returns when it and every earlier batch are durable. Concurrent writers share one flush.
     ///
     /// # Errors
     /// [`KvError::UnknownSpace`] (nothing was written) or [`KvError::Write`], after which the store accepts no more writes
     /// and the process must stop.
     fn write(&self, batch: Batch) -> Result<(), KvError>;
 
-    /// Writes a batch atomically without waiting for the disk: it is durable, whole, at the latest with the next
-    /// [`KvStore::write`] or [`KvStore::sync`], and never without the batches written before it. It survives the end of the
-    /// process, but not of the machine.
+    /// Writes a batch atomically without a flush. It becomes durable at the latest with the next [`KvStore::write`] or
+    /// [`KvStore::sync`], and never without the batches before it. It survives a crash of the process, not of the machine.
     ///
     /// # Errors
     /// As for [`KvStore::write`].
     fn write_buffered(&self, batch: Batch) -> Result<(), KvError>;
 
-    /// Writes many changes of one space, atomically, and returns when they and every batch written before are on durable
-    /// storage; nothing is written if `fill` fails. They go straight into a sorted table instead of through a journal and memory:
-    /// half the cost for tens of thousands of changes at once, several times that of [`KvStore::write`] for a few.
+    /// Writes many changes of one space atomically. Returns when they and every earlier batch are durable. Nothing is written if
+    /// `fill` fails. The changes go into a sorted table, past journal and memtable: half the cost of [`KvStore::write`] for tens of
+    /// thousands of changes, several times its cost for a few.
     ///
     /// # Errors
     /// As for [`KvStore::write`] and [`BulkWriter`], and those of `fill`.
     fn ingest(&self, space: Space, fill: Fill<'_>) -> Result<(), KvError>;
 
-    /// Returns when every batch written before is on durable storage.
+    /// Returns when every earlier batch is durable.
     ///
     /// # Errors
     /// As for [`KvStore::write`].
     fn sync(&self) -> Result<(), KvError>;
 
-    /// The whole store as it is at this moment, whatever is written later. Cheap to make; while it lives, the engine
-    /// cannot reclaim what has been overwritten since, so let it go within minutes under load.
+    /// A consistent view of the whole store. It is cheap to make. While it exists, the engine cannot reclaim overwritten values, so
+    /// drop it within minutes under load.
     fn snapshot(&self) -> Box<dyn KvSnapshot>;
 }
 
-/// A store as it was at one moment.
+/// A consistent, unchanging view of a store.
 pub trait KvSnapshot: Send + Sync + 'static {
-    /// The value of a key at that moment.
+    /// The value of a key in the snapshot.
     ///
     /// # Errors
     /// [`KvError::UnknownSpace`], [`KvError::Read`].
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
 
-    /// At most `limit` pairs of a range at that moment, in the given order.
+    /// At most `limit` pairs of a range in the snapshot, in the given order.
     ///
     /// # Errors
     /// [`KvError::UnknownSpace`], [`KvError::Read`].

@@ -1,4 +1,4 @@
-//! A store in memory, for tests and simulation. Nothing outlives it; "durable" means "in the map".
+//! A store in memory for tests and simulation. It does not outlive the process; a batch in the map counts as durable.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use parking_lot::RwLock;
 use crate::bulk::Checked;
 use crate::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
 
-/// The pairs of one space. Shared with snapshots and copied on the first write after one was made.
+/// The pairs of one space, shared with snapshots copy-on-write.
 type Pairs = Arc<BTreeMap<Vec<u8>, Vec<u8>>>;
 
-/// Ordered pairs in memory. Cloning gives another handle on the same store. Every space exists from the start.
+/// Ordered pairs in memory. A clone is another handle on the same store. Every space exists.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     spaces: Arc<RwLock<HashMap<Space, Pairs>>>,
@@ -75,7 +75,7 @@ impl KvStore for MemoryStore {
     }
 }
 
-/// The maps as they were.
+/// The maps at the time of the snapshot.
 struct MemorySnapshot {
     spaces: HashMap<Space, Pairs>,
 }
@@ -102,7 +102,7 @@ fn scan(
     limit: usize,
 ) -> Vec<Pair> {
     let Some(pairs) = spaces.get(&space) else { return Vec::new() };
-    if range.is_void() {
+    if range.is_empty() {
         return Vec::new();
     }
     let pairs = pairs.range((range.start, range.end)).map(|(key, value)| (key.clone(), value.clone()));

@@ -1,15 +1,15 @@
-//! Stores that tell of their first failed write, so that the process can be stopped. Stops nothing itself.
+//! Reports of failed writes, so that the process can be stopped. Nothing here stops it.
 
 use std::{error::Error, sync::Arc};
 
 use crate::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, Order, Pair, Space};
 
-/// Takes a failed write.
-type Tell = dyn Fn(&(dyn Error + 'static)) + Send + Sync;
+/// Called with the error of a failed write.
+type Callback = dyn Fn(&(dyn Error + 'static)) + Send + Sync;
 
-/// Is told of failed writes. Cloning gives another handle on the same alarm; the default one tells nobody.
+/// A callback for failed writes. A clone is another handle on the same alarm; the default one does nothing.
 #[derive(Clone, Default)]
-pub struct Alarm(Option<Arc<Tell>>);
+pub struct Alarm(Option<Arc<Callback>>);
 
 impl std::fmt::Debug for Alarm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -18,12 +18,12 @@ impl std::fmt::Debug for Alarm {
 }
 
 impl Alarm {
-    /// Calls `tell` for each failed write, on the thread that wrote. It must not block.
+    /// Calls `tell` for each failed write, on the writing thread. It must not block.
     pub fn new(tell: impl Fn(&(dyn Error + 'static)) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(tell)))
     }
 
-    /// Tells why a write failed.
+    /// Reports a failed write.
     pub fn raise(&self, error: &(dyn Error + 'static)) {
         if let Some(tell) = &self.0 {
             tell(error);
@@ -31,7 +31,7 @@ impl Alarm {
     }
 }
 
-/// A store whose failed writes raise an alarm. Errors of the caller's own making, such as an unknown space, do not.
+/// A store whose failed writes raise an alarm. Misuse by the caller, such as an unknown space, does not.
 pub struct Watched {
     store: Arc<dyn KvStore>,
     alarm: Alarm,

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use alloy_consensus::{Transaction, crypto::SECP256K1N_HALF};
 use alloy_primitives::{Address, B256};
-use hansa_ecdsa::{Question, recover_many};
+use hansa_ecdsa::{SignedDigest, recover_many};
 use lru::LruCache;
 use parking_lot::Mutex;
 use rayon::prelude::*;
@@ -66,15 +66,15 @@ impl Senders {
         };
         let digests: Vec<B256> =
             transactions.par_chunks(HASHES_PER_THREAD).flat_map_iter(signature_hashes).collect();
-        let questions: Vec<Option<(Question, Option<Address>)>> = transactions
+        let inputs: Vec<Option<(SignedDigest, Option<Address>)>> = transactions
             .iter()
             .zip(digests)
             .zip(likely)
-            .map(|((transaction, digest), likely)| Some((question(transaction, digest)?, likely)))
+            .map(|((transaction, digest), likely)| Some((signed_digest(transaction, digest)?, likely)))
             .collect();
-        let asked: Vec<_> = questions.iter().flatten().copied().collect();
+        let asked: Vec<_> = inputs.iter().flatten().copied().collect();
         let mut answers = recover_many(&asked).into_iter();
-        questions.iter().map(|question| question.as_ref().and_then(|_| answers.next().flatten())).collect()
+        inputs.iter().map(|signed| signed.as_ref().and_then(|_| answers.next().flatten())).collect()
     }
 
     /// Learns from an admitted transaction who sends to what.
@@ -85,7 +85,7 @@ impl Senders {
     }
 }
 
-fn question(transaction: &SignedTransaction, digest: B256) -> Option<Question> {
+fn signed_digest(transaction: &SignedTransaction, digest: B256) -> Option<SignedDigest> {
     let signature = transaction.signature();
     if signature.s() > SECP256K1N_HALF {
         return None;
@@ -94,5 +94,5 @@ fn question(transaction: &SignedTransaction, digest: B256) -> Option<Question> {
     let (r, s) = r_s.split_at_mut(32);
     r.copy_from_slice(&signature.r().to_be_bytes::<32>());
     s.copy_from_slice(&signature.s().to_be_bytes::<32>());
-    Some(Question { digest, r_s, is_odd: signature.v() })
+    Some(SignedDigest { digest, r_s, is_odd: signature.v() })
 }

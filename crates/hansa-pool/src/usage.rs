@@ -1,4 +1,4 @@
-//! What each account's transactions have cost the chain in recent blocks. Plain data: no locks, no clock.
+//! What each account's transactions have cost the chain in recent blocks. No locks, no clock.
 //!
 //! Costs are in microseconds of execution. Each final block makes earlier costs weigh an eighth less, so an account that
 //! pauses for some twenty blocks almost starts afresh.

@@ -25,7 +25,7 @@ pub enum SharingError {
     /// The chain knows no such object.
     #[error("object {0} does not exist; `hansa ls` lists what does")]
     UnknownObject(ObjectId),
-    /// The object has no such version.
+    /// Unknown version of a known object.
     #[error("object {0} has no version {1}; `hansa log {0}` lists its versions")]
     UnknownVersion(ObjectId, Version),
     /// No member of this number, or it is not active.

@@ -30,7 +30,7 @@ pub trait Source: Send {
     /// When the content cannot be read; nothing is recorded then.
     fn next_entry(&mut self) -> io::Result<Option<SourceEntry>>;
 
-    /// Reads bytes of the current entry; 0 at its end.
+    /// Reads from the current entry; returns 0 at its end.
     ///
     /// # Errors
     /// As [`Source::next_entry`].

@@ -1,9 +1,61 @@
 //! Does what members do with data: protect, share, open, verify, recover.
 //!
-//! A member's node runs four things from here: [`Sharing`], the operations that its own people call; [`Responder`], which
-//! answers other members' nodes; the replication task ([`Sharing::start_replication`]), which keeps the replicas that
-//! the chain allocates to it; and the scrubber ([`Sharing::start_scrubbing`]), which finds and mends rotten blocks. Chain and swarm are reached through [`Chain`] and [`Swarm`]; every decision about who may
-//! read is read from the finalised chain, never from local state. Nothing here speaks HTTP.
+//! Every decision about access is read from the finalised chain, never from local state. Chain and swarm are the traits [`Chain`] and
+//! [`Swarm`]. The crate does not speak HTTP, and does not encrypt by itself (`hansa-envelope` does).
+//!
+//! # Actors
+//!
+//! - [`Sharing`]: the operations of a member's own people: put, update, open, grant, revoke, verify, repair.
+//! - [`Responder`]: answers other members' nodes: key requests, replicas held, checks of replicas, requests to keep a replica.
+//! - Replication: keeps the replicas that the chain allocates to this node.
+//! - The scrubber: detects damaged blocks and repairs them from replicas.
+//!
+//! # Tasks
+//!
+//! The caller starts replication ([`Sharing::start_replication`]), scrubbing ([`Sharing::start_scrubbing`]), garbage collection
+//! ([`Sharing::start_collecting`]) and the recording of releases ([`Responder::start_recording`]); aborting the task ends it. Operations
+//! run in their caller's task. Reading, hashing and encrypting run on blocking threads.
+//!
+//! # States
+//!
+//! - A version of this member is *stored* (blocks, pin and key in one durable write), *recorded* (final on the chain) and *replicated*;
+//!   a version that is never recorded is unpinned after a while.
+//! - Another member's version is *pending* (allocated, not fetched), *kept*, or *given up* (malformed or oversized).
+//! - An opening is *noted* (durable, before its transaction), *final*, *released* (the owner's node has sent the key) and *spent* (the
+//!   grantee has the content). A release is noted durably before its key leaves the node, and recorded on the chain afterwards.
+//!
+//! # What a crash loses
+//!
+//! Transfers in progress; fetches resume. A put or update leaves the old version or the new one, and an opening is used again after a
+//! restart. Noted releases are recorded after a restart (ADR 0011). Progress, statistics and the queue of replicas are in memory; the
+//! queue is restored from the chain.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use hansa_sharing::{OpenMode, Sharing, SharingError, Source};
+//! use hansa_types::{
+//!     DcId,
+//!     api::{GrantRequest, PutMeta},
+//! };
+//!
+//! /// Protects content, grants it to a member, and opens it again.
+//! async fn round(
+//!     sharing: &Sharing,
+//!     meta: PutMeta,
+//!     source: Box<dyn Source>,
+//!     grantee: DcId,
+//! ) -> Result<(), SharingError> {
+//!     let receipt = sharing.put(meta, source, Arc::new(|_progress| {})).await?;
+//!     let grant = GrantRequest { to: vec![grantee], expires_at: None, max_openings: None, deposit: false };
+//!     sharing.share(receipt.id, grant).await?;
+//!     let opened = sharing.open(receipt.id, None, OpenMode::Ordinary).await?;
+//!     drop(opened.content());
+//!     Ok(())
+//! }
+//! ```
 #![cfg_attr(
     not(test),
     deny(
@@ -66,7 +118,7 @@ pub use sharing::{Parts, ProgressSink, Sharing, StoreFigures};
 pub use swarm::{FetchSink, Swarm, SwarmFault};
 pub use tip::Tip;
 
-/// Decoders that are not public, for the fuzz targets alone.
+/// Entry points of the fuzz targets: messages between nodes.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     use crate::message::{Answer, Request, decode};

@@ -97,8 +97,7 @@ impl Responder {
         }))
     }
 
-    /// Starts recording on the chain the releases that have been noted, those of earlier runs included. The task ends when
-    /// it is aborted.
+    /// Starts recording on the chain the releases that have been noted, those of earlier runs included.
     pub fn start_recording(&self) -> JoinHandle<()> {
         tokio::spawn(self.releases.clone().record(self.contracts.clone()))
     }

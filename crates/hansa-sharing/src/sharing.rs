@@ -133,22 +133,22 @@ impl Sharing {
         })))
     }
 
-    /// Starts keeping the replicas that the chain allocates to this node. The task ends when it is aborted.
+    /// Starts keeping the replicas that the chain allocates to this node.
     pub fn start_replication(&self) -> JoinHandle<()> {
         tokio::spawn(replicate::run(self.clone()))
     }
 
-    /// Starts wrapping deposited keys anew for members that got new keys. The task ends when it is aborted.
+    /// Starts wrapping deposited keys anew for members that got new keys.
     pub fn start_rewrapping(&self) -> JoinHandle<()> {
         tokio::spawn(rewrap::run(self.clone()))
     }
 
-    /// Starts giving back the room of blocks that no version needs, soon and then regularly. The task ends when it is aborted.
+    /// Starts giving back the room of blocks that no version needs, soon and then regularly.
     pub fn start_collecting(&self, every: Duration) -> JoinHandle<()> {
         tokio::spawn(self.clone().collect_regularly(every))
     }
 
-    /// Starts reading the block store slowly, again and again, and repairing what has rotted. The task ends when it is aborted.
+    /// Starts reading the block store slowly, again and again, and repairing what has rotted.
     pub fn start_scrubbing(&self) -> JoinHandle<()> {
         tokio::spawn(scrub::run(self.clone()))
     }

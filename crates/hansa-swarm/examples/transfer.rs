@@ -1,7 +1,7 @@
 //! Measures a transfer between two node processes in a private swarm on loopback: fetched, verified, stored durably.
 //!
-//! `cargo run --release -p hansa-swarm --example transfer [MIB [RUNS]]`. The process starts itself a second time as the
-//! provider. It prints one line a run and the median; it is a measure of this crate, not a benchmark of the node.
+//! `cargo run --release -p hansa-swarm --example transfer [MIB [RUNS]]`. The process starts itself a second time as the provider. It
+//! prints one line a run and the median. It measures this crate, not a whole node.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -46,7 +46,7 @@ async fn node(secret: u8, store: &BlockStore) -> Outcome<Swarm> {
     .await?)
 }
 
-/// Bytes that do not compress, so that no layer can cheat.
+/// Incompressible bytes.
 fn leaf(index: u64) -> Bytes {
     let mut state = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(CHUNK_BYTES);
@@ -59,7 +59,7 @@ fn leaf(index: u64) -> Bytes {
     bytes.into()
 }
 
-/// The provider: imports, says where it is, and stays until its standard input ends.
+/// The provider: imports, prints its address, and runs until its standard input ends.
 async fn provide(mib: u64, reader: NetworkKey) -> Outcome<()> {
     let dir = tempfile::tempdir()?;
     let store = store(dir.path())?;
@@ -84,7 +84,7 @@ async fn provide(mib: u64, reader: NetworkKey) -> Outcome<()> {
     Ok(())
 }
 
-/// Fetches from a fresh provider into a fresh store; MiB per second, of the import there and the transfer.
+/// Fetches from a new provider into a new store; returns MiB per second of the import and of the transfer.
 async fn run(mib: u64) -> Outcome<(f64, f64)> {
     let dir = tempfile::tempdir()?;
     let store = store(dir.path())?;

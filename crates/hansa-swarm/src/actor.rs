@@ -1,5 +1,5 @@
-//! The task that owns the libp2p node: it turns commands into protocol actions and protocol events into answers. Whatever
-//! takes time (hashing, the disk, key requests) runs elsewhere and comes back as a [`Done`].
+//! The actor: the task that owns the libp2p node. It turns commands into protocol actions and protocol events into replies. Slow work
+//! (hashing, disk, name resolution, key responses) runs elsewhere and returns as a [`Done`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -28,20 +28,20 @@ use crate::serve::{answer, verify};
 use crate::slots::Slots;
 use crate::{Heard, KeyResponder, Limits, SwarmError, SwarmMember};
 
-/// Addresses kept of a member's announcement.
+/// Maximum number of stored addresses of an announcement.
 const ADDRESSES_MAX: usize = 8;
-/// Bytes of blocks whose digests take less time than handing them to another thread.
+/// Bytes of blocks that are hashed in place, because a hand-over to another thread would take longer.
 const VERIFIED_HERE_MAX: usize = 16 * 1024;
 const TICK: Duration = Duration::from_millis(250);
 
-/// What a session is given.
+/// An event for a session.
 pub(crate) enum Delivery {
-    /// A block it wanted; the budget is given back when the message's memory is no longer needed.
+    /// A wanted block. The budget is released when the message's memory is no longer needed.
     Block(Block, Budget),
     Outcome(Outcome),
 }
 
-/// What the handle asks of the node.
+/// A command of the handle.
 pub(crate) enum Command {
     Open {
         id: SessionId,
@@ -76,7 +76,7 @@ pub(crate) enum Command {
     },
 }
 
-/// What comes back from other threads.
+/// The result of work in other tasks and threads.
 enum Done {
     Verified { peer: PeerId, blocks: Vec<Block>, budget: Budget },
     Served { job: ServeJob, answer: Message, leftover: Vec<Entry> },
@@ -84,19 +84,19 @@ enum Done {
     Resolved { peer: PeerId, addresses: Vec<Multiaddr> },
 }
 
-/// A key request under way.
-struct Asked {
+/// A pending key request.
+struct KeyRequest {
     of: NetworkKey,
-    /// To be sent once more if the connection ends: its peer may have restarted, and nobody knew yet.
-    again: Option<Bytes>,
+    /// Sent once more if the connection closes: the peer may have restarted.
+    retry: Option<Bytes>,
     reply: oneshot::Sender<Result<Bytes, SwarmError>>,
 }
 
-/// What the handle shows without asking.
+/// State that the handle reads without a command.
 pub(crate) struct Published {
     pub(crate) peers: watch::Sender<Vec<NetworkKey>>,
     pub(crate) heard: watch::Sender<HashMap<NetworkKey, Heard>>,
-    /// Connections turned away since the start.
+    /// Number of refused connections since the start.
     pub(crate) refused: Arc<AtomicU64>,
 }
 
@@ -107,17 +107,17 @@ pub(crate) struct Actor {
     back: mpsc::UnboundedSender<Done>,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<Delivery>>,
     members: HashMap<PeerId, NetworkKey>,
-    /// Endpoints that are not dialled, each logged once.
+    /// Invalid endpoints, each logged once.
     bad_endpoints: HashMap<PeerId, String>,
-    /// Where the hash table finds each member.
+    /// Each member's addresses in the hash table.
     addresses: HashMap<PeerId, Vec<Multiaddr>>,
-    /// Members whose host name is being looked up.
+    /// Members whose host name is being resolved.
     resolving: HashSet<PeerId>,
     providers: Providers,
     announcements: Announcements,
     published: Published,
     dialer: Dialer,
-    asked: HashMap<OutboundRequestId, Asked>,
+    asked: HashMap<OutboundRequestId, KeyRequest>,
     key_slots: Slots,
     responder: Arc<dyn KeyResponder>,
     store: BlockStore,
@@ -157,7 +157,7 @@ impl Actor {
         }
     }
 
-    /// Runs until it is told to stop or nobody can tell it anything any more.
+    /// Runs until a shutdown command, or until all handles are dropped.
     pub(crate) async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -167,7 +167,7 @@ impl Actor {
                 Some(done) = self.done.recv() => self.on_done(done),
                 command = self.commands.recv() => match command {
                     Some(Command::Shutdown { done }) => {
-                        // The connections close with the node.
+                        // Dropping the node closes its connections.
                         drop(self);
                         let _ = done.send(());
                         return;
@@ -212,7 +212,7 @@ impl Actor {
         }
     }
 
-    /// Publishes which members are connected.
+    /// Publishes the connected members.
     fn publish_peers(&self) {
         let mut peers: Vec<NetworkKey> =
             self.swarm.connected_peers().filter_map(|peer| self.members.get(peer).copied()).collect();
@@ -235,7 +235,7 @@ impl Actor {
             keys.insert(peer, member.key);
             match Endpoint::parse(&member.endpoint) {
                 Ok(endpoint) => drop(endpoints.insert(peer, endpoint)),
-                Err(reason) => self.complain(peer, member, reason),
+                Err(reason) => self.log_endpoint(peer, member, reason),
             }
         }
         let node = self.swarm.behaviour_mut();
@@ -264,16 +264,16 @@ impl Actor {
         self.dial();
     }
 
-    /// Says that a member cannot be dialled, once for each endpoint.
-    fn complain(&mut self, peer: PeerId, member: SwarmMember, reason: &str) {
+    /// Logs an invalid endpoint once.
+    fn log_endpoint(&mut self, peer: PeerId, member: SwarmMember, reason: &str) {
         let SwarmMember { key, endpoint } = member;
         if self.bad_endpoints.get(&peer) != Some(&endpoint) {
-            tracing::warn!(%key, endpoint, reason, "a member's endpoint is not dialled; it can only come to us");
+            tracing::warn!(%key, endpoint, reason, "a member's endpoint is invalid; the member must dial this node");
             self.bad_endpoints.insert(peer, endpoint);
         }
     }
 
-    /// Lets the hash table know a member's addresses in place of those it had.
+    /// Replaces a member's addresses in the hash table.
     fn set_addresses(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let node = self.swarm.behaviour_mut();
         for address in &addresses {
@@ -328,7 +328,7 @@ impl Actor {
         node.provide(key);
     }
 
-    /// Keeps what a member says that it provides.
+    /// Stores a member's provider record.
     fn provided(&mut self, mut record: ProviderRecord) {
         if !self.members.contains_key(&record.provider) {
             return;
@@ -348,13 +348,13 @@ impl Actor {
         reply: oneshot::Sender<Result<Bytes, SwarmError>>,
     ) {
         match peer_id(&of) {
-            Ok(peer) => self.ask(&peer, request.clone(), Asked { of, again: Some(request), reply }),
+            Ok(peer) => self.ask(&peer, request.clone(), KeyRequest { of, retry: Some(request), reply }),
             Err(error) => drop(reply.send(Err(error))),
         }
     }
 
-    /// Sends a request. A member that is not connected, because it has just restarted, is dialled.
-    fn ask(&mut self, peer: &PeerId, request: Bytes, asked: Asked) {
+    /// Sends a request; libp2p dials a member that is not connected.
+    fn ask(&mut self, peer: &PeerId, request: Bytes, asked: KeyRequest) {
         if self.members.contains_key(peer) {
             let id = self.swarm.behaviour_mut().key.send_request(peer, request);
             self.asked.insert(id, asked);
@@ -390,9 +390,9 @@ impl Actor {
             SwarmEvent::NewListenAddr { address, .. } => self.swarm.add_external_address(address),
             SwarmEvent::IncomingConnectionError { error: ListenError::Denied { cause }, peer_id, .. } => {
                 let before = self.published.refused.fetch_add(1, Ordering::Relaxed);
-                // A stranger comes back again and again: ever fewer lines of it.
+                // Strangers retry for ever: log at powers of two.
                 if before.saturating_add(1).is_power_of_two() {
-                    tracing::info!(peer = ?peer_id, %cause, so_far = before, "a connection was turned away");
+                    tracing::info!(peer = ?peer_id, %cause, so_far = before, "a connection was refused");
                 }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
@@ -445,7 +445,7 @@ impl Actor {
                 self.swarm.behaviour_mut().bitswap.served(&job, answer, leftover);
             }
             Done::Responded { channel, response } => {
-                // The requester may have gone; then nobody misses the answer.
+                // The requester may have disconnected.
                 let _ = self.swarm.behaviour_mut().key.send_response(channel, response);
             }
             Done::Resolved { peer, addresses } => self.resolved(peer, addresses),
@@ -487,13 +487,13 @@ impl Actor {
 
     fn not_answered(&mut self, peer: &PeerId, id: OutboundRequestId, error: &OutboundFailure) {
         let Some(mut asked) = self.asked.remove(&id) else { return };
-        match (error, asked.again.take()) {
+        match (error, asked.retry.take()) {
             (OutboundFailure::ConnectionClosed, Some(request)) => self.ask(peer, request, asked),
             _ => drop(asked.reply.send(Err(key_failure(asked.of, error)))),
         }
     }
 
-    /// Lets the responder answer a member; others, and a member's requests beyond its own places, go without.
+    /// Starts the response to a member's request. Requests of strangers and beyond a member's slots get none.
     fn respond(&mut self, peer: PeerId, request: Bytes, channel: ResponseChannel<Bytes>) {
         let Some(key) = self.members.get(&peer).copied() else { return };
         let Some(slot) = self.key_slots.take(peer) else { return };

@@ -1,16 +1,16 @@
-//! Where a member's node is dialled: the endpoint of its card, checked, and the addresses that a host name stands for.
+//! Dial addresses of members: validated endpoints of their cards, and resolution of host names.
 //!
-//! Members choose their endpoints, so only what can be a node's address is dialled. Private and loopback addresses can be one.
+//! Members choose their endpoints, so only unicast addresses are dialled. Private and loopback addresses are allowed.
 
 use std::net::IpAddr;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-/// Addresses of one name that are dialled.
+/// Maximum number of addresses of a host name.
 const ADDRESSES_MAX: usize = 8;
 
-/// Which addresses of a host are meant.
+/// Address family of a host name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     Any,
@@ -30,16 +30,16 @@ impl Family {
 
 /// A member's endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint(Place);
+pub(crate) struct Endpoint(Target);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum Target {
     Address(Multiaddr),
     Host { name: String, port: u16, family: Family },
 }
 
 impl Endpoint {
-    /// Reads `/ip4|ip6|dns|dns4|dns6/…/tcp/PORT`; an error says what is wrong with it.
+    /// Parses `/ip4|ip6|dns|dns4|dns6/…/tcp/PORT`; the error is a reason for people.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let address: Multiaddr = text.parse().map_err(|_| "not a multiaddr")?;
         let mut parts = address.iter();
@@ -48,46 +48,47 @@ impl Endpoint {
             _ => return Err("not of the form /ip4/ADDRESS/tcp/PORT or /dns/NAME/tcp/PORT"),
         };
         let (name, family) = match host {
-            Protocol::Ip4(ip) if is_node(ip.into()) => return Ok(Self(Place::Address(address))),
-            Protocol::Ip6(ip) if is_node(ip.into()) => return Ok(Self(Place::Address(address))),
+            Protocol::Ip4(ip) if is_node(ip.into()) => return Ok(Self(Target::Address(address))),
+            Protocol::Ip6(ip) if is_node(ip.into()) => return Ok(Self(Target::Address(address))),
             Protocol::Ip4(_) | Protocol::Ip6(_) => return Err("no node can have this address"),
             Protocol::Dns(name) => (name, Family::Any),
             Protocol::Dns4(name) => (name, Family::V4),
             Protocol::Dns6(name) => (name, Family::V6),
             _ => return Err("neither an IP address nor a host name"),
         };
-        Ok(Self(Place::Host { name: name.into_owned(), port, family }))
+        Ok(Self(Target::Host { name: name.into_owned(), port, family }))
     }
 
-    /// The address, unless it has to be looked up.
+    /// The address; `None` for a host name.
     pub(crate) const fn address(&self) -> Option<&Multiaddr> {
         match &self.0 {
-            Place::Address(address) => Some(address),
-            Place::Host { .. } => None,
+            Target::Address(address) => Some(address),
+            Target::Host { .. } => None,
         }
     }
 
-    /// The addresses that it stands for at the moment, according to the system's resolver; none if the name is unknown.
+    /// The current addresses by the system's resolver; empty for an unknown name.
     pub(crate) async fn resolve(&self) -> Vec<Multiaddr> {
         match &self.0 {
-            Place::Address(address) => vec![address.clone()],
-            Place::Host { name, port, family } => match tokio::net::lookup_host((name.as_str(), *port)).await
-            {
-                Ok(found) => {
-                    let ips = found.map(|socket| socket.ip());
-                    let usable = ips.filter(|ip| family.admits(*ip) && is_node(*ip)).take(ADDRESSES_MAX);
-                    usable.map(|ip| Multiaddr::from(ip).with(Protocol::Tcp(*port))).collect()
+            Target::Address(address) => vec![address.clone()],
+            Target::Host { name, port, family } => {
+                match tokio::net::lookup_host((name.as_str(), *port)).await {
+                    Ok(found) => {
+                        let ips = found.map(|socket| socket.ip());
+                        let usable = ips.filter(|ip| family.admits(*ip) && is_node(*ip)).take(ADDRESSES_MAX);
+                        usable.map(|ip| Multiaddr::from(ip).with(Protocol::Tcp(*port))).collect()
+                    }
+                    Err(error) => {
+                        tracing::debug!(name, %error, "a member's host name could not be resolved");
+                        Vec::new()
+                    }
                 }
-                Err(error) => {
-                    tracing::debug!(name, %error, "a member's host name could not be looked up");
-                    Vec::new()
-                }
-            },
+            }
         }
     }
 }
 
-/// Whether a single machine can have this address.
+/// Whether the address is unicast.
 fn is_node(ip: IpAddr) -> bool {
     let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
     !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast

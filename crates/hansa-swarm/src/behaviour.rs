@@ -1,4 +1,4 @@
-//! All protocols of the node, as libp2p composes them.
+//! The composition of all protocols of the node.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const CONNECTIONS_PER_PEER: u32 = 4;
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Node {
-    // Those that turn connections away stand first: nothing else sees one that they refuse.
+    // Behaviours that refuse connections come first: the others do not see a refused one.
     pub(crate) members: allow_block_list::Behaviour<AllowedPeers>,
     incoming: Incoming,
     limits: connection_limits::Behaviour,
@@ -64,40 +64,40 @@ impl Node {
         self.kad.remove_peer(peer);
     }
 
-    /// Announces a block.
+    /// Announces a root.
     pub(crate) fn provide(&mut self, key: RecordKey) {
         if let Err(error) = self.kad.start_providing(key) {
             tracing::debug!(%error, "a root is not announced");
         }
     }
 
-    /// Keeps another member's announcement.
+    /// Stores another member's provider record.
     pub(crate) fn store_provider(&mut self, record: ProviderRecord) {
         if let Err(error) = self.kad.store_mut().add_provider(record) {
-            tracing::debug!(%error, "a provider record is not kept");
+            tracing::debug!(%error, "a provider record is not stored");
         }
     }
 
-    /// Forgets an announcement, this node's own or another's.
+    /// Removes a provider record, this node's or another's.
     pub(crate) fn remove_provider(&mut self, key: &RecordKey, provider: &PeerId) {
         self.kad.store_mut().remove_provider(key, provider);
     }
 }
 
-/// Pings often enough that a connection with a live peer is never silent for as long as is allowed, although one is lost.
+/// Ping interval: a live connection is never silent for too long, even if one ping is lost.
 fn pings(silence: Duration) -> ping::Config {
     let part = |of: u32| silence.checked_div(of).unwrap_or(silence);
     ping::Config::new().with_interval(part(4)).with_timeout(part(2))
 }
 
-/// The key of a block in the hash table: its multihash, as everywhere in IPFS.
+/// The key of a block in the hash table: its multihash, as in all of IPFS.
 pub(crate) fn record_key(cid: &Cid) -> RecordKey {
     RecordKey::new(&cid.hash().to_bytes())
 }
 
 fn kademlia(keys: &Keypair) -> kad::Behaviour<MemoryStore> {
     let peer = keys.public().to_peer_id();
-    // Provider records are what the table is for: the node counts them for each member. Values of others are not kept.
+    // The node limits provider records for each member itself. Values of others are not stored.
     let records = MemoryStoreConfig { max_provided_keys: usize::MAX, ..Default::default() };
     let mut config = kad::Config::new(KAD);
     config.set_record_filtering(StoreInserts::FilterBoth);

@@ -1,4 +1,4 @@
-//! What a swarm node is started with.
+//! Configuration of a swarm node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,39 +10,39 @@ use hansa_types::NetworkKey;
 
 use crate::SwarmKey;
 
-/// A member as the swarm knows it: who, and where its node listens.
+/// A member's network key and endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwarmMember {
-    /// Its registered network key.
+    /// The registered network key.
     pub key: NetworkKey,
-    /// Multiaddr of its node, without the `/p2p/…` part: `/ip4/ADDRESS/tcp/PORT`, `/ip6/ADDRESS/tcp/PORT` or
-    /// `/dns/NAME/tcp/PORT` (also `dns4`, `dns6`). Names are looked up by the system before each dial.
+    /// Multiaddr of the node without `/p2p/…`: `/ip4/ADDRESS/tcp/PORT`, `/ip6/ADDRESS/tcp/PORT` or `/dns/NAME/tcp/PORT` (also `dns4`,
+    /// `dns6`). Host names are resolved before each dial.
     pub endpoint: String,
 }
 
 /// Answers the key requests of other members.
 #[async_trait]
 pub trait KeyResponder: Send + Sync + 'static {
-    /// The answer to a request of at most 64 KiB from a connected member; at most 64 KiB as well. What it means is the
-    /// callers' business. The requester waits at most [`Limits::key_timeout`].
+    /// The response to a connected member's request, each of at most 64 KiB of opaque bytes. The requester waits at most
+    /// [`Limits::key_timeout`].
     async fn respond(&self, peer: NetworkKey, request: Bytes) -> Bytes;
 }
 
-/// Times and sizes.
+/// Timeouts and limits.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// A fetch fails when no wanted block has arrived for this long.
+    /// Time without a wanted block after which a fetch fails.
     pub fetch_idle: Duration,
-    /// A fetch of more than one block fails when it has brought fewer bytes a second than this, on average over all its time but
-    /// the first two `fetch_idle`: no peer can hold it by answering slowly.
+    /// Minimum average rate of a fetch of more than one block, after the first two `fetch_idle`. A slow peer cannot delay a fetch for
+    /// ever.
     pub fetch_bytes_per_second_min: u64,
-    /// How long a key request may take, both in asking and in answering.
+    /// Timeout of a key request, for both sides.
     pub key_timeout: Duration,
-    /// Connections at the same time, in both directions together.
+    /// Maximum number of connections, both directions together.
     pub connections_max: u32,
-    /// A connection on which nothing arrives for this long is closed. Members ping one another several times as often.
+    /// Time without received bytes after which a connection is closed. Members ping each other several times as often.
     pub silence: Duration,
-    /// A peer that has begun a message and does not go on for this long, or takes nothing of what it asked for, is cut off.
+    /// Time without progress of a message, in either direction, after which a peer is disconnected.
     pub stall: Duration,
 }
 
@@ -59,20 +59,20 @@ impl Default for Limits {
     }
 }
 
-/// Everything a node needs.
+/// Configuration of a node.
 pub struct Config {
     /// The ed25519 secret key (32-byte seed) whose public key is this node's registered network key.
     pub secret: [u8; 32],
-    /// The key that all nodes of the swarm share.
+    /// The pre-shared key of the swarm.
     pub swarm_key: SwarmKey,
     /// Multiaddrs to listen on, for example `/ip4/0.0.0.0/tcp/4001`.
     pub listen: Vec<String>,
-    /// The members at the start; this node may be among them.
+    /// The initial members; this node may be among them.
     pub members: Vec<SwarmMember>,
-    /// Where blocks are kept.
+    /// The block store.
     pub store: BlockStore,
-    /// Who answers key requests.
+    /// The handler of key requests.
     pub responder: Arc<dyn KeyResponder>,
-    /// Times and sizes.
+    /// Timeouts and limits.
     pub limits: Limits,
 }

@@ -1,4 +1,4 @@
-//! Which members to dial when. Knows addresses and failures, not connections themselves; time is an argument.
+//! The dial schedule: exponential backoff for each member. A state machine without clock and connections.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use crate::address::Endpoint;
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(15);
-/// Of two members the one with the smaller PeerId dials at once, the other only if nothing has come by then.
-const COURTESY: Duration = Duration::from_millis(750);
-/// How long a member that was cut off is not dialled.
+/// Delay of the member with the larger PeerId, so that two members do not dial each other at the same time.
+const SECOND_DIALER_DELAY: Duration = Duration::from_millis(750);
+/// Time without dialling a member after a protocol violation.
 const PENALTY: Duration = Duration::from_secs(60);
 
 struct Target {
@@ -22,7 +22,7 @@ struct Target {
     next: Instant,
 }
 
-/// The members to be connected to.
+/// The members to connect to.
 pub(crate) struct Dialer {
     local: PeerId,
     targets: BTreeMap<PeerId, Target>,
@@ -33,11 +33,11 @@ impl Dialer {
         Self { local, targets: BTreeMap::new() }
     }
 
-    /// Replaces the members; those that stay keep their state, unless their address changed.
+    /// Replaces the members. A remaining member keeps its state unless its endpoint has changed.
     pub(crate) fn set(&mut self, members: &BTreeMap<PeerId, Endpoint>, now: Instant) {
         self.targets.retain(|peer, _| members.contains_key(peer));
         for (peer, endpoint) in members.iter().filter(|(peer, _)| **peer != self.local) {
-            let next = now.checked_add(self.courtesy(peer)).unwrap_or(now);
+            let next = now.checked_add(self.delay(peer)).unwrap_or(now);
             let target = self.targets.entry(*peer).or_insert_with(|| Target {
                 endpoint: endpoint.clone(),
                 connected: false,
@@ -53,8 +53,8 @@ impl Dialer {
         }
     }
 
-    fn courtesy(&self, peer: &PeerId) -> Duration {
-        if self.local < *peer { Duration::ZERO } else { COURTESY }
+    fn delay(&self, peer: &PeerId) -> Duration {
+        if self.local < *peer { Duration::ZERO } else { SECOND_DIALER_DELAY }
     }
 
     pub(crate) fn connected(&mut self, peer: &PeerId) {
@@ -65,21 +65,21 @@ impl Dialer {
     }
 
     pub(crate) fn disconnected(&mut self, peer: &PeerId, now: Instant) {
-        let wait = self.courtesy(peer).saturating_add(FIRST_RETRY);
+        let wait = self.delay(peer).saturating_add(FIRST_RETRY);
         if let Some(target) = self.targets.get_mut(peer) {
             target.connected = false;
             target.next = now.checked_add(wait).unwrap_or(now);
         }
     }
 
-    /// A member was cut off for what it did.
+    /// Suspends dialling of a member after a protocol violation.
     pub(crate) fn penalise(&mut self, peer: &PeerId, now: Instant) {
         if let Some(target) = self.targets.get_mut(peer) {
             target.penalty_until = now.checked_add(PENALTY);
         }
     }
 
-    /// Whom to dial; each is not named again before its time to retry.
+    /// The members due for dialling, each with its next retry scheduled.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Endpoint)> {
         let mut due = Vec::new();
         for (peer, target) in &mut self.targets {
@@ -124,6 +124,6 @@ mod tests {
         let mut other = Dialer::new(large);
         other.set(&BTreeMap::from([(small, endpoint())]), start);
         assert!(other.due(start).is_empty());
-        assert_eq!(other.due(start + COURTESY).len(), 1);
+        assert_eq!(other.due(start + SECOND_DIALER_DELAY).len(), 1);
     }
 }

@@ -1,47 +1,47 @@
-//! What can go wrong in the swarm.
+//! Errors of the swarm.
 
 use cid::Cid;
 use hansa_content::ContentError;
 use hansa_types::NetworkKey;
 
-/// Why the swarm did not do what it was asked to.
+/// A failed operation of the swarm.
 #[derive(Debug, thiserror::Error)]
 pub enum SwarmError {
-    /// The secret key, an address or another setting cannot be used.
+    /// The secret key, an address or another setting is invalid.
     #[error("the swarm cannot start: {0}")]
     Config(String),
     /// The node cannot listen on an address.
     #[error("the swarm cannot listen on {address}: {reason}")]
     Listen {
-        /// The address as given.
+        /// The configured address.
         address: String,
-        /// What the transport says.
+        /// The transport's error.
         reason: String,
     },
-    /// The member is not connected at the moment.
+    /// The member is not connected.
     #[error("member {0} is not connected; its node may be stopped or unreachable")]
     NotConnected(NetworkKey),
-    /// None of those asked has the block.
+    /// No asked peer has the block.
     #[error("no connected member has the block {0}")]
     NotFound(Cid),
-    /// What is fetched arrives, but too slowly ([`crate::Limits::fetch_bytes_per_second_min`]).
+    /// A fetch is slower than [`crate::Limits::fetch_bytes_per_second_min`].
     #[error("the blocks below {0} arrive too slowly; the fetch was given up and can be resumed")]
     TooSlow(Cid),
-    /// More is below a root than the caller allows.
+    /// A DAG exceeds the caller's [`crate::FetchBounds`].
     #[error("more blocks or bytes are below {0} than its record allows")]
     TooLarge(Cid),
-    /// No answer in time.
+    /// The member did not answer a key request in time.
     #[error("member {0} did not answer in time")]
     Timeout(NetworkKey),
-    /// The member gave no answer to a key request.
+    /// A key request failed.
     #[error("the key request to {peer} failed: {reason}")]
     KeyRequest {
-        /// Who was asked.
+        /// The asked member.
         peer: NetworkKey,
-        /// Why there is no answer.
+        /// The cause.
         reason: String,
     },
-    /// A key request or answer above the limit.
+    /// A key request or response above the limit.
     #[error("a key message of {0} bytes is longer than the limit of {limit}", limit = crate::MAX_KEY_MESSAGE_BYTES)]
     TooLong(usize),
     /// A block could not be read or stored.

@@ -1,5 +1,5 @@
-//! Fetching: single blocks, everything below a root, a certain member's replica. What arrives was verified before; what is
-//! fetched is durable before it is reported as done.
+//! Fetches of single blocks, of whole DAGs, and of one member's replica. Received blocks are already verified. A fetch
+//! returns after its blocks are durable. Nothing is pinned.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,36 +18,36 @@ use crate::bitswap::{Budget, Outcome};
 use crate::handle::Session;
 use crate::{Limits, Swarm, SwarmError};
 
-/// Blocks wanted at the same time by one fetch.
+/// Outstanding wants of a fetch.
 const WANTED_MAX: usize = 96;
-/// Blocks looked up in the store at a time.
+/// Blocks looked up in the store in one batch.
 const LOOKUPS: usize = 512;
 
-/// How far a fetch has come.
+/// Progress of a fetch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FetchProgress {
-    /// Different blocks that are here, whether fetched or found.
+    /// Number of distinct blocks present, fetched or found in the store.
     pub blocks: u64,
-    /// Their bytes.
+    /// Bytes of these blocks.
     pub bytes: u64,
-    /// Bytes known to be needed, those that are here included. It grows as nodes arrive; from a file's root on it is right.
+    /// Bytes of all blocks known so far. It grows as nodes arrive, and is final once the root of a file has arrived.
     pub bytes_known: u64,
 }
 
-/// Is called after each block of a fetch.
+/// A callback after each block of a fetch.
 pub type FetchProgressFn = Arc<dyn Fn(FetchProgress) + Send + Sync>;
 
-/// How much may be below a root.
+/// Maximum size of a DAG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchBounds {
-    /// Bytes of all its blocks.
+    /// Total bytes of all blocks.
     pub bytes_max: u64,
-    /// Different blocks. Each costs memory while a fetch runs, however short it is.
+    /// Number of distinct blocks, each of which costs memory during a fetch.
     pub blocks_max: u64,
 }
 
 impl FetchBounds {
-    /// No bounds: for roots of this node's own.
+    /// No bounds, for this node's own roots.
     pub const NONE: Self = Self { bytes_max: u64::MAX, blocks_max: u64::MAX };
 
     const fn admit(&self, bytes_known: u64, blocks_known: u64) -> bool {
@@ -55,29 +55,28 @@ impl FetchBounds {
     }
 }
 
-/// Everything below a root is here and durable.
+/// A fetched DAG, durable.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// Different blocks that the root reaches.
+    /// Number of distinct blocks.
     pub blocks: u64,
-    /// Their bytes.
+    /// Bytes of all blocks.
     pub bytes: u64,
-    /// Keeps the blocks, those that were here before included, from being collected; pin the root before dropping it, or before
-    /// fetching.
+    /// Protects all blocks from collection. Pin the root before dropping it, or before the fetch.
     pub hold: Arc<Hold>,
 }
 
 impl Swarm {
-    /// A block: from the store if it is here, otherwise from any member that has it. It is stored, not pinned.
+    /// A block from the store, or else from any member. It is stored, not pinned.
     ///
     /// # Errors
-    /// [`SwarmError::NotFound`] when nobody has given it within [`crate::Limits::fetch_idle`]; [`SwarmError::Content`],
+    /// [`SwarmError::NotFound`] if no member delivers it within [`crate::Limits::fetch_idle`]; [`SwarmError::Content`],
     /// [`SwarmError::Stopped`].
     pub async fn fetch(&self, cid: Cid) -> Result<Bytes, SwarmError> {
         self.fetch_likely(cid, &[]).await
     }
 
-    /// Like [`Swarm::fetch`], and asks those first who probably have the block.
+    /// Like [`Swarm::fetch`]; asks the likely providers first.
     ///
     /// # Errors
     /// As [`Swarm::fetch`].
@@ -92,30 +91,29 @@ impl Swarm {
         Ok(block.into_bytes())
     }
 
-    /// A block from one member and nobody else, not even this node's store, and not stored: to repair, or to see what that
-    /// member holds.
+    /// A block from one member, past this node's store in both directions: for repair and verification of replicas.
     ///
     /// # Errors
-    /// [`SwarmError::NotConnected`], [`SwarmError::NotFound`] if it has not got it or does not answer within
+    /// [`SwarmError::NotConnected`], [`SwarmError::NotFound`] if the member lacks the block or does not answer within
     /// [`crate::Limits::fetch_idle`], [`SwarmError::Stopped`].
     pub async fn fetch_from(&self, peer: NetworkKey, cid: Cid) -> Result<Bytes, SwarmError> {
         let session = self.session_with(peer)?;
         single(session, Some(peer), cid).await.map(Block::into_bytes)
     }
 
-    /// Everything below a root: raw leaves, dag-pb and dag-cbor. What is in the store already is not fetched again, so a fetch
-    /// that failed resumes when it is called again.
+    /// Fetches a DAG of raw, dag-pb and dag-cbor blocks. Blocks in the store are not fetched again, so a repeated call resumes a failed
+    /// fetch.
     ///
     /// # Errors
-    /// [`SwarmError::NotFound`] when no block has arrived for [`crate::Limits::fetch_idle`]; [`SwarmError::TooSlow`];
-    /// [`SwarmError::Stopped`]; [`SwarmError::Content`]: [`ContentError::Malformed`] and [`ContentError::UnsupportedHash`] say that
-    /// the root can never be fetched, by nobody. What had arrived by then is stored.
+    /// [`SwarmError::NotFound`] if no block arrives for [`crate::Limits::fetch_idle`]; [`SwarmError::TooSlow`]; [`SwarmError::Stopped`];
+    /// [`SwarmError::Content`], of which [`ContentError::Malformed`] and [`ContentError::UnsupportedHash`] mean that no fetch of this root
+    /// can succeed. Blocks received before an error are stored.
     pub async fn fetch_dag(&self, root: Cid, progress: FetchProgressFn) -> Result<Fetched, SwarmError> {
         self.fetch_dag_within(root, FetchBounds::NONE, &[], progress).await
     }
 
-    /// Like [`Swarm::fetch_dag`], and gives up as soon as it is known that the bounds do not allow what is below the root.
-    /// Those who are likely to have it are asked for it at once; everybody else only for what they do not have.
+    /// Like [`Swarm::fetch_dag`] within bounds: it fails as soon as the DAG is known to exceed them. Likely providers are asked for
+    /// blocks at once, all other peers only for blocks that these lack.
     ///
     /// # Errors
     /// Besides those of [`Swarm::fetch_dag`], [`SwarmError::TooLarge`].
@@ -132,7 +130,7 @@ impl Swarm {
         let writer = Writer::start(self.store());
         let walked = walk.run(self.store(), &mut session, &writer).await;
         drop(session);
-        // The store's own failure first: a walk that stopped because of it knows less.
+        // The writer's error comes first: it can be the cause of the walk's.
         let hold = writer.finish().await?;
         walked?;
         hold.absorb(&found);
@@ -140,7 +138,7 @@ impl Swarm {
     }
 }
 
-/// Waits for a session's one block.
+/// Waits for the only block of a session.
 async fn single(mut session: Session, peer: Option<NetworkKey>, cid: Cid) -> Result<Block, SwarmError> {
     session.want(vec![cid])?;
     match (session.next().await?, peer) {
@@ -150,7 +148,7 @@ async fn single(mut session: Session, peer: Option<NetworkKey>, cid: Cid) -> Res
     }
 }
 
-/// A block that is here and healthy; damage counts as absence, since the block is about to be fetched.
+/// An intact block of the store. A damaged one counts as absent, because it is fetched next.
 fn get_healthy(store: &BlockStore, cid: &Cid) -> Result<Option<Bytes>, ContentError> {
     match store.get(cid) {
         Err(ContentError::Damaged(_) | ContentError::File { .. }) => Ok(None),
@@ -167,7 +165,7 @@ async fn blocking<T: Send + 'static>(
     Ok(result.map_err(|_| SwarmError::Stopped)??)
 }
 
-/// When a fetch has to be done, given what it has brought.
+/// The minimum rate of a fetch.
 #[derive(Clone, Copy)]
 struct Pace {
     began: Instant,
@@ -184,42 +182,42 @@ impl Pace {
         }
     }
 
-    /// None where that is further away than time goes.
+    /// The deadline after `bytes`; `None` if it is not representable.
     fn deadline(&self, bytes: u64) -> Option<Instant> {
         let seconds = bytes.checked_div(self.bytes_per_second_min)?;
         self.began.checked_add(self.grace)?.checked_add(Duration::from_secs(seconds))
     }
 }
 
-/// A block still to be had.
+/// A block of the DAG that is not processed yet.
 #[derive(Clone, Copy)]
 struct Pending {
     cid: Cid,
-    /// Whether its digest is new to the walk, rather than another name of one.
+    /// Whether the digest is new to the walk; otherwise the CID is an alias.
     is_first: bool,
-    /// Its bytes are part of what is known to be needed.
+    /// Whether `bytes_known` includes its bytes.
     counted: bool,
 }
 
-/// A block that was found in the store.
-struct Here {
+/// A block in the store.
+struct Present {
     pending: Pending,
     size: u64,
     links: Vec<Link>,
 }
 
-/// The way from the root down.
+/// The walk of a DAG from its root.
 struct Walk {
     root: Cid,
     bounds: FetchBounds,
     pace: Pace,
-    /// Not looked up yet; the last one is next, so that files come in order.
+    /// Blocks to look up, a stack, so that files arrive in order.
     frontier: Vec<Pending>,
-    /// Not here; the last one is next.
+    /// Absent blocks, a stack.
     missing: Vec<Pending>,
     wanted: HashMap<Cid, Pending>,
     visited: Visited,
-    /// Keeps what has been found here: nobody else may, and a collection may be under way.
+    /// Protects the blocks found in the store from a concurrent collection.
     found: Arc<Hold>,
     done: FetchProgress,
     progress: FetchProgressFn,
@@ -277,7 +275,7 @@ impl Walk {
         }
     }
 
-    /// What the session brings next, unless the whole fetch has been too slow by then.
+    /// The session's next event, or an error if the fetch is too slow.
     async fn next(&self, session: &mut Session) -> Result<Delivery, SwarmError> {
         let Some(deadline) = self.pace.deadline(self.done.bytes) else { return session.next().await };
         let late = SwarmError::TooSlow(self.root);
@@ -287,22 +285,22 @@ impl Walk {
         timeout_at(deadline, session.next()).await.unwrap_or(Err(late))
     }
 
-    /// Sorts the next part of the frontier into what is here and what is missing.
+    /// Looks the next batch of the frontier up in the store.
     async fn look_up(&mut self, store: &BlockStore) -> Result<(), SwarmError> {
         let from = self.frontier.len().saturating_sub(LOOKUPS);
         let batch = self.frontier.split_off(from);
         let found = Arc::clone(&self.found);
-        let (here, missing) = blocking(store, move |store| sort(store, batch, &found)).await?;
-        for Here { pending, size, links } in here {
+        let (present, missing) = blocking(store, move |store| partition(store, batch, &found)).await?;
+        for Present { pending, size, links } in present {
             self.arrived(pending, size, links)?;
         }
         self.missing.extend(missing);
         Ok(())
     }
 
-    /// Keeps as much wanted as is allowed.
+    /// Fills the outstanding wants.
     fn want(&mut self, session: &Session) -> Result<(), SwarmError> {
-        // In portions, so that want lists have more than one entry.
+        // In batches, so that want lists have several entries.
         if self.wanted.len() > WANTED_MAX.saturating_mul(3) / 4 {
             return Ok(());
         }
@@ -335,7 +333,7 @@ impl Walk {
             let counted = pending.counted || link.size.is_some();
             self.frontier.push(Pending { cid: link.cid, is_first: visit == Visit::First, counted });
         }
-        // What nodes state about the blocks below them may be too little, never more than the owner meant.
+        // Sizes claimed by nodes can be too small; an owner has no reason to claim more.
         if !self.bounds.admit(self.done.bytes_known.max(self.done.bytes), self.visited.len()) {
             return Err(SwarmError::TooLarge(self.root));
         }
@@ -344,13 +342,13 @@ impl Walk {
     }
 }
 
-/// What of these is here, with its links, and what is not, in the order given.
-fn sort(
+/// Splits a batch into blocks in the store, with their links, and absent ones; the order is preserved.
+fn partition(
     store: &BlockStore,
     batch: Vec<Pending>,
     found: &Hold,
-) -> Result<(Vec<Here>, Vec<Pending>), ContentError> {
-    let (mut here, mut missing) = (Vec::new(), Vec::new());
+) -> Result<(Vec<Present>, Vec<Pending>), ContentError> {
+    let (mut present, mut missing) = (Vec::new(), Vec::new());
     for pending in batch {
         found.cover(&pending.cid)?;
         let found = match pending.cid.codec() {
@@ -361,14 +359,14 @@ fn sort(
             },
         };
         match found {
-            Some((size, links)) => here.push(Here { pending, size, links }),
+            Some((size, links)) => present.push(Present { pending, size, links }),
             None => missing.push(pending),
         }
     }
-    Ok((here, missing))
+    Ok((present, missing))
 }
 
-/// A thread that takes arriving blocks to the store.
+/// A thread that writes received blocks to the store.
 struct Writer {
     blocks: mpsc::Sender<(Block, Budget)>,
     thread: JoinHandle<Result<Arc<Hold>, ContentError>>,
@@ -389,7 +387,8 @@ impl Writer {
         Self { blocks, thread }
     }
 
-    /// Hands a block over; waits while the store is slower than the network. A thread that failed says why at the end.
+    /// Passes a block to the thread; waits while the store is slower than the network. The thread's error is returned by
+    /// [`Self::finish`].
     async fn push(&self, block: Block, budget: Budget) -> Result<(), SwarmError> {
         self.blocks.send((block, budget)).await.map_err(|_| SwarmError::Content(ContentError::WriterLost))
     }

@@ -1,4 +1,4 @@
-//! The node as the rest of the program sees it.
+//! The handle: the public interface of a node.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use crate::key::MAX_KEY_MESSAGE_BYTES;
 use crate::peer::peer_id;
 use crate::{Config, Limits, SwarmError, SwarmMember, transport};
 
-/// A running node. Cloning gives another handle; the node stops with [`Swarm::shutdown`] or with the last handle.
+/// A running node. A clone is another handle. The node stops with [`Swarm::shutdown`] or with the last handle.
 #[derive(Clone, Debug)]
 pub struct Swarm(Arc<Shared>);
 
 /// A member's last sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
-    /// When it last answered a ping; members are pinged every few seconds while they are connected.
+    /// Time of the last answered ping. Connected members are pinged every few seconds.
     pub at: Instant,
-    /// How long that answer took.
+    /// Round-trip time of that ping.
     pub round_trip: Duration,
 }
 
@@ -50,8 +50,7 @@ struct Shared {
 }
 
 impl Swarm {
-    /// Starts a node on the current tokio runtime. It listens when this returns and connects to the members by itself, again
-    /// and again.
+    /// Starts a node on the current tokio runtime. It listens when this returns. It dials members and redials them after failures.
     ///
     /// # Errors
     /// [`SwarmError::Config`], [`SwarmError::Listen`].
@@ -101,12 +100,12 @@ impl Swarm {
         self.0.key
     }
 
-    /// This node's PeerId in its usual text form.
+    /// This node's PeerId as text.
     pub fn peer_id(&self) -> String {
         self.0.peer.to_string()
     }
 
-    /// The multiaddrs that the node listens on.
+    /// The multiaddrs on which the node listens.
     ///
     /// # Errors
     /// [`SwarmError::Stopped`].
@@ -114,8 +113,8 @@ impl Swarm {
         self.ask(|reply| Command::ListenAddrs { reply }).await
     }
 
-    /// Replaces the list of members, from the registry. New ones are let in and dialled; those no longer in it are disconnected
-    /// at once. Entries that are no key or no address are logged and left out.
+    /// Replaces the registered members. New members are admitted and dialled, removed ones are disconnected at once. Invalid keys and
+    /// endpoints are logged and skipped.
     ///
     /// # Errors
     /// [`SwarmError::Stopped`].
@@ -123,27 +122,27 @@ impl Swarm {
         self.ask(|done| Command::SetMembers { members, done }).await
     }
 
-    /// The members that are connected, in the order of their keys.
+    /// The connected members, ordered by key.
     pub fn peers(&self) -> Vec<NetworkKey> {
         self.0.peers.borrow().clone()
     }
 
-    /// Each member's last sign of life, connected or not; none of a member that was not heard since the start.
+    /// Each member's last sign of life since the start, connected or not.
     pub fn watch_heard(&self) -> watch::Receiver<HashMap<NetworkKey, Heard>> {
         self.0.heard.clone()
     }
 
-    /// Connections turned away since the start because their key is not a member's.
+    /// Number of connections refused since the start because their key is not registered.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
     }
 
-    /// The members that are connected, in the order of their keys, and every change of it. Closed when the node stops.
+    /// The connected members, ordered by key, with all changes. Closed when the node stops.
     pub fn watch_peers(&self) -> watch::Receiver<Vec<NetworkKey>> {
         self.0.peers.clone()
     }
 
-    /// Sends a request of at most 64 KiB to a member's responder, dialling the member if need be, and waits for its answer.
+    /// Sends a request of at most 64 KiB to a member's responder and waits for the response. A disconnected member is dialled.
     ///
     /// # Errors
     /// [`SwarmError::NotConnected`], [`SwarmError::Timeout`], [`SwarmError::KeyRequest`], [`SwarmError::TooLong`],
@@ -155,9 +154,8 @@ impl Swarm {
         self.ask(|reply| Command::RequestKey { peer, request, reply }).await?
     }
 
-    /// Announces a root in the hash table before long, so that nodes which know only its CID find this one. Each
-    /// announcement is a conversation with all members near the CID, so only some in a second are made: of a crowd the
-    /// newest.
+    /// Announces a root in the hash table, so that nodes with its CID find this one. Each announcement contacts all members near the
+    /// CID, so the rate is limited; of too many, the newest are sent.
     ///
     /// # Errors
     /// [`SwarmError::Stopped`].
@@ -165,9 +163,9 @@ impl Swarm {
         self.command(Command::Announce { cid })
     }
 
-    /// Stops the node; its connections are closed when this returns.
+    /// Stops the node. Its connections are closed when this returns.
     pub async fn shutdown(&self) {
-        // A node that has stopped before is stopped.
+        // Fails only if the node has stopped already.
         let _ = self.ask(|done| Command::Shutdown { done }).await;
     }
 
@@ -189,12 +187,12 @@ impl Swarm {
         answer.await.map_err(|_| SwarmError::Stopped)
     }
 
-    /// Begins to want blocks of one peer.
+    /// Opens a session with one peer.
     pub(crate) fn session_with(&self, peer: NetworkKey) -> Result<Session, SwarmError> {
         self.open(Some(peer_id(&peer)?), Vec::new())
     }
 
-    /// Begins to want blocks of anybody, first of those who probably have them.
+    /// Opens a session with all peers; `likely` are asked first.
     pub(crate) fn session(&self, likely: &[NetworkKey]) -> Result<Session, SwarmError> {
         self.open(None, likely.iter().filter_map(|key| peer_id(key).ok()).collect())
     }
@@ -207,7 +205,7 @@ impl Swarm {
     }
 }
 
-/// Wants that belong together. Dropping it cancels what has not arrived.
+/// A group of wants. Dropping it cancels the outstanding ones.
 pub(crate) struct Session {
     swarm: Swarm,
     id: SessionId,
@@ -226,7 +224,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // A stopped node has no sessions.
+        // Fails only if the node has stopped, which ends all sessions.
         let _ = self.swarm.command(Command::Close { id: self.id });
     }
 }
@@ -236,7 +234,7 @@ fn network_key(keys: &Keypair) -> Result<NetworkKey, SwarmError> {
     Ok(NetworkKey(public.to_bytes().into()))
 }
 
-/// An error with its causes: the transport's own error says nothing by itself.
+/// An error with its causes. The transport's outermost error carries no detail.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
     let mut words: Vec<String> = causes.filter(|text| !text.is_empty()).collect();
@@ -244,7 +242,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     words.join(": ")
 }
 
-/// Listens on all addresses, and waits until it does.
+/// Listens on all addresses; returns once all listeners are ready.
 async fn listen(libp2p: &mut libp2p::Swarm<Node>, addresses: &[String]) -> Result<(), SwarmError> {
     for text in addresses {
         let failed = |reason: String| SwarmError::Listen { address: text.clone(), reason };

@@ -1,5 +1,5 @@
-//! Bounds the connections from one address that have not said yet whose they are. They have places in common with those of all
-//! other addresses, and a stranger's keeps its place until it times out.
+//! Limits unauthenticated inbound connections for each address. All addresses share a global limit, and a stranger's connection
+//! counts until it times out. Established connections are not limited here.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -16,21 +16,21 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-/// Members behind one address that may connect at the same moment; each takes milliseconds.
+/// Simultaneous handshakes from one address. Several members can be behind it, and a handshake takes milliseconds.
 const PENDING_PER_ADDRESS_MAX: usize = 16;
 
-/// An address has as many connections on their way in as it may.
+/// An address has reached its limit.
 #[derive(Debug, thiserror::Error)]
 #[error("{PENDING_PER_ADDRESS_MAX} connections from {0} are being set up")]
 struct TooMany(IpAddr);
 
-/// The connections on their way in.
+/// Unauthenticated inbound connections.
 #[derive(Default)]
 pub(crate) struct Incoming {
     pending: HashMap<ConnectionId, IpAddr>,
 }
 
-/// What counts as one address: all that one host may easily have.
+/// The source address for the limit: an IPv4 address, or an IPv6 /64 network, which a single host can own.
 fn source(remote: &Multiaddr) -> Option<IpAddr> {
     let ip = remote.iter().find_map(|part| match part {
         Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
@@ -122,7 +122,7 @@ mod tests {
             }
             assert!(knocks(&mut incoming, again).is_err());
             admitted.push(knocks(&mut incoming, neighbour).unwrap());
-            // One turns out to be a member's.
+            // One of them authenticates as a member.
             let member = PeerId::random();
             let remote = flooder.parse().unwrap();
             incoming.handle_established_inbound_connection(admitted[0], member, &here, &remote).unwrap();

@@ -1,4 +1,4 @@
-//! The protocol `/hansa/key/1`: one request and one answer of opaque bytes, each ended by the end of the stream.
+//! The protocol `/hansa/key/1`: one request and one response of opaque bytes, each terminated by the end of the stream.
 
 use std::io;
 
@@ -9,11 +9,11 @@ use libp2p::request_response::{Behaviour, Codec, Config, ProtocolSupport};
 
 use crate::Limits;
 
-/// The longest request or answer in bytes.
+/// Maximum length of a request or response in bytes.
 pub const MAX_KEY_MESSAGE_BYTES: usize = 64 * 1024;
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/hansa/key/1");
-/// Requests that one connection may have open in both directions together.
+/// Open requests of a connection, both directions together.
 pub(crate) const STREAMS_PER_CONNECTION: usize = 32;
 
 #[derive(Clone, Debug, Default)]

@@ -1,10 +1,9 @@
-//! yamux with a receive window that fits the peer; libp2p's own wrapper does not let it be set.
+//! yamux with a receive window that fits the peer. libp2p's own wrapper does not expose the window.
 //!
-//! js-yamux sends frames as long as the window that it is granted, while the Rust implementation refuses frames over 1 MiB:
-//! with 256 streams and 256 × 256 KiB + 512 KiB for the connection, no stream's window grows beyond 768 KiB. That is less than
-//! a block, and makes sender and receiver wait for one another. So there is a second name for the same protocol, by which a
-//! peer promises frames of at most 1 MiB whatever the window; between peers that both know it, windows grow as far as the
-//! round trip and the throughput call for.
+//! js-yamux sends frames as long as its window, and the Rust implementation refuses frames over 1 MiB. With 256 streams and a
+//! connection window of 256 × 256 KiB + 512 KiB, no stream's window exceeds 768 KiB. That is less than a block, so sender and receiver
+//! wait for each other. A second protocol name therefore promises frames of at most 1 MiB. Between peers that support it, windows
+//! grow with round trip and throughput.
 
 use std::collections::VecDeque;
 use std::future::{Ready, ready};
@@ -19,22 +18,21 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 
 const STREAMS_MAX: usize = 256;
-/// What the streams of a connection may have in flight together: each has 256 KiB from the start, the rest is for those that
-/// use it.
+/// Window of a connection in bytes: 256 KiB for each stream, and a shared rest for busy streams.
 const WINDOW_BYTES_MAX: usize = STREAMS_MAX * 256 * 1024 + 8 * 1024 * 1024;
-/// The same where the peer's frames may be as long as its window.
+/// Window of a connection in bytes if the peer's frames can be as long as its window.
 const PLAIN_WINDOW_BYTES_MAX: usize = STREAMS_MAX * 256 * 1024 + 512 * 1024;
-/// Streams that the peer opened and nobody has taken yet; more are refused.
+/// Inbound streams that wait to be accepted; more are refused.
 const WAITING_MAX: usize = 128;
-/// Length of the frames we send: long enough to cost little, short enough to let other streams between.
+/// Length of sent frames: long enough for a low overhead, short enough to interleave streams.
 const FRAME_BYTES: usize = 64 * 1024;
 
-/// What a peer promises with the name of the protocol.
+/// The promise of a protocol name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
     /// Frames of at most 1 MiB.
     ShortFrames,
-    /// Nothing.
+    /// No promise.
     Plain,
 }
 
@@ -47,10 +45,10 @@ impl AsRef<str> for Variant {
     }
 }
 
-/// Makes a yamux connection of an authenticated one.
+/// Upgrades an authenticated connection to yamux.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Upgrade {
-    /// The preferred one first.
+    /// Variants in order of preference.
     pub(crate) variants: &'static [Variant],
     pub(crate) frame_bytes: usize,
 }
@@ -117,9 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
 /// A connection with many streams.
 pub(crate) struct Muxer<S> {
     connection: yamux::Connection<S>,
-    /// Inbound streams met while the connection was driven for another reason.
+    /// Inbound streams that wait to be accepted.
     waiting: VecDeque<yamux::Stream>,
-    /// Woken when one is put there.
+    /// Woken by a new inbound stream.
     waker: Option<Waker>,
 }
 
@@ -175,15 +173,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<S> {
                 waker.wake();
             }
         } else {
-            tracing::debug!("a peer opens streams faster than they are taken; one refused");
+            tracing::debug!("a peer opens streams faster than they are accepted; one refused");
         }
-        // There may be more to do at once.
+        // More events may be ready.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
-/// The connection is over.
+/// A failed connection.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct Error(yamux::ConnectionError);
@@ -232,7 +230,7 @@ mod tests {
         [accepted.unwrap().1, dialled.unwrap().1]
     }
 
-    /// Drives a connection for as long as something else takes.
+    /// Drives a connection until `work` completes.
     async fn driven<T>(mut muxer: StreamMuxerBox, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         poll_fn(|cx| {
@@ -245,7 +243,7 @@ mod tests {
         .await
     }
 
-    /// Sends from the second to the first.
+    /// Sends from the second peer to the first.
     async fn sends(ours: Upgrade, theirs: Upgrade) {
         let [mut receiver, mut sender] = connect(ours, theirs).await;
         let mut output = poll_fn(|cx| sender.poll_outbound_unpin(cx)).await.unwrap();
@@ -285,7 +283,7 @@ mod tests {
         sends(only(&[Variant::Plain]), Upgrade::default()).await;
     }
 
-    /// js-yamux does so.
+    /// As js-yamux does.
     #[tokio::test]
     async fn a_peer_may_send_frames_as_long_as_its_window() {
         let long = Upgrade { variants: &[Variant::Plain], frame_bytes: usize::MAX };

@@ -1,4 +1,4 @@
-//! Network keys as libp2p names them.
+//! Conversion of network keys to PeerIds.
 
 use hansa_types::NetworkKey;
 use libp2p::PeerId;

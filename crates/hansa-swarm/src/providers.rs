@@ -1,15 +1,15 @@
-//! Which provider records the hash table keeps: the newest ones of each member, this node included. So nobody's announcements
-//! take the room of another's, and a node that announces more than fits is found by its newest roots.
+//! Retention of provider records in the hash table: the newest records of each member, this node included. A member cannot evict
+//! another's records, and a node with more roots than fit is found by its newest ones.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use libp2p::PeerId;
 use libp2p::kad::RecordKey;
 
-/// Records of one member.
+/// Maximum number of records of a member.
 const RECORDS_MAX: usize = 2048;
 
-/// The keys that each member provides, in the order of their announcement.
+/// The keys of each member in the order of their announcement.
 #[derive(Debug, Default)]
 pub(crate) struct Providers(HashMap<PeerId, Provided>);
 
@@ -20,7 +20,7 @@ struct Provided {
 }
 
 impl Providers {
-    /// Enters an announcement, and returns the one that has to go for it.
+    /// Adds an announcement; returns the evicted one.
     pub(crate) fn enter(&mut self, peer: PeerId, key: &RecordKey) -> Option<RecordKey> {
         let provided = self.0.entry(peer).or_default();
         if provided.keys.insert(key.clone()) {
@@ -34,16 +34,16 @@ impl Providers {
         Some(oldest)
     }
 
-    /// Forgets a member, and returns what it provided.
+    /// Removes a member; returns its keys.
     pub(crate) fn forget(&mut self, peer: &PeerId) -> impl Iterator<Item = RecordKey> {
         self.0.remove(peer).unwrap_or_default().order.into_iter()
     }
 }
 
-/// Announcements made in one tick.
+/// Announcements sent in one tick.
 const ANNOUNCED_MAX: usize = 4;
 
-/// This node's own announcements that wait for their turn, oldest first. A crowd of them pushes out its oldest.
+/// The rate-limited queue of this node's announcements, oldest first. When it is full, the oldest is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Announcements {
     waiting: VecDeque<RecordKey>,
@@ -51,7 +51,7 @@ pub(crate) struct Announcements {
 }
 
 impl Announcements {
-    /// Takes an announcement, and returns it if it can be made at once.
+    /// Queues an announcement, or returns it if it can be sent now.
     pub(crate) fn add(&mut self, key: RecordKey) -> Option<RecordKey> {
         if self.made < ANNOUNCED_MAX {
             self.made = self.made.saturating_add(1);
@@ -64,7 +64,7 @@ impl Announcements {
         None
     }
 
-    /// Begins the next tick, and returns what can be announced in it.
+    /// Begins the next tick; returns its announcements.
     pub(crate) fn tick(&mut self) -> impl Iterator<Item = RecordKey> + use<> {
         self.made = self.waiting.len().min(ANNOUNCED_MAX);
         self.waiting.drain(..self.made).collect::<Vec<_>>().into_iter()
@@ -81,7 +81,7 @@ mod tests {
         let mut announcements = Announcements::default();
         let at_once = (0..RECORDS_MAX + 10).filter_map(|number| announcements.add(key(number)));
         assert_eq!(at_once.collect::<Vec<_>>(), [0, 1, 2, 3].map(key));
-        // Ten came, of which four went; the oldest six of those that waited made room.
+        // Ten more than fit, four of them sent: the oldest six of the queue were dropped.
         assert_eq!(announcements.tick().collect::<Vec<_>>(), [10, 11, 12, 13].map(key));
         assert_eq!(announcements.add(key(0)), None);
         let rest: usize = (0..RECORDS_MAX).map(|_| announcements.tick().count()).sum();

@@ -1,10 +1,9 @@
-//! The private-network layer (libp2p specification "Private Networks: PSK v1"): each side sends a nonce of 24 bytes, then
-//! everything it says is XSalsa20 under the shared key. It keeps strangers from talking to the node at all; secrecy and
-//! integrity come from Noise above it.
+//! The private-network layer (libp2p specification "Private Networks: PSK v1"). Each side sends a nonce of 24 bytes, then its bytes
+//! under XSalsa20 with the shared key. The layer keeps strangers from the protocols above. Secrecy and integrity are Noise's.
 //!
-//! Ours because of its speed: it reads and writes in pieces of 128 KiB, where the layers above ask for 8, and the cipher
-//! works on many blocks at a time. It also ends a connection on which nothing arrives: every node pings its peers, so silence
-//! means that the peer, its machine or the way there is gone, and TCP alone would notice after a quarter of an hour.
+//! libp2p has an implementation; this one is faster. It reads and writes 128 KiB at a time, where the layers above ask for 8, and the
+//! cipher works on many blocks at a time. It also closes silent connections: every node pings its peers, so silence means that the
+//! peer is unreachable, which TCP alone would notice after a quarter of an hour.
 
 use std::io;
 use std::pin::Pin;
@@ -20,8 +19,8 @@ use crate::salsa::XSalsa20;
 const BUFFER: usize = 128 * 1024;
 const NONCE: usize = 24;
 
-/// Exchanges nonces. Whether the other side has the same key shows only in what it says next. The connection ends when nothing
-/// has arrived for `silence`.
+/// Exchanges nonces. A peer with another key fails only in the next handshake. The connection closes if nothing arrives for
+/// `silence`.
 pub(crate) async fn handshake<S>(mut socket: S, key: SwarmKey, silence: Duration) -> io::Result<Private<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -41,16 +40,16 @@ where
     })
 }
 
-/// Notices that nothing has arrived for too long.
+/// Detects that nothing has arrived for too long.
 struct Silence {
     limit: Duration,
     heard: Instant,
-    /// Goes off at the earliest when there may have been silence for too long.
+    /// Expires at the earliest possible end of the timeout.
     alarm: Pin<Box<Sleep>>,
 }
 
 impl Silence {
-    /// To be called where there is nothing to do but wait.
+    /// Fails after too long a silence. Call it when a read is pending.
     fn poll(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.alarm.as_mut().poll(cx).is_ready() {
             if self.heard.elapsed() >= self.limit {
@@ -63,7 +62,7 @@ impl Silence {
     }
 }
 
-/// Bytes of the socket, so ciphered.
+/// Encrypted bytes of the socket.
 #[derive(Default)]
 struct Buffer {
     bytes: Vec<u8>,
@@ -80,7 +79,7 @@ impl Buffer {
         self.bytes.get(self.from..self.to).unwrap_or_default()
     }
 
-    /// All its room; what was in it is gone.
+    /// The whole buffer for overwriting.
     fn room(&mut self) -> &mut [u8] {
         (self.from, self.to) = (0, 0);
         self.bytes.resize(BUFFER, 0);
@@ -92,7 +91,7 @@ impl Buffer {
     }
 }
 
-/// A connection whose bytes are ciphered.
+/// An encrypted connection.
 pub(crate) struct Private<S> {
     socket: S,
     reading: XSalsa20,
@@ -103,7 +102,7 @@ pub(crate) struct Private<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Private<S> {
-    /// Sends what is buffered.
+    /// Writes the buffered bytes to the socket.
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(cx, self.output.content())
@@ -155,7 +154,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Private<S> {
             this.writing.apply(from, to);
         }
         this.output.to = count;
-        // What does not go at once goes with the next write or flush.
+        // Unsent bytes go with the next write or flush.
         match this.poll_output(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(count)),
@@ -220,7 +219,7 @@ mod tests {
         assert!(heard == message);
     }
 
-    /// The other end is there and says nothing, as after a cable was pulled.
+    /// The peer is silent, as after a cable was pulled.
     #[tokio::test]
     async fn silence_ends_a_connection() {
         let (ours, mut theirs) = tokio::io::duplex(1 << 10);
@@ -234,7 +233,7 @@ mod tests {
         let error = private.read(&mut [0; 5]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(private.silence.heard.elapsed() >= limit);
-        // Neither does a peer that takes nothing hold the writer.
+        // A peer that does not read does not block the writer either.
         let error = private.write_all(&[0; 1 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

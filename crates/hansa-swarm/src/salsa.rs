@@ -1,22 +1,22 @@
-//! XSalsa20, sixteen blocks at a time: the stream cipher of the private-network protocol, which with a block at a time
-//! costs more than everything else that a transfer does. Encrypts and decrypts; authenticates nothing.
+//! XSalsa20, the stream cipher of the private-network protocol, with sixteen blocks at a time. A scalar implementation would dominate
+//! the cost of a transfer. It does not authenticate.
 //!
-//! The vector code needs AVX-512 or AVX2 and is chosen at run time; elsewhere the same arithmetic runs on plain integers.
+//! The vector code needs AVX-512 or AVX2 and is chosen at run time. Other processors run the same arithmetic on integers.
 
 const BLOCKS: usize = 16;
 const BATCH: usize = BLOCKS * 64;
 
-/// Sixteen blocks as they follow one another in the stream.
+/// Sixteen consecutive blocks of the key stream.
 type Batch = [u8; BATCH];
-/// Their words: for each of the 16 words of a block, its value in each block.
+/// The words of sixteen blocks: one row for each of the 16 words, with its value in each block.
 type Rows = [[u32; BLOCKS]; 16];
 
-/// The key stream from its beginning on.
+/// A position in a key stream.
 pub(crate) struct XSalsa20 {
     state: [u32; 16],
     counter: u64,
     ahead: Batch,
-    /// Bytes of `ahead` that are used up.
+    /// Number of used bytes of `ahead`.
     used: usize,
 }
 
@@ -28,7 +28,7 @@ impl XSalsa20 {
         Self { state: initial(&derived, [next(), next(), 0, 0]), counter: 0, ahead: [0; BATCH], used: BATCH }
     }
 
-    /// Writes the sum of data and key stream to a place of the same length, in one pass.
+    /// Writes the XOR of `from` and the key stream to `to`, which has the same length.
     pub(crate) fn apply(&mut self, from: &[u8], to: &mut [u8]) {
         let left = self.ahead.get(self.used..).unwrap_or_default();
         let head = left.len().min(from.len()).min(to.len());
@@ -66,13 +66,13 @@ fn read_key(key: &[u8; 32]) -> [u32; 8] {
     words
 }
 
-/// The first state: the constant, the key, and what differs from block to block.
+/// The initial state: constant, key, nonce and counter.
 const fn initial(key: &[u32; 8], [a, b, c, d]: [u32; 4]) -> [u32; 16] {
     let [k0, k1, k2, k3, k4, k5, k6, k7] = *key;
     [0x6170_7865, k0, k1, k2, k3, 0x3320_646e, a, b, c, d, 0x7962_2d32, k4, k5, k6, k7, 0x6b20_6574]
 }
 
-/// HSalsa20: the key for the rest of a long nonce.
+/// HSalsa20: the subkey for the rest of the nonce.
 fn derive(key: &[u32; 8], nonce: [u32; 4]) -> [u32; 8] {
     let [a, _, _, _, _, b, e, f, g, h, c, _, _, _, _, d] = scalar::rounds(initial(key, nonce));
     [a, b, c, d, e, f, g, h]
@@ -96,7 +96,7 @@ fn blocks(state: &[u32; 16], counter: u64) -> Batch {
     serialised(&scalar::blocks(state, counter))
 }
 
-/// Block after block, each word's bytes from the least significant on.
+/// Serialises the blocks in order; words are little-endian.
 fn serialised(rows: &Rows) -> Batch {
     let mut batch = [0; BATCH];
     for (index, block) in batch.as_chunks_mut::<64>().0.iter_mut().enumerate() {
@@ -107,7 +107,7 @@ fn serialised(rows: &Rows) -> Batch {
     batch
 }
 
-/// The counters of consecutive blocks, low and high words.
+/// The counters of consecutive blocks as low and high words.
 fn counters<const N: usize>(first: u64) -> ([u32; N], [u32; N]) {
     let (mut low, mut high) = ([0; N], [0; N]);
     for (index, (low, high)) in low.iter_mut().zip(&mut high).enumerate() {
@@ -118,7 +118,7 @@ fn counters<const N: usize>(first: u64) -> ([u32; N], [u32; N]) {
     (low, high)
 }
 
-/// Ten double rounds over variables named x0 to x15, in terms of a function `step(a, b, c, bits)` = a ^ ((b + c) <<< bits).
+/// Ten double rounds over the variables x0 to x15; `step(a, b, c, bits)` = a ^ ((b + c) <<< bits).
 macro_rules! double_rounds {
     ($x:ident, $step:ident) => {
         let [
@@ -256,7 +256,7 @@ mod avx2 {
         store([half(state, counter), half(state, counter.wrapping_add(8))])
     }
 
-    /// Eight blocks, each in two vectors.
+    /// Eight blocks of two vectors each.
     #[target_feature(enable = "avx2")]
     fn half(state: &[u32; 16], counter: u64) -> [[__m256i; 2]; 8] {
         let (low, high) = counters::<8>(counter);
@@ -280,7 +280,7 @@ mod avx2 {
         blocks
     }
 
-    /// Vector n of the result has number n of each of the given ones.
+    /// Transposes 8 × 8 words.
     #[target_feature(enable = "avx2")]
     fn transposed([a, b, c, d, e, f, g, h]: [__m256i; 8]) -> [__m256i; 8] {
         let (front, back) = (quarters([a, b, c, d]), quarters([e, f, g, h]));
@@ -294,7 +294,7 @@ mod avx2 {
         [a, b, c, d, e, f, g, h]
     }
 
-    /// Vector n of the result has number n of each of the given ones, then number n + 4.
+    /// Transposes 4 × 4 words in each half: vector n has word n of each input, then word n + 4.
     #[target_feature(enable = "avx2")]
     fn quarters([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
         let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
@@ -334,7 +334,7 @@ mod tests {
         bytes
     }
 
-    /// The key, nonce and beginning of the stream of NaCl's `stream3` test.
+    /// Key, nonce and the first bytes of NaCl's test `stream3`.
     #[test]
     fn the_stream_is_that_of_nacl() {
         let key: [u8; 32] = hex::decode("1b27556473e985d462cd51197a9a46c76009549eac6474f206c4ee0844f68389")

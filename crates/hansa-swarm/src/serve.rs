@@ -1,20 +1,20 @@
-//! The work that Bitswap leaves to other threads: hashing what arrives, and looking up what is wanted.
+//! Bitswap's work on other threads: hashing received blocks and reading wanted ones.
 
 use hansa_content::{Block, BlockStore};
 
 use crate::bitswap::{Entry, Kind, Message, Payload, Presence, ServeJob};
 
-/// A want for presence of a block this small is answered with the block.
+/// A want for the presence of a block of at most this length is answered with the block, as in Kubo.
 const HAVE_IS_BLOCK_BYTES: u64 = 1024;
-/// Bytes of blocks after which an answer is sent.
+/// Bytes of blocks at which an answer is complete.
 const ANSWER_BYTES: usize = 1024 * 1024;
 
-/// The block that a payload is: its CID is computed, so nothing wrong can be accepted.
+/// The block of a payload. The CID is computed from its bytes.
 pub(crate) fn verify(payload: Payload) -> Option<Block> {
     Block::new(payload.codec, payload.data).ok()
 }
 
-/// Looks wants up. Blocks are checked when read; a damaged one is not served.
+/// Reads the blocks of a job; returns the answer and the wants that did not fit. Damaged blocks are not served.
 pub(crate) fn answer(store: &BlockStore, job: &ServeJob) -> (Message, Vec<Entry>) {
     let mut message = Message::default();
     let mut bytes = 0usize;

@@ -1,4 +1,4 @@
-//! Places for key requests under way: so many for each peer, so that none takes those of another.
+//! Concurrency limit of key requests for each peer. A peer cannot use the slots of another.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use libp2p::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Key requests of one peer answered at the same time: as many as its connection may have open.
+/// Concurrent key requests of a peer, as many as its connection can have open.
 const PER_PEER: usize = crate::key::STREAMS_PER_CONNECTION;
 
-/// The places that peers have taken. Peers that have taken none are forgotten.
+/// The slots in use by peer. A peer without one is removed.
 #[derive(Default)]
 pub(crate) struct Slots(HashMap<PeerId, Arc<Semaphore>>);
 
 impl Slots {
-    /// A place, given back when the permit is dropped; `None` when the peer has taken all of its own.
+    /// A slot, freed when the permit is dropped; `None` if the peer has used all of its slots.
     pub(crate) fn take(&mut self, peer: PeerId) -> Option<OwnedSemaphorePermit> {
         self.0.retain(|_, slots| Arc::strong_count(slots) > 1);
         let slots = self.0.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(PER_PEER)));

@@ -1,4 +1,4 @@
-//! The pre-shared key of a private swarm, in the file format that Kubo uses.
+//! The pre-shared key of a private swarm, in Kubo's file format.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +7,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 const HEADER: &str = "/key/swarm/psk/1.0.0/";
 
-/// 32 secret bytes that all nodes of a swarm share. Knowing it is necessary to speak to a node, but not sufficient.
+/// The 32-byte pre-shared key of a swarm. A connection needs it, and a registered network key too.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct SwarmKey([u8; 32]);
 
-/// The text is no swarm key.
+/// Text that is no swarm key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a swarm key: it has three lines, {HEADER} then /base16/ then 64 hexadecimal digits")]
 pub struct SwarmKeyError;

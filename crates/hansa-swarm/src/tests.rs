@@ -1,4 +1,4 @@
-//! Several nodes over loopback: transfers, admission, failures, and peers that do not keep to the protocol.
+//! Several nodes on loopback: transfers, admission, failures and protocol violations.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
@@ -20,7 +20,7 @@ use crate::*;
 mod hostile;
 mod links;
 
-/// Answers with the asking peer's key and the request.
+/// Responds with the requester's key and the request.
 struct Echo;
 
 #[async_trait]
@@ -73,7 +73,7 @@ async fn launch(
 
 /// Long enough for a loaded machine.
 const PATIENT: Duration = Duration::from_secs(60);
-/// For those who shall get nothing.
+/// For expected failures.
 const IMPATIENT: Duration = Duration::from_secs(2);
 
 fn idle(fetch_idle: Duration) -> Limits {
@@ -108,7 +108,7 @@ impl Member {
         self.swarm.watch_peers().wait_for(|peers| *peers == keys).await.unwrap();
     }
 
-    /// A node of the same member at the same address.
+    /// Restarts the node at the same address.
     async fn restart(&mut self, members: Vec<SwarmMember>) {
         self.swarm.shutdown().await;
         let listen = self.endpoint.clone();
@@ -116,7 +116,7 @@ impl Member {
         self.swarm.set_members(members).await.unwrap();
     }
 
-    /// A file of so many MiB below a structured root.
+    /// A file of `mib` MiB below a dag-cbor root.
     fn object(&self, mib: u64) -> Cid {
         let mut importer = Importer::new(&self.store);
         for index in 0..mib {
@@ -284,7 +284,7 @@ async fn key_requests_reach_the_responder_with_the_askers_identity() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_is_not_connected_is_dialled_for_a_key() {
-    // Which of the two dials by itself, and at once, depends on their keys.
+    // The keys decide which of the two dials first.
     for (one, other) in [(1, 2), (2, 1)] {
         let owner = Member::start(one, swarm_key(), PATIENT).await;
         let asker = Member::start(other, swarm_key(), PATIENT).await;
@@ -384,7 +384,7 @@ async fn a_dropped_fetch_leaves_nothing_behind() {
     assert!(reader.is_whole(&root));
 }
 
-/// An object may name a digest several times, as a leaf and as a node with children, by its owner's choice.
+/// An object can contain a digest twice, as a leaf and as a node with children.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_digest_under_two_codecs_does_not_hang_a_fetch() {
     let members = consortium(2).await;
@@ -417,11 +417,11 @@ async fn a_fetch_ends_where_its_bounds_do() {
     assert_eq!(fetch(10 << 20, 13).await.unwrap().blocks, 13);
 }
 
-/// The owner, or who serves it, answers just often enough that something always happens.
+/// The server answers just often enough that the session never stalls.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_that_is_slow_on_the_whole_ends() {
     let owner = &Member::start(1, swarm_key(), PATIENT).await;
-    // No network is as fast as this reader demands.
+    // A minimum rate that no network reaches.
     let demanding = Limits {
         fetch_idle: Duration::from_millis(10),
         fetch_bytes_per_second_min: u64::MAX,

@@ -1,4 +1,7 @@
-//! How two nodes connect: TCP, the pre-shared key, Noise, yamux.
+//! The transport between two nodes: TCP, the pre-shared key, Noise, yamux.
+//!
+//! Measured with `bench transfer` and no faster: TLS instead of Noise, frames of 256 KiB, several streams with small windows, twice
+//! the blocks in flight.
 
 use std::time::Duration;
 

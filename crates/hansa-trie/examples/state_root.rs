@@ -1,8 +1,8 @@
-//! Measures what the state costs for each transaction of the main job: a new record of one slot in its segment and a
-//! quarter of another in its owner's store, a counter, a nonce.
+//! Measures the state's cost of a transaction that records an object: a new slot in a segment, a quarter of one in the owner's store,
+//! a counter and a nonce.
 //!
 //! `cargo run --release -p hansa-trie --example state_root [TRANSACTIONS] [PER_BLOCK] [UNWRITTEN_NODES] [CACHE_MIB]`; CPU
-//! time of the whole process, the store's threads included. Not a test: nothing is checked.
+//! time of the whole process, including the store's threads. Checks nothing.
 #![expect(clippy::print_stdout, reason = "a program whose purpose is to print figures")]
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const MEMBERS: u64 = 4;
 const SENDERS: u64 = 64;
-/// Objects of a member whose roots are in one contract.
+/// Objects of a member with their roots in one contract.
 const SEGMENT: u64 = 65_536;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -135,7 +135,7 @@ fn value(number: u64, field: u64) -> U256 {
     U256::from_be_bytes(keccak256(B256::from(U256::from(number << 8 | field)).as_slice()).0)
 }
 
-/// What the process has used of all processors.
+/// CPU time of the process on all processors.
 fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat")?;

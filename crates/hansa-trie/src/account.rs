@@ -1,4 +1,4 @@
-//! Accounts: as callers see them, and as leaves of the state trie.
+//! Accounts: the public form, and the leaf of the state trie.
 
 use alloy_primitives::{B256, KECCAK256_EMPTY, U256};
 
@@ -11,11 +11,11 @@ use crate::rlp;
 /// An account without its storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Transactions sent, or contracts created.
+    /// Number of transactions sent; for a contract, of contracts created.
     pub nonce: u64,
-    /// Wei.
+    /// Balance in wei.
     pub balance: U256,
-    /// keccak-256 of the code; that of nothing for an account without code.
+    /// keccak-256 of the code; of the empty string for an account without code.
     pub code_hash: B256,
 }
 
@@ -41,11 +41,11 @@ impl PartialEq for AccountLeaf {
 const HAS_CODE: u8 = 1;
 const HAS_STORAGE: u8 = 2;
 
-/// The root of a storage trie in memory: its kind, and the longest of them, a leaf.
+/// Size of a storage root in memory: a tag and the longest variant, a leaf.
 const STORAGE_SIZE: usize = 1 + NodeRef::SIZE + 32 + U256::SIZE;
 const EMPTY: u8 = 0;
 const STORED: u8 = 1;
-const MADE: u8 = 2;
+const DIRTY: u8 = 2;
 const LEAF: u8 = 3;
 
 impl TrieValue for AccountLeaf {
@@ -59,13 +59,13 @@ impl TrieValue for AccountLeaf {
         out.extend_from_slice(code_hash.as_slice());
         match &self.storage {
             Child::Empty => out.push(EMPTY),
-            Child::Stored(name) => {
+            Child::Stored(reference) => {
                 out.push(STORED);
-                name.put(out);
+                reference.put(out);
             }
-            Child::Made(name, id) => {
-                out.push(MADE);
-                name.put(out);
+            Child::Dirty(reference, id) => {
+                out.push(DIRTY);
+                reference.put(out);
                 id.put(out);
             }
             Child::Leaf(Leaf { key, value, reference }) => {
@@ -83,12 +83,12 @@ impl TrieValue for AccountLeaf {
         let account =
             Account { nonce, balance: U256::read(&bytes[8..]), code_hash: B256::new(array(bytes, 40)) };
         let (kind, bytes) = (bytes[72], &bytes[73..]);
-        let name = || NodeRef::read(bytes);
+        let reference = || NodeRef::read(bytes);
         let storage = match kind {
-            STORED => Child::Stored(name()),
-            MADE => Child::Made(name(), NodeId::read(&bytes[33..])),
+            STORED => Child::Stored(reference()),
+            DIRTY => Child::Dirty(reference(), NodeId::read(&bytes[33..])),
             LEAF => Child::Leaf(Leaf {
-                reference: name(),
+                reference: reference(),
                 key: B256::new(array(bytes, 33)),
                 value: U256::read(&bytes[65..]),
             }),

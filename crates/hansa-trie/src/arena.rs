@@ -1,5 +1,5 @@
-//! What a step makes: its branches one after the other in a long list of bytes, which goes as a whole when its version is in the
-//! store and no view needs it.
+//! The dirty branches of a step, concatenated in an arena. An arena is freed as a whole once its version is flushed and no view
+//! needs it.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use arrayvec::ArrayVec;
 
-use crate::branch::{self, Branch, Entry, NAME, OwnedBranch, nibbles};
-use crate::node::{Child, Namer, NodeId, NodeRef, TrieValue};
+use crate::branch::{self, Branch, Entry, OwnedBranch, REFERENCE, nibbles};
+use crate::node::{Child, NodeHasher, NodeId, NodeRef, TrieValue};
 
-/// Branches begin at multiples of so many bytes, and are numbered by them: those of one step may take 32 GiB.
+/// Alignment of branches in bytes. An index counts in this unit, so an arena can have 32 GiB.
 const ALIGNMENT: usize = 8;
 
-/// The branches of one kind that a step made.
+/// The dirty branches of a step, either of accounts or of storage.
 #[derive(Debug, Default)]
 pub(crate) struct Arena(Vec<u8>);
 
 impl Arena {
     fn branch<V: TrieValue>(&self, index: u32) -> Branch<'_, V> {
-        Branch::at(&self.0[place(index)..])
+        Branch::at(&self.0[offset(index)..])
     }
 
     /// The index of the next branch.
@@ -39,186 +39,190 @@ impl Arena {
     }
 }
 
-/// Where a branch begins.
-const fn place(index: u32) -> usize {
+/// Byte offset of a branch.
+const fn offset(index: u32) -> usize {
     index as usize * ALIGNMENT
 }
 
-/// All that a step from one view to the next made.
+/// All dirty branches of a step from a view to its child.
 #[derive(Debug, Default)]
 pub(crate) struct Layer {
     pub(crate) accounts: Arena,
     pub(crate) storage: Arena,
 }
 
-/// What the steps made that lead from the stored version to a view's.
+/// The layers of all steps from the flushed version to a view.
 #[derive(Clone, Debug)]
 pub(crate) struct Layers {
-    /// The stored version: the first layer is that of the next one.
+    /// The flushed version; the first layer belongs to the next one.
     stored: u64,
     layers: Vec<Arc<Layer>>,
 }
 
 impl Layers {
-    /// No layers above a stored version.
+    /// No layers above a flushed version.
     pub(crate) const fn none(stored: u64) -> Self {
         Self { stored, layers: Vec::new() }
     }
 
-    /// Those above a version that is stored by now.
+    /// The layers above a later flushed version.
     pub(crate) fn above(&self, stored: u64) -> Self {
-        let needless = usize::try_from(stored.saturating_sub(self.stored)).unwrap_or(usize::MAX);
-        Self { stored, layers: self.layers.iter().skip(needless).cloned().collect() }
+        let obsolete = usize::try_from(stored.saturating_sub(self.stored)).unwrap_or(usize::MAX);
+        Self { stored, layers: self.layers.iter().skip(obsolete).cloned().collect() }
     }
 
-    /// Adds the layer of a version above all that are there. One may lead over several versions.
+    /// Adds the layer of a later version. Versions in between get empty layers.
     pub(crate) fn push(&mut self, version: u64, layer: Layer) {
         let skipped = usize::try_from(version - self.stored - 1).unwrap_or(usize::MAX);
         self.layers.resize_with(skipped, Arc::default);
         self.layers.push(Arc::new(layer));
     }
 
-    /// A branch of a version above the stored one.
+    /// A branch of a version above the flushed one.
     pub(crate) fn branch<V: TrieValue>(&self, id: NodeId) -> Branch<'_, V> {
         V::arena(&self.layers[(id.version - self.stored - 1) as usize]).branch(id.index)
     }
 }
 
-/// Makes the branches of a step. What is made has no name until [`Self::name`].
-pub(crate) struct Forge<V> {
+/// Builds the branches of a step. Their hashes are unknown until [`Self::hash`].
+pub(crate) struct BranchBuilder<V> {
     version: u64,
-    made: Arena,
-    /// The first of the branches that have no name.
-    unnamed: u32,
-    namer: Namer,
+    arena: Arena,
+    /// Index of the first branch without a hash.
+    unhashed: u32,
+    hasher: NodeHasher,
     value: PhantomData<V>,
 }
 
-impl<V> Forge<V> {
+impl<V> BranchBuilder<V> {
     pub(crate) fn new(version: u64) -> Self {
-        Self { version, made: Arena::default(), unnamed: 0, namer: Namer::default(), value: PhantomData }
+        Self {
+            version,
+            arena: Arena::default(),
+            unhashed: 0,
+            hasher: NodeHasher::default(),
+            value: PhantomData,
+        }
     }
 
-    pub(crate) fn into_made(self) -> Arena {
-        self.made
+    pub(crate) fn into_arena(self) -> Arena {
+        self.arena
     }
 }
 
-/// How many nodes are encoded before they are hashed: enough to hash them beside one another, and few enough to stay in the
-/// processor's cache.
-const NAMED_AT_ONCE: usize = 64;
+/// Nodes encoded and hashed in one batch: enough to fill the vector lanes, few enough for the processor's cache.
+const HASH_BATCH: usize = 64;
 
-impl<V: TrieValue> Forge<V> {
-    /// Makes a branch of the children of another, if any, with `changed` ones in their places. `path` counts up to `depth`, where
-    /// it must be truncated.
-    pub(crate) fn make(
+impl<V: TrieValue> BranchBuilder<V> {
+    /// Adds a branch with the children of `from`, of which `changed` replace some. `path` must be truncated to `depth` nibbles.
+    pub(crate) fn add(
         &mut self,
         path: &B256,
-        place: (usize, usize),
+        span: (usize, usize),
         from: Option<Branch<'_, V>>,
         changed: &[(usize, Child<V>)],
     ) -> Child<V> {
-        let index = self.made.next();
-        let Arena(bytes) = &mut self.made;
-        branch::put(path, place, from, changed, bytes);
+        let index = self.arena.next();
+        let Arena(bytes) = &mut self.arena;
+        branch::put(path, span, from, changed, bytes);
         bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-        Child::Made(NodeRef::UNNAMED, NodeId { version: self.version, index })
+        Child::Dirty(NodeRef::UNKNOWN, NodeId { version: self.version, index })
     }
 
-    /// A copy of a branch of the step itself.
-    pub(crate) fn made(&self, id: NodeId) -> Option<OwnedBranch<V>> {
-        (id.version == self.version).then(|| OwnedBranch::copy(self.made.branch(id.index)))
+    /// A copy of a branch of this step; `None` for an earlier one.
+    pub(crate) fn own(&self, id: NodeId) -> Option<OwnedBranch<V>> {
+        (id.version == self.version).then(|| OwnedBranch::copy(self.arena.branch(id.index)))
     }
 
-    /// A branch by itself with these children, none of them one that a step made.
+    /// A single branch with these children, none of them dirty.
     pub(crate) fn single(
         path: &B256,
-        place: (usize, usize),
+        span: (usize, usize),
         children: &[(usize, Child<V>)],
     ) -> OwnedBranch<V> {
-        let mut forge = Self::new(0);
-        forge.make(path, place, None, children);
-        forge.name();
-        OwnedBranch::copy(forge.made.branch(0))
+        let mut builder = Self::new(0);
+        builder.add(path, span, None, children);
+        builder.hash();
+        OwnedBranch::copy(builder.arena.branch(0))
     }
 
-    /// The root of a trie whose branches have been named, with its own name.
-    pub(crate) fn named(&self, root: Child<V>) -> Child<V> {
+    /// The root with its hash, after [`Self::hash`].
+    pub(crate) fn hashed(&self, root: Child<V>) -> Child<V> {
         match root {
-            Child::Made(_, id) if id.version == self.version => {
-                Child::Made(self.made.branch::<V>(id.index).name(), id)
+            Child::Dirty(_, id) if id.version == self.version => {
+                Child::Dirty(self.arena.branch::<V>(id.index).reference(), id)
             }
-            Child::Leaf(leaf) if leaf.reference.is_unnamed() => Child::Leaf(leaf.named(0)),
+            Child::Leaf(leaf) if leaf.reference.is_unknown() => Child::Leaf(leaf.hashed(0)),
             root => root,
         }
     }
 
-    /// Names all that has been made since the last time: the leaves, then the branches from those that are furthest below, so
-    /// that what is named together waits for nothing but what has been.
-    pub(crate) fn name(&mut self) {
-        let made = self.made.from::<V>(self.unnamed);
-        let mut order: Vec<(usize, u32)> = made.map(|(index, branch)| (branch.start(), index)).collect();
-        self.name_leaves(&order);
+    /// Hashes all nodes added since the last call: leaves first, then branches bottom-up by depth. Branches of one depth do not
+    /// depend on each other and are hashed in batches.
+    pub(crate) fn hash(&mut self) {
+        let added = self.arena.from::<V>(self.unhashed);
+        let mut order: Vec<(usize, u32)> = added.map(|(index, branch)| (branch.start(), index)).collect();
+        self.hash_leaves(&order);
         order.sort_by_key(|(start, _)| std::cmp::Reverse(*start));
         for level in order.chunk_by(|a, b| a.0 == b.0) {
-            level.chunks(NAMED_AT_ONCE).for_each(|branches| self.name_branches(branches));
+            level.chunks(HASH_BATCH).for_each(|branches| self.hash_branches(branches));
         }
-        self.unnamed = self.made.next();
+        self.unhashed = self.arena.next();
     }
 
-    fn name_leaves(&mut self, branches: &[(usize, u32)]) {
-        let Self { made: Arena(bytes), namer, .. } = self;
-        let mut names = ArrayVec::<usize, NAMED_AT_ONCE>::new();
+    fn hash_leaves(&mut self, branches: &[(usize, u32)]) {
+        let Self { arena: Arena(bytes), hasher, .. } = self;
+        let mut references = ArrayVec::<usize, HASH_BATCH>::new();
         for (_, index) in branches {
-            let begin = place(*index);
-            let branch = Branch::<V>::at(&bytes[begin..]);
-            let (kinds, depth) = (branch.kinds(), branch.depth());
-            for at in nibbles(kinds.leaves) {
-                let name = begin + kinds.name(at);
-                if !NodeRef::bytes_of(&bytes[name..]).is_empty() {
+            let start = offset(*index);
+            let branch = Branch::<V>::at(&bytes[start..]);
+            let (masks, depth) = (branch.masks(), branch.depth());
+            for at in nibbles(masks.leaves) {
+                let reference = start + masks.reference(at);
+                if !NodeRef::bytes_of(&bytes[reference..]).is_empty() {
                     continue;
                 }
-                let Entry { key, value } = Entry::<V>::read(&bytes[begin + kinds.entry::<V>(at)..]);
-                namer.add_leaf(&key, &value, depth + 1);
-                names.push(name);
-                if names.is_full() {
-                    write_names(names.drain(..), namer, bytes);
+                let Entry { key, value } = Entry::<V>::read(&bytes[start + masks.entry::<V>(at)..]);
+                hasher.add_leaf(&key, &value, depth + 1);
+                references.push(reference);
+                if references.is_full() {
+                    write_references(references.drain(..), hasher, bytes);
                 }
             }
         }
-        write_names(names.drain(..), namer, bytes);
+        write_references(references.drain(..), hasher, bytes);
     }
 
-    /// Names branches whose children have their names, or have been given them since the branches were made.
-    fn name_branches(&mut self, branches: &[(usize, u32)]) {
-        let Self { made: Arena(bytes), namer, .. } = self;
-        let begins = branches.iter().map(|(_, index)| place(*index));
-        for begin in begins.clone() {
-            let kinds = Branch::<V>::at(&bytes[begin..]).kinds();
-            for at in nibbles(kinds.made) {
-                let name = begin + kinds.name(at);
-                if NodeRef::bytes_of(&bytes[name..]).is_empty() {
-                    let child = place(NodeId::read(&bytes[begin + kinds.id(at)..]).index) + NAME;
-                    bytes.copy_within(child..child + NodeRef::SIZE, name);
+    /// Hashes branches of one depth, all of whose children have hashes.
+    fn hash_branches(&mut self, branches: &[(usize, u32)]) {
+        let Self { arena: Arena(bytes), hasher, .. } = self;
+        let starts = branches.iter().map(|(_, index)| offset(*index));
+        for start in starts.clone() {
+            let masks = Branch::<V>::at(&bytes[start..]).masks();
+            for at in nibbles(masks.dirty) {
+                let reference = start + masks.reference(at);
+                if NodeRef::bytes_of(&bytes[reference..]).is_empty() {
+                    let child = offset(NodeId::read(&bytes[start + masks.id(at)..]).index) + REFERENCE;
+                    bytes.copy_within(child..child + NodeRef::SIZE, reference);
                 }
             }
-            namer.add_branch(kinds.there, Branch::<V>::at(&bytes[begin..]).names());
+            hasher.add_branch(masks.present, Branch::<V>::at(&bytes[start..]).references());
         }
-        write_names(begins.clone().map(|begin| begin + NAME), namer, bytes);
-        let extended = |begin: &usize| {
-            let branch = Branch::<V>::at(&bytes[*begin..]);
+        write_references(starts.clone().map(|start| start + REFERENCE), hasher, bytes);
+        let extended = |start: &usize| {
+            let branch = Branch::<V>::at(&bytes[*start..]);
             branch.start() < branch.depth()
         };
-        let extended: ArrayVec<usize, NAMED_AT_ONCE> = begins.filter(extended).collect();
-        for begin in &extended {
-            let branch = Branch::<V>::at(&bytes[*begin..]);
-            namer.add_extension(&branch.path(), (branch.start(), branch.depth()), &branch.name());
+        let extended: ArrayVec<usize, HASH_BATCH> = starts.filter(extended).collect();
+        for start in &extended {
+            let branch = Branch::<V>::at(&bytes[*start..]);
+            hasher.add_extension(&branch.path(), (branch.start(), branch.depth()), &branch.reference());
         }
-        write_names(extended.into_iter().map(|begin| begin + NAME), namer, bytes);
+        write_references(extended.into_iter().map(|start| start + REFERENCE), hasher, bytes);
     }
 }
 
-/// Writes the names of all nodes that wait for them to these places.
-fn write_names(places: impl Iterator<Item = usize>, namer: &mut Namer, bytes: &mut [u8]) {
-    places.zip(namer.names()).for_each(|(place, name)| name.write(&mut bytes[place..]));
+/// Writes the references of all pending nodes at these offsets.
+fn write_references(offsets: impl Iterator<Item = usize>, hasher: &mut NodeHasher, bytes: &mut [u8]) {
+    offsets.zip(hasher.references()).for_each(|(offset, reference)| reference.write(&mut bytes[offset..]));
 }

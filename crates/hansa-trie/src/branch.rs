@@ -1,16 +1,15 @@
-//! A branch as one stretch of bytes, wherever it is kept: among what a step made, in the cache, by itself. All that is read of a
-//! branch lies side by side, because a walk through the trie waits for every place in memory that has not been read lately.
+//! A branch as contiguous bytes, in an arena, in the cache or on its own. Contiguity keeps the cache misses of a lookup low.
 //!
 //! ```text
-//! there ‖ made ‖ leaves   2 each: which children there are, by nibble; which of them a step made; which are leaves
-//! start ‖ depth           1 each
-//! name                    33: how the parent names the branch; unknown until `Forge::name`
-//! path                    32: the shared nibbles, the rest zero
-//! names                   33 for each child
-//! ids                     12 for each branch that a step made: version (8) ‖ index (4)
-//! entries                 32 ‖ value for each leaf
+//! present ‖ dirty ‖ leaves   2 each: masks of the children, of the dirty branches and of the leaves among them, by nibble
+//! start ‖ depth              1 each
+//! reference                  33: the parent's reference to the branch; unknown until `BranchBuilder::hash`
+//! path                       32: the shared nibbles, then zeros
+//! references                 33 for each child
+//! ids                        12 for each dirty branch: version (8) ‖ index (4)
+//! entries                    32 ‖ value for each leaf
 //! ```
-//! Children by nibble, integers little-endian. A name is its length and 32 bytes. Nothing of this is ever stored.
+//! ChildMasks are ordered by nibble, integers are little-endian. A reference is its length and 32 bytes. This form is never stored.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -21,49 +20,49 @@ use arrayvec::ArrayVec;
 use crate::bytes::array;
 use crate::node::{Child, Leaf, NodeId, NodeRef, TrieValue};
 
-const THERE: usize = 0;
-const MADE: usize = 2;
+const PRESENT: usize = 0;
+const DIRTY: usize = 2;
 const LEAVES: usize = 4;
 const START: usize = 6;
 const DEPTH: usize = 7;
-/// Where a branch has its own name.
-pub(crate) const NAME: usize = 8;
-const PATH: usize = NAME + NodeRef::SIZE;
-const NAMES: usize = PATH + 32;
+/// Offset of a branch's own reference.
+pub(crate) const REFERENCE: usize = 8;
+const PATH: usize = REFERENCE + NodeRef::SIZE;
+const REFERENCES: usize = PATH + 32;
 
-/// Which children there are, by nibble: bit n for nibble n.
+/// Masks of the children: bit n for nibble n.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Children {
-    pub(crate) there: u16,
-    /// Branches that a step made.
-    pub(crate) made: u16,
+pub(crate) struct ChildMasks {
+    pub(crate) present: u16,
+    /// Dirty branches.
+    pub(crate) dirty: u16,
     pub(crate) leaves: u16,
 }
 
-impl Children {
-    /// Where names, ids and entries of a branch with such children begin.
-    fn begins(self) -> [usize; 3] {
-        let ids = NAMES + count(self.there) * NodeRef::SIZE;
-        [NAMES, ids, ids + count(self.made) * NodeId::SIZE]
+impl ChildMasks {
+    /// Offsets of references, ids and entries.
+    fn offsets(self) -> [usize; 3] {
+        let ids = REFERENCES + count(self.present) * NodeRef::SIZE;
+        [REFERENCES, ids, ids + count(self.dirty) * NodeId::SIZE]
     }
 
-    /// Where the name of the child at a nibble is.
-    pub(crate) fn name(self, at: usize) -> usize {
-        NAMES + count(self.there & below(at)) * NodeRef::SIZE
+    /// Offset of the reference of the child at a nibble.
+    pub(crate) fn reference(self, at: usize) -> usize {
+        REFERENCES + count(self.present & below(at)) * NodeRef::SIZE
     }
 
-    /// Where the id of the branch at a nibble is.
+    /// Offset of the id of the dirty branch at a nibble.
     pub(crate) fn id(self, at: usize) -> usize {
-        self.begins()[1] + count(self.made & below(at)) * NodeId::SIZE
+        self.offsets()[1] + count(self.dirty & below(at)) * NodeId::SIZE
     }
 
-    /// Where the leaf at a nibble is.
+    /// Offset of the leaf at a nibble.
     pub(crate) fn entry<V: TrieValue>(self, at: usize) -> usize {
-        self.begins()[2] + count(self.leaves & below(at)) * Entry::<V>::SIZE
+        self.offsets()[2] + count(self.leaves & below(at)) * Entry::<V>::SIZE
     }
 
     fn length<V: TrieValue>(self) -> usize {
-        self.begins()[2] + count(self.leaves) * Entry::<V>::SIZE
+        self.offsets()[2] + count(self.leaves) * Entry::<V>::SIZE
     }
 }
 
@@ -71,12 +70,12 @@ const fn count(bits: u16) -> usize {
     bits.count_ones() as usize
 }
 
-/// The bits of the nibbles below one.
+/// Mask of all nibbles below `at`.
 const fn below(at: usize) -> u16 {
     ((1_u32 << at) - 1) as u16
 }
 
-/// The nibbles whose bits are set.
+/// The nibbles of a mask, ascending.
 pub(crate) fn nibbles(mut bits: u16) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let at = bits.trailing_zeros() as usize;
@@ -85,7 +84,7 @@ pub(crate) fn nibbles(mut bits: u16) -> impl Iterator<Item = usize> {
     })
 }
 
-/// A leaf without its name.
+/// Key and value of a leaf.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<V> {
     pub(crate) key: B256,
@@ -120,39 +119,39 @@ impl<V> Clone for Branch<'_, V> {
 impl<V> Copy for Branch<'_, V> {}
 
 impl<'a, V: TrieValue> Branch<'a, V> {
-    /// The branch that begins here.
+    /// The branch at the start of these bytes.
     pub(crate) fn at(bytes: &'a [u8]) -> Self {
         let whole = Self { bytes, value: PhantomData };
-        Self { bytes: &bytes[..whole.kinds().length::<V>()], value: PhantomData }
+        Self { bytes: &bytes[..whole.masks().length::<V>()], value: PhantomData }
     }
 
-    /// Which children there are.
-    pub(crate) fn kinds(self) -> Children {
+    /// The masks of the children.
+    pub(crate) fn masks(self) -> ChildMasks {
         let bits = |at| u16::from_le_bytes(array(self.bytes, at));
-        Children { there: bits(THERE), made: bits(MADE), leaves: bits(LEAVES) }
+        ChildMasks { present: bits(PRESENT), dirty: bits(DIRTY), leaves: bits(LEAVES) }
     }
 
-    /// Nibbles spent above this node: where `start < depth`, the node begins with an extension.
+    /// Nibbles above this node. If `start < depth`, the node begins with an extension.
     pub(crate) fn start(self) -> usize {
         usize::from(self.bytes[START])
     }
 
-    /// Nibbles spent above the children's own.
+    /// Nibbles above the children's own.
     pub(crate) fn depth(self) -> usize {
         usize::from(self.bytes[DEPTH])
     }
 
-    /// How the parent names it.
-    pub(crate) fn name(self) -> NodeRef {
-        NodeRef::read(&self.bytes[NAME..])
+    /// The parent's reference to the branch.
+    pub(crate) fn reference(self) -> NodeRef {
+        NodeRef::read(&self.bytes[REFERENCE..])
     }
 
-    /// The shared nibbles; the rest zero.
+    /// The shared nibbles, then zeros.
     pub(crate) fn path(self) -> B256 {
         B256::new(array(self.bytes, PATH))
     }
 
-    /// What it takes in memory, in bytes.
+    /// Size in bytes.
     pub(crate) fn size(self) -> usize {
         self.bytes.len()
     }
@@ -161,43 +160,43 @@ impl<'a, V: TrieValue> Branch<'a, V> {
     #[inline]
     pub(crate) fn child(self, at: usize) -> Child<V> {
         let bit = 1 << at;
-        let kinds = self.kinds();
-        if kinds.there & bit == 0 {
+        let masks = self.masks();
+        if masks.present & bit == 0 {
             return Child::Empty;
         }
-        let reference = NodeRef::read(&self.bytes[kinds.name(at)..]);
-        if kinds.leaves & bit != 0 {
-            let Entry { key, value } = Entry::read(&self.bytes[kinds.entry::<V>(at)..]);
+        let reference = NodeRef::read(&self.bytes[masks.reference(at)..]);
+        if masks.leaves & bit != 0 {
+            let Entry { key, value } = Entry::read(&self.bytes[masks.entry::<V>(at)..]);
             Child::Leaf(Leaf { key, value, reference })
-        } else if kinds.made & bit != 0 {
-            Child::Made(reference, NodeId::read(&self.bytes[kinds.id(at)..]))
+        } else if masks.dirty & bit != 0 {
+            Child::Dirty(reference, NodeId::read(&self.bytes[masks.id(at)..]))
         } else {
             Child::Stored(reference)
         }
     }
 
     fn sections(self) -> [Section<'a>; 3] {
-        let kinds = self.kinds();
-        let [names, ids, entries] = kinds.begins();
+        let masks = self.masks();
+        let [references, ids, entries] = masks.offsets();
         [
-            Section { bytes: &self.bytes[names..ids], bits: kinds.there, size: NodeRef::SIZE },
-            Section { bytes: &self.bytes[ids..entries], bits: kinds.made, size: NodeId::SIZE },
-            Section { bytes: &self.bytes[entries..], bits: kinds.leaves, size: Entry::<V>::SIZE },
+            Section { bytes: &self.bytes[references..ids], bits: masks.present, size: NodeRef::SIZE },
+            Section { bytes: &self.bytes[ids..entries], bits: masks.dirty, size: NodeId::SIZE },
+            Section { bytes: &self.bytes[entries..], bits: masks.leaves, size: Entry::<V>::SIZE },
         ]
     }
 
-    /// The children that are there, by nibble.
+    /// The children, by nibble.
     pub(crate) fn children(self) -> impl Iterator<Item = (usize, Child<V>)> {
-        nibbles(self.kinds().there).map(move |at| (at, self.child(at)))
+        nibbles(self.masks().present).map(move |at| (at, self.child(at)))
     }
 
-    /// The names of the children that are there, by nibble.
-    pub(crate) fn names(self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone {
-        let [names, ..] = self.sections();
-        names.bytes.chunks_exact(NodeRef::SIZE).map(NodeRef::bytes_of)
+    /// The references of the children, by nibble.
+    pub(crate) fn references(self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone {
+        let [references, ..] = self.sections();
+        references.bytes.chunks_exact(NodeRef::SIZE).map(NodeRef::bytes_of)
     }
 
-    /// Where the children are that a step made.
+    /// The ids of the dirty children.
     pub(crate) fn ids(self) -> impl Iterator<Item = NodeId> {
         let [_, ids, _] = self.sections();
         ids.bytes.chunks_exact(NodeId::SIZE).map(NodeId::read)
@@ -210,11 +209,11 @@ impl<'a, V: TrieValue> Branch<'a, V> {
     }
 }
 
-/// Children of a branch that are new, by nibble in ascending order; empty ones have gone.
+/// New children of a branch, ascending by nibble; an empty one is a deletion.
 pub(crate) type Changed<V> = ArrayVec<(usize, Child<V>), 16>;
 
-/// Appends a branch without a name, of the children of another, if any, with `changed` ones in their places. `path` counts up to
-/// `depth`, where it must be truncated.
+/// Appends a branch without a hash, with the children of `from`, of which `changed` replace some. `path` must be truncated to `depth`
+/// nibbles.
 pub(crate) fn put<V: TrieValue>(
     path: &B256,
     (start, depth): (usize, usize),
@@ -222,26 +221,29 @@ pub(crate) fn put<V: TrieValue>(
     changed: &[(usize, Child<V>)],
     out: &mut Vec<u8>,
 ) {
-    let before = from.map(Branch::kinds).unwrap_or_default();
+    let before = from.map(Branch::masks).unwrap_or_default();
     let kept = !changed.iter().fold(0, |bits, (at, _)| bits | 1 << at);
-    let mut kinds =
-        Children { there: before.there & kept, made: before.made & kept, leaves: before.leaves & kept };
+    let mut masks = ChildMasks {
+        present: before.present & kept,
+        dirty: before.dirty & kept,
+        leaves: before.leaves & kept,
+    };
     for (at, child) in changed {
         let bit = 1 << at;
-        kinds.there |= if child.is_empty() { 0 } else { bit };
-        kinds.made |= if matches!(child, Child::Made(..)) { bit } else { 0 };
-        kinds.leaves |= if matches!(child, Child::Leaf(_)) { bit } else { 0 };
+        masks.present |= if child.is_empty() { 0 } else { bit };
+        masks.dirty |= if matches!(child, Child::Dirty(..)) { bit } else { 0 };
+        masks.leaves |= if matches!(child, Child::Leaf(_)) { bit } else { 0 };
     }
-    out.reserve(kinds.length::<V>());
-    put_head(kinds, (start as u8, depth as u8), path, out);
-    let [names, ids, entries] = from.map(Branch::sections).unwrap_or_default();
-    names.merge(changed, out, |child, out| match child {
+    out.reserve(masks.length::<V>());
+    put_head(masks, (start as u8, depth as u8), path, out);
+    let [references, ids, entries] = from.map(Branch::sections).unwrap_or_default();
+    references.merge(changed, out, |child, out| match child {
         Child::Empty => {}
-        Child::Stored(name) | Child::Made(name, _) => name.put(out),
+        Child::Stored(reference) | Child::Dirty(reference, _) => reference.put(out),
         Child::Leaf(leaf) => leaf.reference.put(out),
     });
     ids.merge(changed, out, |child, out| {
-        if let Child::Made(_, id) = child {
+        if let Child::Dirty(_, id) = child {
             id.put(out);
         }
     });
@@ -252,16 +254,16 @@ pub(crate) fn put<V: TrieValue>(
     });
 }
 
-fn put_head(kinds: Children, (start, depth): (u8, u8), path: &B256, out: &mut Vec<u8>) {
-    for bits in [kinds.there, kinds.made, kinds.leaves] {
+fn put_head(masks: ChildMasks, (start, depth): (u8, u8), path: &B256, out: &mut Vec<u8>) {
+    for bits in [masks.present, masks.dirty, masks.leaves] {
         out.extend_from_slice(&bits.to_le_bytes());
     }
     out.extend_from_slice(&[start, depth]);
-    NodeRef::UNNAMED.put(out);
+    NodeRef::UNKNOWN.put(out);
     out.extend_from_slice(path.as_slice());
 }
 
-/// What a branch has of one kind, each `size` bytes, for the nibbles in `bits`.
+/// The references, ids or entries of a branch: `size` bytes for each nibble in `bits`.
 #[derive(Clone, Copy, Default)]
 struct Section<'a> {
     bytes: &'a [u8],
@@ -270,7 +272,7 @@ struct Section<'a> {
 }
 
 impl Section<'_> {
-    /// Appends it with what `put` appends of the changed children in their places.
+    /// Appends the section; `put` encodes the changed children.
     fn merge<V>(
         self,
         changed: &[(usize, Child<V>)],
@@ -288,7 +290,7 @@ impl Section<'_> {
     }
 }
 
-/// A branch by itself. Cloning gives another handle on the same one.
+/// A shared branch outside an arena. A clone is another handle on the same bytes.
 pub(crate) struct OwnedBranch<V> {
     bytes: Arc<[u8]>,
     value: PhantomData<V>,
@@ -306,17 +308,17 @@ impl<V: TrieValue> OwnedBranch<V> {
         Self { bytes: branch.bytes.into(), value: PhantomData }
     }
 
-    /// A copy that refers to everything below as stored, put together in `scratch`.
+    /// A copy whose children are all [`Child::Stored`] or leaves; `scratch` is a buffer.
     pub(crate) fn stored(branch: Branch<'_, V>, scratch: &mut Vec<u8>) -> Self {
-        let kinds = Children { made: 0, ..branch.kinds() };
-        let [_, ids, _] = branch.kinds().begins();
+        let masks = ChildMasks { dirty: 0, ..branch.masks() };
+        let [_, ids, _] = branch.masks().offsets();
         scratch.clear();
         scratch.extend_from_slice(&branch.bytes[..ids]);
-        scratch[MADE..LEAVES].fill(0);
+        scratch[DIRTY..LEAVES].fill(0);
         for Entry { key, value } in branch.entries() {
             Entry { key, value: value.stored() }.put(scratch);
         }
-        debug_assert_eq!(scratch.len(), kinds.length::<V>());
+        debug_assert_eq!(scratch.len(), masks.length::<V>());
         Self { bytes: scratch.as_slice().into(), value: PhantomData }
     }
 

@@ -1,6 +1,6 @@
-//! The byte codec of the state's own records: fixed arrays, and integers as a length byte with big-endian bytes.
+//! Byte codec of change records and pages: fixed arrays, and integers as a length byte and big-endian bytes.
 
-/// Appends an integer given in big-endian bytes, without its leading zeros, behind its length.
+/// Appends the length and the big-endian bytes of an integer, without leading zeros.
 pub(crate) fn put_uint(value: &[u8], out: &mut Vec<u8>) {
     let trimmed = trim(value);
     out.push(trimmed.len() as u8);
@@ -34,7 +34,7 @@ pub(crate) fn trim(value: &[u8]) -> &[u8] {
     &value[zeros..]
 }
 
-/// The bytes of `from` that begin at `at`, which must be there.
+/// `N` bytes of `from` at offset `at`. Panics if they exceed it.
 pub(crate) fn array<const N: usize>(from: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&from[at..at + N]);

@@ -1,8 +1,8 @@
-//! Changes a trie: gives the new root, leaves the old one as it is. Nodes are named when all have been made, each once.
+//! Changes of a trie: a persistent update that returns a new root. Nodes are hashed once, after all have been built.
 
 use alloy_primitives::B256;
 
-use crate::arena::Forge;
+use crate::arena::BranchBuilder;
 use crate::branch::{Branch, Changed};
 use crate::error::TrieError;
 use crate::key::{KEY_NIBBLES, extended, nibble, shared_nibbles, truncated};
@@ -10,48 +10,48 @@ use crate::node::{Child, Leaf, TrieValue};
 use crate::nodes::{Node, Nodes};
 use crate::page;
 
-/// A key's new value; none removes it.
+/// A key's new value; `None` removes the key.
 #[derive(Clone, Debug)]
 pub(crate) struct Change<V> {
     pub(crate) key: B256,
     pub(crate) value: Option<V>,
 }
 
-/// What a change of tries leaves behind.
+/// Side effects of a change.
 #[derive(Debug, Default)]
-pub(crate) struct Traces {
-    /// Nodes made.
-    pub(crate) made: usize,
-    /// Keys of pages that are no longer part of the trie. They may never have been written, or be written anew later.
-    pub(crate) vacated: Vec<Vec<u8>>,
+pub(crate) struct Effects {
+    /// Number of dirty nodes.
+    pub(crate) dirty: usize,
+    /// Keys of pages that left the trie. Some were never written; some are written again later.
+    pub(crate) deleted: Vec<Vec<u8>>,
 }
 
 /// Changes one trie.
 pub(crate) struct Editor<'a, V> {
-    /// The nodes of the view that is changed.
+    /// The nodes of the parent view.
     pub(crate) nodes: Nodes<'a>,
-    /// The account whose storage it is; none for the trie of all accounts.
+    /// The account of a storage trie; `None` for the account trie.
     pub(crate) owner: Option<B256>,
-    pub(crate) forge: &'a mut Forge<V>,
-    pub(crate) traces: &'a mut Traces,
+    pub(crate) builder: &'a mut BranchBuilder<V>,
+    pub(crate) effects: &'a mut Effects,
 }
 
-/// A key and its value, to be put in a part of the trie that is built anew.
+/// A key and its value in a new subtrie.
 type Entry<'v, V> = (&'v B256, &'v V);
 
 impl<'a, V: TrieValue> Editor<'a, V> {
-    /// The trie with all changes, which are sorted by key and change each key once; none if it stays as it is.
+    /// The new root after all changes; `None` if nothing changes. `changes` are sorted by key and unique.
     pub(crate) fn edit(
         &mut self,
         root: &Child<V>,
         changes: &[Change<V>],
     ) -> Result<Option<Child<V>>, TrieError> {
         let root = self.node(root, 0, changes)?;
-        self.forge.name();
-        Ok(root.map(|root| self.forge.named(root)))
+        self.builder.hash();
+        Ok(root.map(|root| self.builder.hashed(root)))
     }
 
-    /// The node below `start` nibbles that all changes share; none if it stays as it is.
+    /// The new node below the `start` nibbles that all changes share; `None` if it does not change.
     fn node(
         &mut self,
         node: &Child<V>,
@@ -65,15 +65,15 @@ impl<'a, V: TrieValue> Editor<'a, V> {
                 Ok((!entries.is_empty()).then(|| self.build(start, &entries)))
             }
             Node::Leaf(leaf) => Ok(self.leaf(&leaf, start, changes)),
-            Node::Made(branch) => self.branch(branch, changes),
+            Node::Dirty(branch) => self.branch(branch, changes),
             Node::Loaded(branch) => self.branch(branch.get(), changes),
         }
     }
 
-    /// The node below `start` nibbles of `path`; it may be one that has just been made.
+    /// The node below `start` nibbles of `path`, which may be dirty from the same step.
     fn open(&self, path: &B256, start: usize, node: &Child<V>) -> Result<Node<'a, V>, TrieError> {
-        if let Child::Made(_, id) = node
-            && let Some(branch) = self.forge.made(*id)
+        if let Child::Dirty(_, id) = node
+            && let Some(branch) = self.builder.own(*id)
         {
             return Ok(Node::Loaded(branch));
         }
@@ -93,7 +93,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
             }
         }
         if entries.is_empty() && start == 0 {
-            self.vacate(&B256::ZERO, 0);
+            self.delete(&B256::ZERO, 0);
         }
         Some(self.build(start, &entries))
     }
@@ -110,7 +110,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
             let shared = |change: &Change<V>| shared_nibbles(&change.key, &path).min(depth);
             let inserted = changes.iter().filter(|change| change.value.is_some());
             let fork = inserted.map(shared).min().unwrap_or(depth);
-            // What is removed off the extension's path is not there.
+            // A removal off the extension's path has no effect.
             let begin = changes.iter().position(|change| shared(change) >= fork).unwrap_or(changes.len());
             changes = &changes[begin..];
             let end = changes.iter().position(|change| shared(change) < fork).unwrap_or(changes.len());
@@ -132,7 +132,7 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         self.join(path, (start, depth), Some(branch), &changed).map(Some)
     }
 
-    /// Splits the extension above `branch` at `fork`, where some of the changes leave it.
+    /// Splits the extension above `branch` at nibble `fork`, where insertions diverge from it.
     fn fork(
         &mut self,
         branch: Branch<'_, V>,
@@ -154,7 +154,8 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         self.join(truncated(&path, fork), (branch.start(), fork), None, &children)
     }
 
-    /// What stands for a branch with the children of `from`, some of them changed: nothing, the only child, or the branch.
+    /// A branch with the children of `from`, of which `changed` replace some. With one child left, it collapses into the child; with
+    /// none, into nothing.
     fn join(
         &mut self,
         path: B256,
@@ -163,11 +164,11 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         changed: &Changed<V>,
     ) -> Result<Child<V>, TrieError> {
         let replaced = changed.iter().fold(0, |bits, (at, _)| bits | 1 << at);
-        let kept = from.map_or(0, |from| from.kinds().there & !replaced);
+        let kept = from.map_or(0, |from| from.masks().present & !replaced);
         let mut left = changed.iter().filter(|(_, child)| !child.is_empty());
         let only = match (kept.count_ones(), left.next(), left.next()) {
             (0, None, _) => {
-                self.vacate(&path, start);
+                self.delete(&path, start);
                 return Ok(Child::Empty);
             }
             (0, Some(only), None) => *only,
@@ -183,15 +184,15 @@ impl<'a, V: TrieValue> Editor<'a, V> {
     fn make(
         &mut self,
         path: &B256,
-        place: (usize, usize),
+        span: (usize, usize),
         from: Option<Branch<'_, V>>,
         changed: &[(usize, Child<V>)],
     ) -> Child<V> {
-        self.traces.made += 1;
-        self.forge.make(path, place, from, changed)
+        self.effects.dirty += 1;
+        self.builder.add(path, span, from, changed)
     }
 
-    /// Moves a node below `from` nibbles of `path` up, to below `start` nibbles.
+    /// Moves the node below `from` nibbles of `path` up to `start` nibbles, after its branch has collapsed.
     fn lift(
         &mut self,
         path: B256,
@@ -202,26 +203,26 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         let branch = match &node {
             Node::Empty => return Ok(Child::Empty),
             Node::Leaf(leaf) => {
-                self.vacate(&path, start);
-                return Ok(Child::Leaf(Leaf::unnamed(leaf.key, leaf.value)));
+                self.delete(&path, start);
+                return Ok(Child::Leaf(Leaf::unhashed(leaf.key, leaf.value)));
             }
-            Node::Made(branch) => *branch,
+            Node::Dirty(branch) => *branch,
             Node::Loaded(branch) => branch.get(),
         };
-        self.vacate(&path, from);
+        self.delete(&path, from);
         Ok(self.moved(branch, start))
     }
 
-    /// The same branch with a longer or shorter extension above it.
+    /// The same branch with an extension of another length.
     fn moved(&mut self, branch: Branch<'_, V>, start: usize) -> Child<V> {
         self.make(&branch.path(), (start, branch.depth()), Some(branch), &[])
     }
 
-    /// A part of the trie that holds just these entries, which are sorted and share `start` nibbles.
+    /// A subtrie of these entries, which are sorted and share `start` nibbles.
     fn build(&mut self, start: usize, entries: &[Entry<'_, V>]) -> Child<V> {
         match entries {
             [] => Child::Empty,
-            [(key, value)] => Child::Leaf(Leaf::unnamed(**key, **value)),
+            [(key, value)] => Child::Leaf(Leaf::unhashed(**key, **value)),
             [(first, _), .., (last, _)] => {
                 let depth = shared_nibbles(first, last);
                 let groups = entries.chunk_by(|a, b| nibble(a.0, depth) == nibble(b.0, depth));
@@ -232,17 +233,17 @@ impl<'a, V: TrieValue> Editor<'a, V> {
         }
     }
 
-    fn vacate(&mut self, path: &B256, start: usize) {
-        self.traces.vacated.push(page::key(self.owner.as_ref(), path, start));
+    fn delete(&mut self, path: &B256, start: usize) {
+        self.effects.deleted.push(page::key(self.owner.as_ref(), path, start));
     }
 }
 
-/// The changes that are not removals.
+/// The insertions among the changes.
 fn entries<V>(changes: &[Change<V>]) -> Vec<Entry<'_, V>> {
     changes.iter().filter_map(|change| Some((&change.key, change.value.as_ref()?))).collect()
 }
 
-/// The changes by their nibble at `depth`.
+/// Groups the changes by their nibble at `depth`.
 fn groups<V>(changes: &[Change<V>], depth: usize) -> impl Iterator<Item = &[Change<V>]> {
     debug_assert!(depth < KEY_NIBBLES);
     changes.chunk_by(move |a, b| nibble(&a.key, depth) == nibble(&b.key, depth))

@@ -1,39 +1,39 @@
-//! What can go wrong with the state.
+//! Errors of the state.
 
 use alloy_primitives::B256;
 use hansa_kv::KvError;
 
-/// Why the state could not be read, changed or kept.
+/// A failed operation on the state.
 #[derive(Debug, thiserror::Error)]
 pub enum TrieError {
-    /// The store below failed.
+    /// The key-value store failed.
     #[error("the state's store failed")]
     Store(#[from] KvError),
-    /// The store does not hold a node as its parent names it: the store is damaged.
+    /// A stored node is missing or differs from the hash in its parent.
     #[error(
         "the state is damaged at node {node} (nibbles {depth} deep): restore the data folder from a backup, or move it away and let \
          the node catch up"
     )]
     Damaged {
-        /// The node's hash as named by its parent.
+        /// The expected hash.
         node: B256,
-        /// How many nibbles lie above the node.
+        /// Number of nibbles above the node.
         depth: usize,
     },
-    /// Only a direct child of the head can become the head.
-    #[error("the state to be finalised is not a direct child of the finalised head")]
+    /// The view is not a child of the head.
+    #[error("the state to be finalised is not a child of the finalised head")]
     NotChild,
-    /// What is stored does not lead to the root it claims.
+    /// The stored nodes and records give another root than recorded.
     #[error(
         "the stored state has root {found} instead of {expected}: restore the data folder from a backup, or move it away and let the node catch up"
     )]
     RootMismatch {
-        /// The root that was recorded.
+        /// The recorded root.
         expected: B256,
-        /// The root that was found.
+        /// The computed root.
         found: B256,
     },
-    /// A record of the state's own bookkeeping cannot be read.
+    /// A change record, its key or the checkpoint is malformed.
     #[error(
         "the state's {0} record is malformed: restore the data folder from a backup, or move it away and let the node catch up"
     )]

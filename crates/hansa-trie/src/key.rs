@@ -1,8 +1,8 @@
-//! Arithmetic on hashed keys as strings of 64 nibbles, most significant first.
+//! Hashed keys as strings of 64 nibbles, most significant first.
 
 use alloy_primitives::B256;
 
-/// Nibbles in a hashed key.
+/// Number of nibbles of a hashed key.
 pub(crate) const KEY_NIBBLES: usize = 64;
 
 /// The nibble at position `at` (0 to 63).
@@ -12,7 +12,7 @@ pub(crate) fn nibble(key: &B256, at: usize) -> usize {
     usize::from(if at & 1 == 0 { byte >> 4 } else { byte & 0x0f })
 }
 
-/// How many leading nibbles two keys share.
+/// Number of leading nibbles that two keys share.
 #[inline]
 pub(crate) fn shared_nibbles(a: &B256, b: &B256) -> usize {
     let (a_high, a_low) = halves(a);
@@ -24,7 +24,7 @@ pub(crate) fn shared_nibbles(a: &B256, b: &B256) -> usize {
     (bits >> 2) as usize
 }
 
-/// The key's first `len` nibbles, the rest zero.
+/// The key's first `len` nibbles, then zeros.
 pub(crate) fn truncated(key: &B256, len: usize) -> B256 {
     let mut path = B256::ZERO;
     let whole = len >> 1;
@@ -35,15 +35,14 @@ pub(crate) fn truncated(key: &B256, len: usize) -> B256 {
     path
 }
 
-/// `path`, whose first `len` nibbles count, with `nibble` behind them.
+/// The first `len` nibbles of `path` followed by `nibble`.
 pub(crate) fn extended(path: &B256, len: usize, nibble: usize) -> B256 {
     let mut longer = truncated(path, len);
     longer[len >> 1] |= (nibble as u8) << if len & 1 == 0 { 4 } else { 0 };
     longer
 }
 
-/// Appends the nibbles from `from` to `to` (excluded), two to a byte, beginning in a high half; an odd last one is
-/// followed by a zero.
+/// Appends the nibbles from `from` to `to` (excluded), two to a byte, high half first. An odd last one is padded with zero.
 pub(crate) fn pack(key: &B256, from: usize, to: usize, out: &mut Vec<u8>) {
     if from & 1 == 0 && to & 1 == 0 {
         out.extend_from_slice(&key[from >> 1..to >> 1]);
@@ -58,7 +57,7 @@ pub(crate) fn pack(key: &B256, from: usize, to: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// The inverse of [`pack`]: puts the nibbles from `from` to `to` into `key`, where they must be zero.
+/// The inverse of [`pack`]: writes the nibbles from `from` to `to` into `key`, where they must be zero.
 pub(crate) fn unpack(key: &mut B256, from: usize, to: usize, packed: &[u8]) {
     for at in from..to {
         let offset = at - from;

@@ -1,4 +1,4 @@
-//! Finds nodes: in memory, in the cache, in the store as it was at one moment. Changes nothing.
+//! Lookup of nodes in memory, in the cache and in a snapshot of the store. Read-only.
 
 use std::sync::Arc;
 
@@ -7,40 +7,40 @@ use hansa_kv::KvSnapshot;
 
 use crate::arena::Layers;
 use crate::branch::{Branch, OwnedBranch};
-use crate::cache::{Caches, Place};
+use crate::cache::{CacheKey, Caches};
 use crate::error::TrieError;
 use crate::key::{nibble, shared_nibbles};
 use crate::node::{Child, Leaf, NodeRef, TrieValue};
 use crate::{NODES, page};
 
-/// The trie as it was last written out, and when that was.
+/// The flushed trie and its version.
 pub(crate) struct Base {
-    /// The store just after it was written.
+    /// Snapshot of the store after the flush.
     pub(crate) snapshot: Box<dyn KvSnapshot>,
-    /// The version of the state that was written.
+    /// The flushed version.
     pub(crate) version: u64,
     pub(crate) caches: Arc<Caches>,
 }
 
-/// A node of the store.
+/// A node read from the store.
 #[derive(Clone)]
 pub(crate) enum Loaded<V> {
-    /// A branch that names all branches below it.
+    /// A branch whose children are all stored or leaves.
     Branch(OwnedBranch<V>),
     /// A trie of a single key.
     Leaf(Box<Leaf<V>>),
 }
 
 impl<V: TrieValue> Loaded<V> {
-    /// How a parent names it.
+    /// The parent's reference to it.
     pub(crate) fn reference(&self) -> NodeRef {
         match self {
-            Self::Branch(branch) => branch.get().name(),
+            Self::Branch(branch) => branch.get().reference(),
             Self::Leaf(leaf) => leaf.reference,
         }
     }
 
-    /// Whether it belongs below `start` nibbles of `path`.
+    /// Whether the node's path begins with `start` nibbles of `path`.
     pub(crate) fn is_below(&self, path: &B256, start: usize) -> bool {
         match self {
             Self::Branch(branch) => {
@@ -53,7 +53,7 @@ impl<V: TrieValue> Loaded<V> {
 }
 
 impl Base {
-    /// The node that is named `reference` by its parent, below `start` nibbles of `path`.
+    /// The node with this reference below `start` nibbles of `path`.
     pub(crate) fn load<V: TrieValue>(
         &self,
         owner: Option<&B256>,
@@ -62,8 +62,8 @@ impl Base {
         reference: &NodeRef,
     ) -> Result<Loaded<V>, TrieError> {
         let hash = reference.root_hash();
-        let place = Place::new(owner, path, start);
-        if let Some(node) = V::cache(&self.caches).node(place, &hash, path, start) {
+        let cache_key = CacheKey::new(owner, path, start);
+        if let Some(node) = V::cache(&self.caches).node(cache_key, &hash, path, start) {
             return Ok(node);
         }
         let damaged = TrieError::Damaged { node: hash, depth: start };
@@ -73,7 +73,7 @@ impl Base {
         let path = crate::key::truncated(path, start);
         match page::decode::<V>(&stored, &path, start) {
             Some(node) if node.reference().root_hash() == hash => {
-                V::cache(&self.caches).keep(place, node.clone());
+                V::cache(&self.caches).insert(cache_key, node.clone());
                 Ok(node)
             }
             _ => Err(damaged),
@@ -81,23 +81,23 @@ impl Base {
     }
 }
 
-/// Where the nodes of a view are: those that are stored, and those made since.
+/// All nodes of a view: the flushed ones and the dirty ones.
 #[derive(Clone, Copy)]
 pub(crate) struct Nodes<'a> {
     pub(crate) base: &'a Base,
     pub(crate) layers: &'a Layers,
 }
 
-/// A node at hand.
+/// A node in memory.
 pub(crate) enum Node<'a, V> {
     Empty,
     Leaf(Leaf<V>),
-    Made(Branch<'a, V>),
+    Dirty(Branch<'a, V>),
     Loaded(OwnedBranch<V>),
 }
 
 impl<'a> Nodes<'a> {
-    /// What is below `start` nibbles of `path`, where its parent has `child`.
+    /// The node of `child` below `start` nibbles of `path`.
     pub(crate) fn open<V: TrieValue>(
         self,
         owner: Option<&B256>,
@@ -108,10 +108,10 @@ impl<'a> Nodes<'a> {
         let reference = match child {
             Child::Empty => return Ok(Node::Empty),
             Child::Leaf(leaf) => return Ok(Node::Leaf(*leaf)),
-            Child::Made(_, id) if id.version > self.base.version => {
-                return Ok(Node::Made(self.layers.branch(*id)));
+            Child::Dirty(_, id) if id.version > self.base.version => {
+                return Ok(Node::Dirty(self.layers.branch(*id)));
             }
-            Child::Made(reference, _) | Child::Stored(reference) => reference,
+            Child::Dirty(reference, _) | Child::Stored(reference) => reference,
         };
         Ok(match self.base.load(owner, path, start, reference)? {
             Loaded::Branch(branch) => Node::Loaded(branch),
@@ -133,7 +133,7 @@ impl<'a> Nodes<'a> {
             let branch = match &node {
                 Node::Empty => return Ok(None),
                 Node::Leaf(leaf) => return Ok((leaf.key == *key).then_some(leaf.value)),
-                Node::Made(branch) => *branch,
+                Node::Dirty(branch) => *branch,
                 Node::Loaded(branch) => branch.get(),
             };
             let depth = branch.depth();

@@ -1,4 +1,4 @@
-//! Merkle proofs in the form of EIP-1186. Makes them; checking is the receiver's.
+//! Merkle proofs in the form of EIP-1186. Verification is the receiver's.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 
@@ -13,30 +13,30 @@ use crate::rlp;
 /// An account and some of its slots, with proofs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountProof {
-    /// Whose it is.
+    /// The account's address.
     pub address: Address,
-    /// The account; none if it does not exist, which `proof` then proves.
+    /// The account; `None` if it does not exist, and `proof` proves its absence.
     pub account: Option<Account>,
     /// The root of its storage trie.
     pub storage_root: B256,
     /// RLP nodes from the state root down.
     pub proof: Vec<Bytes>,
-    /// The slots in the order in which they were asked for.
+    /// The slots in the order of the request.
     pub slots: Vec<SlotProof>,
 }
 
 /// A storage slot with its proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotProof {
-    /// Its index, unhashed.
+    /// The slot's index, unhashed.
     pub slot: U256,
-    /// Its value; zero if it is not set, which `proof` then proves.
+    /// The slot's value; zero if it is not set, and `proof` proves its absence.
     pub value: U256,
     /// RLP nodes from the storage root down.
     pub proof: Vec<Bytes>,
 }
 
-/// The nodes from the root to where the key is or would be, and its value.
+/// The nodes on the path of a key, and its value.
 pub(crate) fn prove<V: TrieValue>(
     nodes: Nodes<'_>,
     owner: Option<&B256>,
@@ -55,7 +55,7 @@ pub(crate) fn prove<V: TrieValue>(
                 proof.push();
                 return Ok((proof.nodes, (leaf.key == *key).then_some(leaf.value)));
             }
-            Node::Made(branch) => *branch,
+            Node::Dirty(branch) => *branch,
             Node::Loaded(branch) => branch.get(),
         };
         if !proof.branch(branch, key) {
@@ -74,7 +74,7 @@ struct Proof {
 }
 
 impl Proof {
-    /// Adds the node just encoded, unless it is part of its parent.
+    /// Adds the encoded node, unless it is embedded in its parent.
     fn push(&mut self) {
         if self.nodes.is_empty() || self.rlp.len() >= 32 {
             self.nodes.push(Bytes::copy_from_slice(&self.rlp));
@@ -82,9 +82,9 @@ impl Proof {
         self.rlp.clear();
     }
 
-    /// Adds a branch with the extension above it; false if the key leaves the trie at the extension.
+    /// Adds a branch and its extension; `false` if the key diverges from the extension.
     fn branch<V: TrieValue>(&mut self, branch: Branch<'_, V>, key: &B256) -> bool {
-        rlp::branch(branch.kinds().there, branch.names(), &mut self.rlp);
+        rlp::branch(branch.masks().present, branch.references(), &mut self.rlp);
         let (path, start, depth) = (branch.path(), branch.start(), branch.depth());
         if start < depth {
             let inner = std::mem::take(&mut self.rlp);

@@ -1,6 +1,6 @@
-//! The RLP of trie nodes, appended to buffers that are used again: much of all state root time is spent here and in keccak.
+//! RLP encoding of trie nodes into reused buffers. State roots spend most of their time here and in keccak.
 //!
-//! Decoding is not needed: what is stored are pages, and proofs are only made.
+//! There is no decoder: stored nodes are pages, and proofs are not verified here.
 
 use alloy_primitives::B256;
 
@@ -10,7 +10,7 @@ use crate::node::{NodeRef, TrieValue};
 
 const EMPTY_STRING: u8 = 0x80;
 
-/// Length of the RLP string of an integer given in big-endian bytes.
+/// Length of the RLP string of an integer in big-endian bytes.
 pub(crate) fn uint_length(value: &[u8]) -> usize {
     match trim(value) {
         [] => 1,
@@ -19,7 +19,7 @@ pub(crate) fn uint_length(value: &[u8]) -> usize {
     }
 }
 
-/// Appends an integer of at most 32 bytes, given in big-endian bytes.
+/// Appends an integer of at most 32 big-endian bytes.
 pub(crate) fn put_uint(value: &[u8], out: &mut Vec<u8>) {
     put_string(trim(value), out);
 }
@@ -99,18 +99,18 @@ pub(crate) fn leaf<V: TrieValue>(
     put_string(scratch, out);
 }
 
-/// Appends the RLP of a branch without value that has children of these names at the nibbles `there`.
+/// Appends the RLP of a branch without value, with these references at the nibbles of `present`.
 pub(crate) fn branch<'n>(
-    there: u16,
-    mut names: impl ExactSizeIterator<Item = &'n [u8]> + Clone,
+    present: u16,
+    mut references: impl ExactSizeIterator<Item = &'n [u8]> + Clone,
     out: &mut Vec<u8>,
 ) {
-    let payload = names.clone().map(name_length).sum::<usize>() + 17 - names.len();
+    let payload = references.clone().map(reference_length).sum::<usize>() + 17 - references.len();
     put_list_header(payload, out);
     for at in 0..16 {
-        let name = if there >> at & 1 == 1 { names.next() } else { None };
-        match name {
-            Some(name) => put_name(name, out),
+        let reference = if present >> at & 1 == 1 { references.next() } else { None };
+        match reference {
+            Some(reference) => put_reference(reference, out),
             None => out.push(EMPTY_STRING),
         }
     }
@@ -121,20 +121,20 @@ pub(crate) fn branch<'n>(
 pub(crate) fn extension(path: &B256, start: usize, depth: usize, child: &NodeRef, out: &mut Vec<u8>) {
     let (path, length) = hex_prefix(path, start, depth, false);
     let path = &path[..length];
-    put_list_header(string_length(path) + name_length(child.as_bytes()), out);
+    put_list_header(string_length(path) + reference_length(child.as_bytes()), out);
     put_string(path, out);
-    put_name(child.as_bytes(), out);
+    put_reference(child.as_bytes(), out);
 }
 
-/// Length of what [`put_name`] appends.
-const fn name_length(name: &[u8]) -> usize {
-    if name.len() == 32 { 33 } else { name.len() }
+/// Length of what [`put_reference`] appends.
+const fn reference_length(reference: &[u8]) -> usize {
+    if reference.len() == 32 { 33 } else { reference.len() }
 }
 
-/// Appends how a parent names a node: by its hash, or by its RLP where that is shorter.
-fn put_name(name: &[u8], out: &mut Vec<u8>) {
-    if name.len() == 32 {
+/// Appends a reference: a hash as a string, a shorter RLP as it is.
+fn put_reference(reference: &[u8], out: &mut Vec<u8>) {
+    if reference.len() == 32 {
         out.push(EMPTY_STRING + 32);
     }
-    out.extend_from_slice(name);
+    out.extend_from_slice(reference);
 }

@@ -1,9 +1,8 @@
-//! The finalised state, and how a view becomes it.
+//! The finalised state, and the finalisation of views.
 //!
-//! Every block's record is written with the block; nodes are written out behind it, by a thread of their own to a store of
-//! their own: the walk over tens of thousands of them, and their way to the disk, would hold up the block in which it falls
-//! due. Nodes never get ahead of the blocks: first the blocks are made durable, then the nodes with the news how far
-//! they go, and only then the records that have become needless are removed.
+//! A block's change record is written with the block. Dirty nodes are flushed in the background, by a thread to a store of its own,
+//! so that no block waits for tens of thousands of nodes. The order of writes survives a crash at any point: blocks are delta durable,
+//! then nodes with their checkpoint, and then obsolete records are deleted.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,26 +14,26 @@ use parking_lot::{Mutex, RwLock};
 use crate::account::AccountLeaf;
 use crate::bytes::take_array;
 use crate::cache::Caches;
-use crate::edit::Traces;
+use crate::edit::Effects;
 use crate::error::TrieError;
 use crate::flush::{Flush, Pages};
 use crate::node::Child;
 use crate::nodes::Base;
 use crate::update::Merged;
-use crate::view::{Common, Finality, Lineage, Made, StateView};
+use crate::view::{Common, Delta, Finality, Lineage, StateView};
 use crate::{CODE, NODES, RECORDS, page};
 
-/// Where the state is kept.
+/// The stores of the state.
 #[derive(Clone)]
 pub struct StateStores {
-    /// The store that the caller writes blocks to, with [`crate::BLOCK_SPACES`].
+    /// The caller's store of blocks, with [`crate::BLOCK_SPACES`].
     pub blocks: Arc<dyn KvStore>,
-    /// The store of the trie's nodes, with [`crate::NODE_SPACES`]: another one, so that its long batches are in nobody's way.
-    /// It belongs to `blocks`: older than that one it is brought up to date only as far as records go back.
+    /// The store of the trie's nodes, with [`crate::NODE_SPACES`]. It is a separate store, so that its large batches do not delay
+    /// blocks. It must belong to `blocks`: an older copy catches up only as far as the records go back.
     pub nodes: Arc<dyn KvStore>,
 }
 
-/// One store for everything, as tests and simulations have it.
+/// One store for both, for tests and simulation.
 impl From<Arc<dyn KvStore>> for StateStores {
     fn from(store: Arc<dyn KvStore>) -> Self {
         Self { blocks: Arc::clone(&store), nodes: store }
@@ -47,19 +46,17 @@ impl<S: KvStore> From<Arc<S>> for StateStores {
     }
 }
 
-/// How much memory the state may take.
+/// Memory of the state, and when to flush.
 #[derive(Clone, Debug)]
 pub struct TrieConfig {
-    /// Cached nodes, in bytes.
+    /// Node cache, in bytes.
     pub cache_bytes_max: usize,
-    /// How many changed nodes (of about 600 bytes, each version of one counted) are gathered before they are written. More
-    /// means fewer writes, more memory and a longer start after a crash (some 3 µs for each). While they are being written, as
-    /// many again are gathered; who is faster than the disk then waits.
+    /// Dirty nodes at which a flush begins; each version of a node counts, with about 600 bytes. A higher number means fewer writes,
+    /// more memory and a longer start after a crash (3 µs a node). As many again can become dirty during a flush; then commits wait.
     pub unwritten_nodes_max: usize,
-    /// How many are counted as changed when the state is opened: who changes the same nodes at the same time as others writes them
-    /// at another.
+    /// Initial value of the dirty-node counter. Validators start at different values so that they do not all flush in the same block.
     pub unwritten_nodes_ahead: usize,
-    /// After how many blocks nodes are written however few have changed.
+    /// Blocks after which a flush begins, however few nodes are dirty.
     pub unwritten_blocks_max: u64,
 }
 
@@ -74,7 +71,7 @@ impl Default for TrieConfig {
     }
 }
 
-/// The finalised state. Cloning gives another handle on the same one.
+/// The finalised state. A clone is another handle on the same state.
 #[derive(Clone)]
 pub struct StateStore(Arc<Shared>);
 
@@ -82,15 +79,15 @@ struct Shared {
     common: Arc<Common>,
     config: TrieConfig,
     head: RwLock<StateView>,
-    unwritten: Mutex<Unwritten>,
+    unflushed: Mutex<Unflushed>,
     writer: Mutex<Option<Writer>>,
 }
 
-/// The thread that writes nodes out.
+/// The thread of a flush.
 type Writer = JoinHandle<Result<(), TrieError>>;
 
 impl Drop for Shared {
-    /// Whoever opens the store next finds nobody writing to it.
+    /// Waits for a running flush, so that the stores can be opened again.
     fn drop(&mut self) {
         if let Some(writer) = self.writer.get_mut().take() {
             let _ = writer.join();
@@ -98,33 +95,32 @@ impl Drop for Shared {
     }
 }
 
-/// What has been finalised since nodes were last written.
+/// Changes finalised since the last flush.
 #[derive(Default)]
-struct Unwritten {
-    traces: Traces,
+struct Unflushed {
+    effects: Effects,
     wiped: Vec<B256>,
-    /// The oldest record, where a crash may have left some that the stored nodes have overtaken.
-    needless_from: Option<u64>,
+    /// The oldest record in the store at the start. A crash may have left obsolete ones.
+    obsolete_from: Option<u64>,
 }
 
-impl Unwritten {
-    fn add(&mut self, made: &Made) {
-        self.traces.made += made.traces.made;
-        self.traces.vacated.extend_from_slice(&made.traces.vacated);
-        self.wiped.extend_from_slice(&made.wiped);
+impl Unflushed {
+    fn add(&mut self, delta: &Delta) {
+        self.effects.dirty += delta.effects.dirty;
+        self.effects.deleted.extend_from_slice(&delta.effects.deleted);
+        self.wiped.extend_from_slice(&delta.wiped);
     }
 }
 
-/// A view whose data is in a batch, to become the head when the batch has been written.
+/// A view whose change record is in a batch. It becomes the head after the batch is written.
 #[must_use = "the view becomes the head only with `StateStore::adopt`"]
 pub struct StagedState(StateView);
 
 impl StateStore {
-    /// Opens the state that is in the stores; an empty one if there is none. One [`StateStore`] to a store.
+    /// Opens the state in the stores, or an empty one. A store has at most one [`StateStore`].
     ///
     /// # Errors
-    /// [`TrieError::Store`]; [`TrieError::Record`], [`TrieError::Damaged`] or [`TrieError::RootMismatch`] where the store
-    /// does not hold what it should.
+    /// [`TrieError::Store`]; [`TrieError::Record`], [`TrieError::Damaged`] or [`TrieError::RootMismatch`] if the stores are damaged.
     pub fn open(stores: impl Into<StateStores>, config: TrieConfig) -> Result<Self, TrieError> {
         let stores = stores.into();
         let caches = Arc::new(Caches::new(config.cache_bytes_max));
@@ -138,14 +134,14 @@ impl StateStore {
         let finality = RwLock::new(Finality { head: Arc::clone(&lineage), base: Arc::clone(&base) });
         let common = Arc::new(Common { stores, caches, finality });
         let head = StateView::of_stored(Arc::clone(&common), base, lineage, root);
-        let (head, mut unwritten) = replay(head)?;
-        unwritten.traces.made += config.unwritten_nodes_ahead;
-        unwritten.needless_from = oldest_record(head.0.common.stores.blocks.as_ref())?;
+        let (head, mut unflushed) = replay(head)?;
+        unflushed.effects.dirty += config.unwritten_nodes_ahead;
+        unflushed.obsolete_from = oldest_record(head.0.common.stores.blocks.as_ref())?;
         Ok(Self(Arc::new(Shared {
             common,
             config,
             head: RwLock::new(head),
-            unwritten: Mutex::new(unwritten),
+            unflushed: Mutex::new(unflushed),
             writer: Mutex::default(),
         })))
     }
@@ -155,26 +151,25 @@ impl StateStore {
         self.0.head.read().clone()
     }
 
-    /// Puts into `batch` all that the store needs for `view` to become the head. The caller writes the batch, with whatever
-    /// else belongs to the block, and then calls [`Self::adopt`]; if it cannot, it drops the result. One block at a time.
+    /// Adds the change record and the code of `view` to `batch`. The caller writes the batch together with the block and then calls
+    /// [`Self::adopt`]; if the write fails, it drops the result. One view is staged at a time.
     ///
     /// # Errors
-    /// [`TrieError::NotChild`] unless `view` is a child of the head; [`TrieError::Store`], also when nodes of earlier blocks
-    /// could not be written.
+    /// [`TrieError::NotChild`] unless `view` is a child of the head; [`TrieError::Store`], also if an earlier flush has failed.
     pub fn stage(&self, view: &StateView, batch: &mut Batch) -> Result<StagedState, TrieError> {
         if !view.0.lineage.is_child_of(&self.0.common.finality.read().head) {
             return Err(TrieError::NotChild);
         }
-        let is_behind = self.0.unwritten.lock().traces.made > self.0.config.unwritten_nodes_max;
+        let is_behind = self.0.unflushed.lock().effects.dirty > self.0.config.unwritten_nodes_max;
         self.await_writer(is_behind)?;
-        for (hash, code) in &view.0.made.code {
+        for (hash, code) in &view.0.delta.code {
             batch.put(CODE, hash.as_slice(), code.as_ref());
         }
-        batch.put(RECORDS, record_key(view.0.version), view.0.made.record.as_slice());
+        batch.put(RECORDS, record_key(view.0.version), view.0.delta.record.as_slice());
         Ok(StagedState(view.clone()))
     }
 
-    /// Makes a staged view the head, after its batch has been written. Nodes that are due are written out from here on.
+    /// Makes a staged view the head after its batch has been written. Starts a flush if one is due.
     pub fn adopt(&self, StagedState(view): StagedState) {
         let lineage = Arc::clone(&view.0.lineage);
         lineage.finalise();
@@ -184,18 +179,18 @@ impl StateStore {
             finality.base.version
         };
         *self.0.head.write() = view.clone();
-        let mut unwritten = self.0.unwritten.lock();
-        unwritten.add(&view.0.made);
-        let is_due = unwritten.traces.made >= self.0.config.unwritten_nodes_max
+        let mut unflushed = self.0.unflushed.lock();
+        unflushed.add(&view.0.delta);
+        let is_due = unflushed.effects.dirty >= self.0.config.unwritten_nodes_max
             || view.0.version - stored >= self.0.config.unwritten_blocks_max;
         let mut writer = self.0.writer.lock();
         if is_due && writer.is_none() {
-            let unwritten = std::mem::take(&mut *unwritten);
-            *writer = Some(std::thread::spawn(move || write_out(&view, &unwritten)));
+            let unflushed = std::mem::take(&mut *unflushed);
+            *writer = Some(std::thread::spawn(move || flush_nodes(&view, &unflushed)));
         }
     }
 
-    /// Takes leave of the writer if it is done, or waits until it is.
+    /// Joins the flushing thread if it has ended, or in any case with `wait`.
     fn await_writer(&self, wait: bool) -> Result<(), TrieError> {
         let mut writer = self.0.writer.lock();
         match writer.take_if(|writer| wait || writer.is_finished()) {
@@ -204,13 +199,13 @@ impl StateStore {
         }
     }
 
-    /// Waits until no nodes are being written out.
+    /// Waits for a running flush.
     #[cfg(test)]
     pub(crate) fn settle(&self) {
         self.await_writer(true).unwrap();
     }
 
-    /// The state whose nodes are in the store.
+    /// The flushed state.
     #[cfg(test)]
     pub(crate) fn stored(&self) -> StateView {
         let common = Arc::clone(&self.0.common);
@@ -220,23 +215,22 @@ impl StateStore {
     }
 }
 
-/// Writes the nodes of a final view that are not stored, all at once and with the news that they are; then the records up to it
-/// are done with.
-fn write_out(view: &StateView, unwritten: &Unwritten) -> Result<(), TrieError> {
+/// Writes all dirty nodes of a final view with the checkpoint, atomically; then deletes the records up to it.
+fn flush_nodes(view: &StateView, unflushed: &Unflushed) -> Result<(), TrieError> {
     let common = &view.0.common;
     let base = Arc::clone(&common.finality.read().base);
     let mut wiped = Vec::new();
-    for owner in &unwritten.wiped {
+    for owner in &unflushed.wiped {
         let range = KeyRange::prefix(&page::storage_prefix(owner));
         wiped.extend(base.snapshot.scan(NODES, range, Order::Ascending, usize::MAX)?);
     }
-    let vacated = unwritten.traces.vacated.iter().chain(wiped.iter().map(|(key, _)| key));
-    let vacated: Vec<&[u8]> = vacated.map(Vec::as_slice).collect();
+    let deleted = unflushed.effects.deleted.iter().chain(wiped.iter().map(|(key, _)| key));
+    let deleted: Vec<&[u8]> = deleted.map(Vec::as_slice).collect();
     let checkpoint = [&record_key(view.0.version)[..], view.0.root_hash.as_slice()].concat();
     let flush = Flush { stored: base.version, layers: &view.0.layers, caches: &common.caches };
     common.stores.blocks.sync()?;
     common.stores.nodes.ingest(NODES, &mut |writer| {
-        let mut pages = Pages::new(writer, vacated.clone());
+        let mut pages = Pages::new(writer, deleted.clone());
         flush.state(&view.0.root, &mut pages)?;
         pages.put(|out| out.extend_from_slice(page::CHECKPOINT), |out| out.extend_from_slice(&checkpoint))?;
         pages.finish()
@@ -245,13 +239,13 @@ fn write_out(view: &StateView, unwritten: &Unwritten) -> Result<(), TrieError> {
     common.finality.write().base = Arc::new(Base { snapshot, version, caches: Arc::clone(&common.caches) });
     let mut batch = Batch::new();
     let next = base.version + 1;
-    for version in unwritten.needless_from.map_or(next, |oldest| oldest.min(next))..=view.0.version {
+    for version in unflushed.obsolete_from.map_or(next, |oldest| oldest.min(next))..=view.0.version {
         batch.remove(RECORDS, record_key(version));
     }
     Ok(common.stores.blocks.write_buffered(batch)?)
 }
 
-/// Version and root of the stored nodes.
+/// Version and root of the flushed nodes.
 fn checkpoint(store: &dyn KvStore) -> Result<(u64, B256), TrieError> {
     let Some(stored) = store.get(NODES, page::CHECKPOINT)? else {
         return Ok((0, alloy_trie::EMPTY_ROOT_HASH));
@@ -268,8 +262,8 @@ fn oldest_record(store: &dyn KvStore) -> Result<Option<u64>, TrieError> {
     oldest.first().map(version).transpose().map_err(|_| TrieError::Record("version"))
 }
 
-/// Brings the stored state to where the records lead.
-fn replay(stored: StateView) -> Result<(StateView, Unwritten), TrieError> {
+/// Applies the change records above the flushed state.
+fn replay(stored: StateView) -> Result<(StateView, Unflushed), TrieError> {
     const MALFORMED: TrieError = TrieError::Record("block");
     let common = &stored.0.common;
     let mut merged = Merged::default();
@@ -280,16 +274,16 @@ fn replay(stored: StateView) -> Result<(StateView, Unwritten), TrieError> {
         merged.add(&record).ok_or(MALFORMED)?;
         version = next;
     }
-    let Some(expected) = merged.root else { return Ok((stored, Unwritten::default())) };
+    let Some(expected) = merged.root else { return Ok((stored, Unflushed::default())) };
     let view = stored.changed(merged.into_changes(), version)?;
     if view.root_hash != expected {
         return Err(TrieError::RootMismatch { expected, found: view.root_hash });
     }
-    let mut unwritten = Unwritten::default();
-    unwritten.add(&view.made);
+    let mut unflushed = Unflushed::default();
+    unflushed.add(&view.delta);
     view.lineage.finalise();
     common.finality.write().head = Arc::clone(&view.lineage);
-    Ok((StateView(Arc::new(view)), unwritten))
+    Ok((StateView(Arc::new(view)), unflushed))
 }
 
 fn record_key(version: u64) -> [u8; 8] {

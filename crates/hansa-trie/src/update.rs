@@ -1,8 +1,8 @@
-//! What a block changes in the state, and the record of it that is kept until the trie's nodes are written.
+//! A block's changes of the state, and their record, which is stored until the nodes are flushed.
 //!
-//! Record: `root (32)`, then for each account `address (20) ‖ flag (1)`, and where the flag says the account exists:
-//! `nonce ‖ balance ‖ code hash (32) ‖ number of slots (4) ‖ (slot ‖ value)…`, integers as length byte and big-endian
-//! bytes.
+//! Record: `root (32)`, then for each account `address (20) ‖ flag (1)`, and with flag 1
+//! `nonce ‖ balance ‖ code hash (32) ‖ number of slots (4) ‖ (slot ‖ value)…`. Integers are a length byte and big-endian bytes.
+//! Flag 0 deletes the account and its storage.
 
 use alloy_primitives::map::{AddressMap, U256Map};
 use alloy_primitives::{Address, B256, Bytes, U256};
@@ -10,40 +10,40 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use crate::account::Account;
 use crate::bytes::{put_uint, take_array, take_uint};
 
-/// An account that changes, or some of whose slots do.
+/// Changes of an account and its slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountUpdate {
     /// The account.
     pub address: Address,
-    /// What it is afterwards, also where only slots change; none where it does not exist any more, nor any of its slots.
+    /// The account after the block, also if only slots change. `None` deletes the account and all its slots.
     pub account: Option<Account>,
     /// New values of slots, in any order, each slot once. Zero removes a slot.
     pub storage: Vec<(U256, U256)>,
 }
 
-/// All that a block changes.
+/// All state changes of a block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateUpdate {
     /// Changed accounts, in any order, each once.
     pub accounts: Vec<AccountUpdate>,
-    /// Code that is new, by its keccak-256.
+    /// New code by its keccak-256.
     pub code: Vec<(B256, Bytes)>,
 }
 
-const GONE: u8 = 0;
-const THERE: u8 = 1;
+const DELETED: u8 = 0;
+const EXISTS: u8 = 1;
 
-/// The record of an update that leads to `root`.
+/// The change record of an update; `root` is the state root after it.
 pub(crate) fn record(root: B256, update: &StateUpdate) -> Vec<u8> {
     let mut out = Vec::with_capacity(32 + update.accounts.len() * 128);
     out.extend_from_slice(root.as_slice());
     for change in &update.accounts {
         out.extend_from_slice(change.address.as_slice());
         let Some(account) = &change.account else {
-            out.push(GONE);
+            out.push(DELETED);
             continue;
         };
-        out.push(THERE);
+        out.push(EXISTS);
         put_uint(&account.nonce.to_be_bytes(), &mut out);
         put_uint(&account.balance.to_be_bytes::<32>(), &mut out);
         out.extend_from_slice(account.code_hash.as_slice());
@@ -56,17 +56,17 @@ pub(crate) fn record(root: B256, update: &StateUpdate) -> Vec<u8> {
     out
 }
 
-/// The updates of several blocks, later ones overwriting earlier ones.
+/// The merged updates of several blocks; later values replace earlier ones.
 #[derive(Default)]
 pub(crate) struct Merged {
-    /// The root that the last record claims.
+    /// The root in the last record.
     pub(crate) root: Option<B256>,
     accounts: AddressMap<MergedAccount>,
 }
 
 struct MergedAccount {
     account: Option<Account>,
-    /// Whether the storage from before is gone.
+    /// Whether all earlier storage is deleted.
     is_wiped: bool,
     storage: U256Map<U256>,
 }
@@ -80,7 +80,7 @@ pub(crate) struct AccountChange {
 }
 
 impl Merged {
-    /// Adds the next block's record; none if it is malformed.
+    /// Adds the next block's record; `None` if it is malformed.
     pub(crate) fn add(&mut self, mut record: &[u8]) -> Option<()> {
         let record = &mut record;
         self.root = Some(take_array(record)?.into());
@@ -92,10 +92,10 @@ impl Merged {
                 storage: U256Map::default(),
             });
             match take_array(record)? {
-                [GONE] => {
+                [DELETED] => {
                     *merged = MergedAccount { account: None, is_wiped: true, storage: U256Map::default() };
                 }
-                [THERE] => {
+                [EXISTS] => {
                     merged.account = Some(take_account(record)?);
                     let slots = u32::from_be_bytes(take_array(record)?);
                     for _ in 0..slots {

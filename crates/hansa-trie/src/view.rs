@@ -9,9 +9,9 @@ use hansa_keccak::digest_all;
 use parking_lot::{Mutex, RwLock};
 
 use crate::account::{Account, AccountLeaf};
-use crate::arena::{Forge, Layer, Layers};
+use crate::arena::{BranchBuilder, Layer, Layers};
 use crate::cache::Caches;
-use crate::edit::{Change, Editor, Traces};
+use crate::edit::{Change, Editor, Effects};
 use crate::error::TrieError;
 use crate::node::Child;
 use crate::nodes::{Base, Nodes};
@@ -20,10 +20,10 @@ use crate::store::StateStores;
 use crate::update::{AccountChange, StateUpdate, record};
 use crate::{AccountUpdate, CODE};
 
-/// The state after one block: immutable, consistent for as long as it is kept, readable from any thread.
+/// The state after one block: immutable, consistent, readable from any thread.
 ///
-/// Cloning is cheap. A view keeps a snapshot of the store, and all nodes that its block and the ones before it have
-/// changed since the state was last written out: let views at and below the head go when their readers have finished.
+/// Cloning is cheap. A view holds a snapshot of the store and all dirty nodes since the last flush in memory. Drop views at and below
+/// the head when their readers have finished.
 #[derive(Clone)]
 pub struct StateView(pub(crate) Arc<View>);
 
@@ -36,28 +36,28 @@ impl std::fmt::Debug for StateView {
     }
 }
 
-/// What all views of a store share.
+/// Shared by all views of a store.
 pub(crate) struct Common {
     pub(crate) stores: StateStores,
     pub(crate) caches: Arc<Caches>,
     pub(crate) finality: RwLock<Finality>,
 }
 
-/// Which view is the head, and the store as it was when its nodes were last written.
+/// The head and the flushed trie.
 pub(crate) struct Finality {
     pub(crate) head: Arc<Lineage>,
     pub(crate) base: Arc<Base>,
 }
 
-/// A view's place among the others.
+/// A view's ancestry.
 pub(crate) struct Lineage {
     is_final: AtomicBool,
-    /// None once the view itself is final.
+    /// `None` once the view is final.
     parent: Mutex<Option<Arc<Self>>>,
 }
 
 impl Lineage {
-    /// That of a view which is final from the start.
+    /// The lineage of a final view.
     pub(crate) fn root() -> Arc<Self> {
         Arc::new(Self { is_final: AtomicBool::new(true), parent: Mutex::new(None) })
     }
@@ -79,7 +79,7 @@ impl Lineage {
         self.is_final.load(Ordering::Acquire)
     }
 
-    /// Whether `head`, which is final, is the view itself or the last final one before it.
+    /// Whether the final view `head` is this view or its nearest final ancestor.
     fn descends_from(self: &Arc<Self>, head: &Arc<Self>) -> bool {
         let mut at = Arc::clone(self);
         while !at.is_final() {
@@ -90,7 +90,7 @@ impl Lineage {
     }
 }
 
-/// Code deployed by a block that may not be in the store yet.
+/// Code of a block that is possibly not stored yet.
 pub(crate) struct CodeLayer {
     lineage: Arc<Lineage>,
     code: Vec<(B256, Bytes)>,
@@ -101,36 +101,36 @@ pub(crate) struct CodeLayer {
 pub(crate) struct View {
     pub(crate) common: Arc<Common>,
     pub(crate) base: Arc<Base>,
-    /// What was made since.
+    /// The dirty nodes above `base`.
     pub(crate) layers: Layers,
     pub(crate) lineage: Arc<Lineage>,
-    /// The number of views before this one, counted from the empty state.
+    /// Number of ancestors up to the empty state.
     pub(crate) version: u64,
     pub(crate) root: Child<AccountLeaf>,
     pub(crate) root_hash: B256,
-    pub(crate) made: Made,
+    pub(crate) delta: Delta,
     code: Option<Arc<CodeLayer>>,
     recent: Recent,
 }
 
-/// Accounts that have been read, since whoever reads one slot of an account reads more.
+/// Cache of accounts: a reader of one slot usually reads more slots of the account.
 type Recent = Mutex<AddressMap<(B256, Option<AccountLeaf>)>>;
 
-/// How many accounts a view remembers.
+/// Accounts in a view's cache.
 const RECENT_MAX: usize = 512;
 
-/// What has to be kept of the step from the parent to a view.
+/// The difference from the parent, as far as finalisation needs it.
 #[derive(Default)]
-pub(crate) struct Made {
+pub(crate) struct Delta {
     pub(crate) record: Vec<u8>,
     pub(crate) code: Vec<(B256, Bytes)>,
-    pub(crate) traces: Traces,
-    /// Hashed addresses of accounts whose storage is gone as a whole.
+    pub(crate) effects: Effects,
+    /// Hashed addresses of accounts whose whole storage is deleted.
     pub(crate) wiped: Vec<B256>,
 }
 
 impl StateView {
-    /// A view of what is stored, on top of nothing.
+    /// The view of the flushed state.
     pub(crate) fn of_stored(
         common: Arc<Common>,
         base: Arc<Base>,
@@ -147,7 +147,7 @@ impl StateView {
             version,
             root,
             root_hash,
-            made: Made::default(),
+            delta: Delta::default(),
             code: None,
             recent: Recent::default(),
         }))
@@ -158,7 +158,7 @@ impl StateView {
         self.0.root_hash
     }
 
-    /// An account; none if it does not exist.
+    /// An account; `None` if it does not exist.
     ///
     /// # Errors
     /// [`TrieError::Store`], [`TrieError::Damaged`].
@@ -166,7 +166,7 @@ impl StateView {
         Ok(self.owner(address)?.1.map(|leaf| leaf.account))
     }
 
-    /// The value of a storage slot; zero if it was never set or the account does not exist.
+    /// The value of a storage slot; zero if the slot is not set or the account does not exist.
     ///
     /// # Errors
     /// [`TrieError::Store`], [`TrieError::Damaged`].
@@ -176,7 +176,7 @@ impl StateView {
         Ok(value.unwrap_or_default())
     }
 
-    /// Code by its keccak-256; none if no block up to this one has deployed it, empty for the hash of nothing.
+    /// Code by its keccak-256; `None` if no block up to this one has deployed it, empty for the hash of the empty string.
     ///
     /// # Errors
     /// [`TrieError::Store`].
@@ -194,8 +194,7 @@ impl StateView {
         Ok(self.0.common.stores.blocks.get(CODE, code_hash.as_slice())?.map(Bytes::from))
     }
 
-    /// The state after a block that changes this one so. Nothing is written; this view stays what it is and may have any
-    /// number of children.
+    /// The state after a block with this update. Nothing is written. A view can have any number of children.
     ///
     /// # Errors
     /// [`TrieError::Store`], [`TrieError::Damaged`].
@@ -208,8 +207,8 @@ impl StateView {
         };
         let changes = update.accounts.iter().map(change).collect();
         let mut view = self.changed(changes, self.0.version + 1)?;
-        view.made.record = record(view.root_hash, update);
-        view.made.code.clone_from(&update.code);
+        view.delta.record = record(view.root_hash, update);
+        view.delta.code.clone_from(&update.code);
         if !update.code.is_empty() {
             let (lineage, below) = (Arc::clone(&view.lineage), view.code.take());
             view.code = Some(Arc::new(CodeLayer { lineage, code: update.code.clone(), below }));
@@ -217,7 +216,7 @@ impl StateView {
         Ok(Self(Arc::new(view)))
     }
 
-    /// Account and slots with the nodes that prove them, or their absence, to whoever knows the root (EIP-1186).
+    /// An account and slots with proofs of their values or their absence against the state root (EIP-1186).
     ///
     /// # Errors
     /// [`TrieError::Store`], [`TrieError::Damaged`].
@@ -238,7 +237,7 @@ impl StateView {
         })
     }
 
-    /// The hash of an address and the leaf that is there.
+    /// The hash of an address and its leaf.
     fn owner(&self, address: Address) -> Result<(B256, Option<AccountLeaf>), TrieError> {
         if let Some(found) = self.0.recent.lock().get(&address) {
             return Ok(*found);
@@ -253,15 +252,15 @@ impl StateView {
         Ok(found)
     }
 
-    /// A child without what has to be kept of the step.
+    /// A child without record and code.
     pub(crate) fn changed(&self, changes: Vec<AccountChange>, version: u64) -> Result<View, TrieError> {
         let base = self.latest_base();
         let mut layers = self.0.layers.above(base.version);
         let mut step = Step {
             nodes: Nodes { base: &base, layers: &layers },
-            accounts: Forge::new(version),
-            storage: Forge::new(version),
-            traces: Traces::default(),
+            accounts: BranchBuilder::new(version),
+            storage: BranchBuilder::new(version),
+            effects: Effects::default(),
             wiped: Vec::new(),
         };
         let mut accounts = Vec::with_capacity(changes.len());
@@ -270,8 +269,8 @@ impl StateView {
         }
         sort(&mut accounts);
         let root = step.accounts().edit(&self.0.root, &accounts)?.unwrap_or(self.0.root);
-        let Step { accounts, storage, traces, wiped, .. } = step;
-        layers.push(version, Layer { accounts: accounts.into_made(), storage: storage.into_made() });
+        let Step { accounts, storage, effects, wiped, .. } = step;
+        layers.push(version, Layer { accounts: accounts.into_arena(), storage: storage.into_arena() });
         Ok(View {
             common: Arc::clone(&self.0.common),
             base,
@@ -280,18 +279,18 @@ impl StateView {
             version,
             root_hash: root.root_hash(),
             root,
-            made: Made { traces, wiped, ..Made::default() },
+            delta: Delta { effects, wiped, ..Delta::default() },
             code: self.unstored_code(),
             recent: Recent::default(),
         })
     }
 
-    /// Where the nodes of this view are.
+    /// The nodes of this view.
     fn nodes(&self) -> Nodes<'_> {
         Nodes { base: &self.0.base, layers: &self.0.layers }
     }
 
-    /// The latest written nodes if they are ancestors of this view's, so that memory need not hold what they hold.
+    /// The latest flushed trie if its version is an ancestor, so that flushed nodes can be freed; else this view's base.
     fn latest_base(&self) -> Arc<Base> {
         let finality = self.0.common.finality.read();
         match self.0.lineage.descends_from(&finality.head) {
@@ -307,24 +306,29 @@ impl StateView {
 
 /// One step from a view to its child.
 struct Step<'a> {
-    /// The nodes of the view.
+    /// The nodes of the parent.
     nodes: Nodes<'a>,
-    accounts: Forge<AccountLeaf>,
-    storage: Forge<U256>,
-    traces: Traces,
+    accounts: BranchBuilder<AccountLeaf>,
+    storage: BranchBuilder<U256>,
+    effects: Effects,
     wiped: Vec<B256>,
 }
 
 impl Step<'_> {
     fn accounts(&mut self) -> Editor<'_, AccountLeaf> {
-        Editor { nodes: self.nodes, owner: None, forge: &mut self.accounts, traces: &mut self.traces }
+        Editor { nodes: self.nodes, owner: None, builder: &mut self.accounts, effects: &mut self.effects }
     }
 
     fn storage(&mut self, owner: B256) -> Editor<'_, U256> {
-        Editor { nodes: self.nodes, owner: Some(owner), forge: &mut self.storage, traces: &mut self.traces }
+        Editor {
+            nodes: self.nodes,
+            owner: Some(owner),
+            builder: &mut self.storage,
+            effects: &mut self.effects,
+        }
     }
 
-    /// Changes an account's storage; gives the change of its leaf.
+    /// Changes an account's storage; returns the change of its leaf.
     fn account(
         &mut self,
         root: &Child<AccountLeaf>,
@@ -350,7 +354,7 @@ impl Step<'_> {
     }
 }
 
-/// Sorts by key; of several changes of a key the last counts.
+/// Sorts by key; the last of several changes of a key wins.
 fn sort<V>(changes: &mut Vec<Change<V>>) {
     changes.sort_by_key(|change| change.key);
     changes.dedup_by(|later, earlier| {

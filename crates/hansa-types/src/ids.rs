@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for ObjectId {
     }
 }
 
-/// Who may open an object (MISSION D1). On the chain an `int64`: −1 public, 0 members, 1 listed.
+/// Who may open an object (D1). On the chain an `int64`: −1 public, 0 members, 1 listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {

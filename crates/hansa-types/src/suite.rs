@@ -33,8 +33,9 @@ pub struct SystemCall {
 }
 
 impl Suite {
-    /// Digest of version, code and calls: keccak-256 of `version` (4 bytes, big-endian), the number of contracts (8), for each its address (20)
-    /// and the keccak-256 of its code (32) in the order of addresses, and for each call its target (20) and the keccak-256 of its data (32).
+    /// Digest of version, code and calls. It is the keccak-256 of `version` (4 bytes, big-endian), the number of contracts (8), each
+    /// contract's address (20) and keccak-256 of its code (32) in the order of addresses, and each call's target (20) and keccak-256
+    /// of its data (32).
     pub fn digest(&self) -> B256 {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&self.version.to_be_bytes());

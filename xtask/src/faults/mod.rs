@@ -18,7 +18,7 @@ use crate::{
     network::Network,
     shell,
     story::{Step, scratch, summary},
-    suite::{self, Tally},
+    tally::{self, Tally},
 };
 
 /// The command by which this program runs the part in the namespace; followed by the binary under test.
@@ -65,7 +65,7 @@ pub(crate) fn test() -> Outcome<Tally> {
         println!("faults: not run, and in CI a failure: {problem}");
         return Ok(Tally::default());
     };
-    suite::counted(shell::command("unshare").args(namespace).arg(this).arg(INSIDE).arg(hansa), counts)
+    tally::counted(shell::command("unshare").args(namespace).arg(this).arg(INSIDE).arg(hansa), counts)
 }
 
 /// How a mount namespace can be had: as root, or as root of a user namespace.

@@ -14,7 +14,7 @@ use crate::{
     Outcome, files,
     network::Network,
     shell,
-    suite::{self, Tally},
+    tally::{self, Tally},
 };
 
 /// What to tell the story on.
@@ -99,7 +99,7 @@ pub(crate) fn rpc_test() -> Outcome<Tally> {
     )?;
     let folder = scratch()?;
     let network = Network::start(&hansa, &folder.join("network"))?;
-    let tally = suite::counted(
+    let tally = tally::counted(
         shell::command("node")
             .args(["--test", "--test-reporter=tap"])
             .current_dir(&scripts)

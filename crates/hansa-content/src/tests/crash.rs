@@ -1,5 +1,5 @@
-//! A process that imports, pins, collects and repairs is killed at random moments; every pinned file must then be whole,
-//! and nothing may look like damage.
+//! A process that imports, pins, collects and repairs is killed at random moments. Every pinned file must be complete, and no block
+//! may appear damaged.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -10,9 +10,9 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::*;
 
-/// Names the folder to the process that is to be killed.
+/// Environment variable with the data folder of the killed process.
 const FOLDER: &str = "HANSA_CONTENT_CRASH_FOLDER";
-/// Pins that stay; older ones are given up, so that collections find something.
+/// Number of pins kept; older ones are removed, so that collections find garbage.
 const KEPT: u64 = 4;
 
 fn open(dir: &Path) -> BlockStore {
@@ -20,7 +20,7 @@ fn open(dir: &Path) -> BlockStore {
     BlockStore::open(Arc::new(kv), &dir.join("blocks")).unwrap()
 }
 
-/// A file of some number: one leaf or several, small and large, no two alike.
+/// The file of a number: small or large, of one leaf or several, all distinct.
 fn numbered(number: u64) -> Vec<u8> {
     let length = (number as usize * 700_001) % (3 * CHUNK_BYTES);
     let mut bytes = number.to_le_bytes().to_vec();
@@ -28,7 +28,7 @@ fn numbered(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// The highest pinned number, after checking that every pinned file reads back and that no block is damaged.
+/// Checks that every pinned file reads back and no block is damaged; returns the highest pinned number.
 fn check(store: &BlockStore) -> u64 {
     assert!(scrub(store).damaged.is_empty());
     let pins = store.pins().unwrap();
@@ -74,7 +74,7 @@ fn what_was_pinned_survives_being_killed() {
             |line: String| line.strip_prefix("durable ").and_then(|number| number.parse::<u64>().ok());
         let wanted = 1 + random.next_u32() as usize % 6;
         let reported = lines.by_ref().map_while(Result::ok).filter_map(durable).take(wanted).last().unwrap();
-        // The process has gone on meanwhile: the kill meets it anywhere.
+        // The child still runs: the kill hits it anywhere.
         child.kill().unwrap();
         child.wait().unwrap();
         let reported = lines.map_while(Result::ok).filter_map(durable).last().unwrap_or(reported);
@@ -83,7 +83,7 @@ fn what_was_pinned_survives_being_killed() {
         assert!(last >= reported, "file {reported} was durable, {last} is the last");
         assert!(last > total);
         total = last;
-        // What the killed process left half-done goes, what is pinned stays.
+        // Unfinished imports are collected, pinned files stay.
         store.collect_garbage().unwrap();
         check(&store);
     }

@@ -1,7 +1,7 @@
-//! A collection that ends at every write of the index, with real segment files: every pinned block is whole afterwards, and no
-//! entry names bytes that are gone.
+//! Crashes of a collection at every write of the index, with real segment files. Afterwards every pinned block is intact, and no entry
+//! refers to freed bytes.
 //!
-//! The process ends alone, or with the machine: then the index goes back to its last flush, and the files do not.
+//! Either the process crashes, or the machine: then the index reverts to its last flush, and the files do not.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::*;
 
-/// An index whose writes end after a number of them.
+/// An index that fails after a number of writes.
 struct Powered {
     left: AtomicU32,
     memory: MemoryStore,
@@ -91,19 +91,19 @@ impl KvStore for Powered {
 }
 
 fn open(kv: &Arc<Powered>, dir: &Path) -> BlockStore {
-    // Room for 21 of the large blocks.
+    // Segments with room for 21 large blocks.
     let segments = segments::Segments::with_limit(&dir.join("segments"), 1024).unwrap();
     BlockStore::open_with(Arc::clone(kv) as _, dir, segments, Alarm::default()).unwrap()
 }
 
-/// Two full segments with one kept block in each, which is so little that it is moved, and small blocks of either kind.
+/// Two sparse segments with one live block each, and small blocks, pinned and not.
 fn filled(kv: &Arc<Powered>, dir: &Path) -> Vec<Block> {
     let store = open(kv, dir);
     let blocks: Vec<Block> = (0..42).map(large).chain((0..20).map(|fill| raw(vec![fill; 100]))).collect();
     store.put_many(&blocks).unwrap();
     let kept: Vec<Block> = blocks.iter().step_by(21).cloned().collect();
     kept.iter().for_each(|block| store.pin(block.cid(), "kept").unwrap());
-    // An import whose blocks are not flushed yet.
+    // An import that is not flushed yet.
     store.pin_buffered(blocks[1].cid(), "buffered").unwrap();
     store.unpin(blocks[1].cid(), "buffered").unwrap();
     kept
@@ -127,7 +127,7 @@ fn a_collection_that_crashes_keeps_every_pinned_block_and_is_made_up_for() {
             let kept = filled(&kv, dir.path());
             let kv = Powered::new(kv.survivor(false), steps);
             let store = open(&kv, dir.path());
-            // The first moves what is left in the full segments, the second removes them.
+            // The first collection compacts the segments, the second removes them.
             let collected = store.collect_garbage().and_then(|_| store.collect_garbage());
             drop(store);
             let kv = Powered::new(kv.survivor(machine_ends), u32::MAX);

@@ -1,5 +1,5 @@
-//! A process that writes numbered batches is killed at random moments; what it said was durable must be there, and
-//! nothing by halves.
+//! A process that writes numbered batches is killed at random moments. Acknowledged batches must survive, and every batch is whole
+//! or absent.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -17,14 +17,14 @@ const LOG: Space = Space::new("log");
 const LAST: Space = Space::new("last");
 const WINDOW: Space = Space::new("window");
 const WINDOW_LENGTH: u64 = 10;
-/// Ingested only: every key has the same value, the number of the batch behind it.
+/// Written by ingestions only. Every key has the same value, the number of the preceding batch.
 const INGESTED: Space = Space::new("ingested");
 const INGESTED_KEYS: u32 = 500;
-/// Names the folder to the process that is to be killed.
+/// Environment variable with the data folder of the child process.
 const FOLDER: &str = "HANSA_KV_CRASH_FOLDER";
 
 fn open(dir: &Path) -> FjallStore {
-    // Small memtables, so that the kill also meets tables being written and compacted.
+    // Small memtables: the kill also hits flushes and compactions.
     let options =
         FjallOptions { memtable_bytes_max: 64 * 1024, large_values: vec![WINDOW], ..FjallOptions::default() };
     FjallStore::open(dir, &[LOG, LAST, WINDOW, INGESTED], options).unwrap()
@@ -45,7 +45,7 @@ fn numbered(number: u64) -> Batch {
     batch
 }
 
-/// The keys that are ingested with a number, other ones every time, but for the middle ones.
+/// The keys ingested with a number. Ranges of consecutive numbers overlap.
 fn ingested(number: u64) -> Range<u32> {
     let first = (number as u32 % 8) * 10;
     first..first + INGESTED_KEYS
@@ -61,7 +61,7 @@ fn ingest(store: &FjallStore, number: u64) {
     store.ingest(INGESTED, fill).unwrap();
 }
 
-/// The number of the last batch, after checking that it and all before are there, and nothing of a later one.
+/// Checks that all batches up to the last one are present and no part of a later one; returns its number.
 fn check(store: &FjallStore) -> u64 {
     let Some(last) = store.get(LAST, b"last").unwrap() else {
         assert!(store.scan(LOG, KeyRange::all(), Order::Ascending, 1).unwrap().is_empty());
@@ -70,7 +70,7 @@ fn check(store: &FjallStore) -> u64 {
     let last = u64::from_be_bytes(last.try_into().unwrap());
     let ingested = store.scan(INGESTED, KeyRange::all(), Order::Ascending, usize::MAX).unwrap();
     if let Some((_, value)) = ingested.first() {
-        // Made durable together with all batches before it.
+        // An ingestion makes all batches before it durable.
         let number = u64::from_be_bytes(value.as_slice().try_into().unwrap());
         assert!(number <= last, "what was ingested after batch {number} is there, {last} is the last");
         let whole =
@@ -126,7 +126,7 @@ fn survives_being_killed() {
         let wanted = random.random_range(1..40);
         let mut acknowledged =
             lines.by_ref().map_while(Result::ok).filter_map(durable).take(wanted).last().unwrap();
-        // The process has gone on meanwhile: the kill meets it anywhere.
+        // The child still runs: the kill hits it at any point.
         child.kill().unwrap();
         child.wait().unwrap();
         acknowledged = lines.map_while(Result::ok).filter_map(durable).last().unwrap_or(acknowledged);
@@ -151,7 +151,7 @@ fn a_torn_journal_loses_whole_batches_only() {
         let journal = journal.unwrap();
         let bytes = fs::read(&journal).unwrap();
         let used = bytes.iter().rposition(|&byte| byte != 0).unwrap();
-        // What the machine had not written when its power went: the rest reads as zeros, or is missing.
+        // A power loss: the unwritten rest reads as zeros or is missing.
         let kept = random.random_range(used / 4..used);
         let file = fs::OpenOptions::new().write(true).open(&journal).unwrap();
         file.set_len(kept as u64).unwrap();

@@ -1,4 +1,4 @@
-//! One behaviour for every store, and what only the store on disk has to withstand.
+//! Behaviour that all stores share, and faults of the store on disk.
 
 mod crash;
 
@@ -50,7 +50,7 @@ fn reads_what_batches_wrote() {
         assert_eq!(store.get(A, b"k").unwrap().unwrap(), b"1");
         assert_eq!(store.get(B, b"k").unwrap().unwrap(), b"2");
         assert!(!store.contains(A, b"gone").unwrap());
-        // The last change of a key counts, whichever it is.
+        // The last change of a key wins.
         store
             .write_buffered(batch(&[
                 (A, b"k", None),
@@ -93,7 +93,7 @@ fn ingests_over_what_batches_wrote_and_under_what_they_write() {
         let before = [pair(b"b", b"1"), pair(b"c", b"1")];
         assert_eq!(snapshot.scan(A, KeyRange::all(), Order::Ascending, 9).unwrap(), before);
         ingest(&[]).unwrap();
-        // All or nothing.
+        // Atomic: nothing of a failed ingestion is written.
         assert!(matches!(ingest(&[(b"k", Some(b"v")), (b"", None)]), Err(KvError::KeyLength(0))));
         assert!(matches!(ingest(&[(b"k", Some(b"v")), (b"k", None)]), Err(KvError::KeyOrder)));
         assert!(matches!(ingest(&[(b"k", Some(b"v")), (b"j", Some(b"v"))]), Err(KvError::KeyOrder)));
@@ -209,10 +209,10 @@ fn a_damaged_folder_is_an_error() {
     let open = || FjallStore::open(dir.path(), &SPACES, FjallOptions::default());
     let mut refused = 0;
     for file in files(dir.path().to_path_buf()) {
-        // Opening has tidied some away.
+        // Opening removes some files.
         let Ok(bytes) = fs::read(&file) else { continue };
         fs::write(&file, vec![0xa5; bytes.len()]).unwrap();
-        // Some files are left over from before: those may read as anything.
+        // Obsolete files may have any content.
         match open() {
             Ok(store) => drop(store),
             Err(error) => {
@@ -252,7 +252,7 @@ fn a_failed_write_raises_the_alarm_and_a_misused_store_does_not() {
     store.write(batch(&[(A, b"k", Some(b"1"))])).unwrap();
     assert!(matches!(store.write(batch(&[(B, b"k", None)])), Err(KvError::UnknownSpace(_))));
     assert!(told.try_recv().is_err());
-    // Where the table for an ingestion would be written there is no folder any more.
+    // The folder for the ingestion's table is gone.
     fs::remove_dir_all(dir.path()).unwrap();
     let failed = store.ingest(A, &mut |bulk| bulk.put(b"k", b"2"));
     assert!(matches!(failed, Err(KvError::Write(_))), "{failed:?}");

@@ -9,7 +9,7 @@
 //! | `p` VERSION | root (32), size class (8), others (4) | a version to fetch |
 //! | `c` VERSION | root (32), bytes (8), whole (1), others (4) | another member's version whose root is pinned here |
 //! | `g` VERSION | root (32), reason (1) | a version that no node can keep |
-//! | `u` VERSION DIGEST | sightings (4), height (8) | an own version that is pinned, and not known to be recorded with all that follows the record |
+//! | `u` VERSION DIGEST | sightings (4), height (8) | a pinned version of this member without a known record on the chain |
 //! | `followed` | next height (8), fingerprint of the members (32) | how far the chain was read |
 //!
 //! A crash between two writes repeats a step and skips none: a version is pending until one batch says that it is held,

@@ -1,4 +1,5 @@
-//! A node that ends at every step of put, update, revoke, open and release, and while it waits for keepers: what others see afterwards is the old state or the new one.
+//! Crashes at every step of put, update, revoke, open and release, and during the wait for keepers. Afterwards others see the
+//! old state or the new one.
 //!
 //! A step is a write or flush of the node's store, or a transaction, before it is sent or after it is final. The process ends
 //! alone, or with the machine: then what was not flushed is gone too.

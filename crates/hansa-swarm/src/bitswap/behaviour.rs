@@ -1,4 +1,4 @@
-//! Joins the two state machines to libp2p's connections. Speaks with members only, whoever else may be connected.
+//! Connects the two state machines to libp2p. Only members' connections get a Bitswap handler.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::task::{Context, Poll, Waker};
@@ -22,23 +22,23 @@ use super::{Key, message};
 
 pub(crate) use super::ledger::Job as ServeJob;
 
-/// What the node has to do for Bitswap.
+/// Work for the node.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Hash these blocks and report each with [`Behaviour::verified`].
     Verify { peer: PeerId, payloads: Vec<Payload>, budget: Budget },
-    /// Look these wants up and report with [`Behaviour::served`].
+    /// Read these wanted blocks and report with [`Behaviour::served`].
     Serve(Job),
-    /// Tell the session.
+    /// Pass this to the session.
     Outcome(Outcome),
-    /// A peer that does not keep to the protocol was cut off.
+    /// A peer was disconnected after a protocol violation.
     Dropped(PeerId),
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Connection {
     id: ConnectionId,
-    /// Whether anything was sent over it.
+    /// Whether a message was sent on it.
     is_used: bool,
 }
 
@@ -66,7 +66,7 @@ impl Behaviour {
         }
     }
 
-    /// The peers that are spoken with.
+    /// Replaces the members.
     pub(crate) fn set_members(&mut self, members: HashSet<PeerId>) {
         self.members = members;
     }
@@ -92,17 +92,17 @@ impl Behaviour {
         self.wake();
     }
 
-    /// A block from a peer has this digest; returns who gets it.
+    /// Reports the digest of a received block; returns the sessions and CIDs that want it.
     pub(crate) fn verified(&mut self, peer: PeerId, key: &Key) -> Vec<(SessionId, Cid)> {
         let takers = self.wants.received(peer, key, Instant::now());
         self.wake();
         takers.unwrap_or_else(|_| {
-            self.drop_peer(peer, "it sends blocks that nobody asked for");
+            self.drop_peer(peer, "it sends unwanted blocks");
             Vec::new()
         })
     }
 
-    /// A peer sent bytes under a hash that it was not asked for.
+    /// Disconnects a peer after a protocol violation.
     pub(crate) fn drop_peer(&mut self, peer: PeerId, reason: &str) {
         tracing::warn!(%peer, reason, "dropping a peer");
         self.actions.push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
@@ -110,7 +110,7 @@ impl Behaviour {
         self.wake();
     }
 
-    /// The answer to wants, and those that did not fit.
+    /// Reports the answer to a job and the wants that did not fit.
     pub(crate) fn served(&mut self, job: &Job, answer: Message, leftover: Vec<Entry>) {
         let answer = Send::answer(&answer);
         if self.ledgers.answered(job, answer.answer_bytes, leftover) {
@@ -119,7 +119,7 @@ impl Behaviour {
         self.wake();
     }
 
-    /// Sends over the newest connection: where there are several, the older ones may be dead.
+    /// Sends on the newest connection: of several, the older ones may be dead.
     fn send(&mut self, peer: PeerId, event: Send) {
         let Some(connection) = self.connections.get_mut(&peer).and_then(|list| list.last_mut()) else {
             return;
@@ -143,18 +143,18 @@ impl Behaviour {
             self.ledgers.receive(peer, message.wants, message.full);
         }
         if self.wants.presences(peer, &message.presences, Instant::now()).is_err() {
-            self.drop_peer(peer, "it answers what nobody asked");
+            self.drop_peer(peer, "it sends unwanted presences");
             return;
         }
         if message.payloads.iter().any(|payload| !payload.is_supported()) {
-            self.drop_peer(peer, "it sends blocks under a hash that nobody asked for");
+            self.drop_peer(peer, "it sends blocks with an unsupported hash");
         } else if !message.payloads.is_empty() {
             let event = Event::Verify { peer, payloads: message.payloads, budget };
             self.actions.push_back(ToSwarm::GenerateEvent(event));
         }
     }
 
-    /// Turns what the state machines have decided into actions.
+    /// Collects the output of the state machines as actions.
     fn collect(&mut self) {
         for (peer, entries) in self.wants.take_messages() {
             for wants in entries.chunks(MAX_WANTS) {

@@ -1,5 +1,5 @@
-//! Sequences of everything that peers, sessions and time can do to the two state machines, read from bytes: for the fuzz
-//! target and for a property test. Only their invariants are checked, not what the sequences achieve.
+//! Random sequences of inputs for the two state machines, decoded from bytes: for the fuzz target and a property test. Only invariants
+//! are checked, not progress.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const IDLE: Duration = Duration::from_secs(30);
 const PEERS: u8 = 3;
 const SESSIONS: u8 = 4;
 
-/// The bytes of a sequence; zeros where they end.
+/// The bytes of a sequence, followed by zeros.
 struct Script<'a>(&'a [u8]);
 
 impl Script<'_> {
@@ -37,7 +37,7 @@ impl Script<'_> {
         SessionId(u64::from(self.byte() % SESSIONS))
     }
 
-    /// One of 32 digests, under one of two codecs.
+    /// A CID with one of 32 digests and one of two codecs.
     fn cid(&mut self) -> Cid {
         let byte = self.byte();
         let hash = Multihash::wrap(0x12, &[byte & 31; 32]).expect("invariant: 32 bytes fit");
@@ -50,7 +50,7 @@ impl Script<'_> {
         Entry { cid: self.cid(), kind, cancel: byte & 2 != 0, send_dont_have: byte & 4 != 0 }
     }
 
-    /// A message as bytes, or none where they are no message.
+    /// A message decoded from the next bytes, if it is valid.
     fn message(&mut self) -> Option<Message> {
         let length = usize::from(self.byte()).min(self.0.len());
         let (bytes, rest) = self.0.split_at(length);
@@ -59,7 +59,7 @@ impl Script<'_> {
     }
 }
 
-/// Runs a sequence to its end.
+/// Runs a sequence.
 ///
 /// # Panics
 /// If an invariant is broken.
@@ -93,7 +93,7 @@ pub(crate) fn run(script: &[u8]) {
             6 => {
                 let (peer, cid) = (script.peer(), script.cid());
                 let key = key_of(&cid).expect("invariant: sha2-256");
-                // The node drops a peer that sends what nobody asked for.
+                // The node disconnects a peer that sends unwanted blocks.
                 if wants.received(peer, &key, now).is_err() {
                     wants.disconnected(peer, now);
                 }

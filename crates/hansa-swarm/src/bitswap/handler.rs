@@ -1,8 +1,8 @@
-//! Moves Bitswap messages over the streams of one connection. One stream out, reused for every message; several streams in,
-//! since some implementations open one a message. Understands message boundaries, not messages' meaning.
+//! Bitswap messages on the streams of a connection. One outbound stream is reused for all messages. There are several inbound streams,
+//! because some implementations open one for each message. Messages are framed here, not interpreted.
 //!
-//! A peer can hold neither memory nor a task for long: messages in memory have a budget, a message that stands still ends the
-//! connection, and so does a queue that the peer does not read. Messages beyond a rate wait in the peer's own send buffer.
+//! A peer cannot occupy memory or a task for long. Messages in memory have a budget; a stalled message or a full queue closes the
+//! connection; messages above a rate wait in the peer's send buffer.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -27,39 +27,38 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use super::message::{Entry, MAX_MESSAGE_BYTES, Message};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/ipfs/bitswap/1.2.0");
-/// Streams that the peer may have open at the same time.
+/// Maximum number of inbound streams.
 const INBOUND_STREAMS_MAX: usize = 64;
-/// KiB of messages of one connection that may be in memory, from the first byte read to the last block stored.
+/// Memory budget of a connection's inbound messages in KiB, from the first byte read to the last block stored.
 const BUDGET_KIB: usize = 12 * 1024;
 
-/// Bytes that may wait to be written to a peer: the answers that its ledger allows, each of which may exceed what it was counted
-/// as, and our own wants.
+/// Maximum length of the outbound queue in bytes: the answers that the ledger admits, which may exceed their estimates, and own wants.
 const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Messages taken from a peer in a second; more wait.
+/// Rate limit of inbound messages; more wait.
 const MESSAGES_PER_SECOND_MAX: u32 = 2_000;
-/// Bytes of a message that have to move within [`crate::Limits::stall`].
+/// Bytes of a message that must be transferred within [`crate::Limits::stall`].
 const STEP_BYTES: usize = 64 * 1024;
 
-/// A share of a connection's budget; the memory of a message counts until it is dropped.
+/// A share of a connection's budget, returned when the message is dropped.
 pub(crate) type Budget = Arc<OwnedSemaphorePermit>;
 
-/// What the behaviour tells a connection.
+/// A message from the behaviour to a connection.
 #[derive(Debug)]
 pub(crate) struct Send {
     pub(crate) pieces: Vec<Bytes>,
-    /// Its length if it is an answer, reported back when it has been written; otherwise 0.
+    /// Length of an answer, reported after it is written; 0 for wants.
     pub(crate) answer_bytes: usize,
 }
 
 impl Send {
-    /// What a peer asked for.
+    /// An answer to a peer's wants.
     pub(crate) fn answer(message: &Message) -> Self {
         let mut send = Self { pieces: message.encode(), answer_bytes: 0 };
         send.answer_bytes = send.length();
         send
     }
 
-    /// What is asked of a peer.
+    /// Wants of this node.
     pub(crate) fn wants(wants: Vec<Entry>) -> Self {
         Self { pieces: Message { wants, ..Default::default() }.encode(), answer_bytes: 0 }
     }
@@ -69,15 +68,15 @@ impl Send {
     }
 }
 
-/// What a connection tells the behaviour.
+/// A message from a connection to the behaviour.
 #[derive(Debug)]
 pub(crate) enum Report {
     Received(Message, Budget),
-    /// A message is on its way; see [`Send::answer_bytes`].
+    /// A message was written; see [`Send::answer_bytes`].
     Sent(usize),
     /// The peer broke the protocol.
     Violation(&'static str),
-    /// Messages were lost; whatever was asked has to be asked again.
+    /// Messages were lost; wants must be sent again.
     Lost,
     /// The peer does not speak Bitswap.
     Unsupported,
@@ -97,40 +96,40 @@ pub(crate) struct Handler {
     queue: VecDeque<Send>,
     /// Bytes in the queue and in the message being written.
     queue_bytes: usize,
-    /// How long a step of a message may take.
+    /// Timeout of a step of a message.
     stall: Duration,
-    pace: Pace,
+    rate_limit: RateLimit,
     reports: VecDeque<Report>,
     budget: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 enum ReadError {
-    /// The stream ended or broke amid a message, which is the connection's trouble.
+    /// The stream ended within a message, which is a fault of the connection.
     Io,
     Violation(&'static str),
 }
 
-/// A message could not be written.
+/// A failed write of a message.
 enum WriteError {
     Io,
-    /// The peer does not take it.
+    /// The peer does not read.
     Stalled,
 }
 
-/// Lets so many messages through in each second.
-struct Pace {
+/// Limits the number of messages in each second.
+struct RateLimit {
     began: Instant,
     left: u32,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl Pace {
+impl RateLimit {
     fn new() -> Self {
         Self { began: Instant::now(), left: MESSAGES_PER_SECOND_MAX, pause: None }
     }
 
-    /// Ready when a message may be taken.
+    /// Ready when a message may be read.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let second = Duration::from_secs(1);
         if self.left == 0 && self.began.elapsed() < second {
@@ -163,7 +162,7 @@ impl Handler {
             queue: VecDeque::new(),
             queue_bytes: 0,
             stall,
-            pace: Pace::new(),
+            rate_limit: RateLimit::new(),
             reports: VecDeque::new(),
             budget: Arc::new(Semaphore::new(budget_kib)),
         }
@@ -191,7 +190,7 @@ impl Handler {
         self.reports.push_back(report);
     }
 
-    /// Drives the outbound stream; asks for one where it is needed.
+    /// Drives the outbound stream; opens one if necessary.
     fn poll_outbound(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             match std::mem::replace(&mut self.outbound, Outbound::Closed) {
@@ -239,12 +238,12 @@ impl Handler {
 
     fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Option<Report> {
         loop {
-            if self.pace.poll(cx).is_pending() {
+            if self.rate_limit.poll(cx).is_pending() {
                 return None;
             }
             match self.inbound.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok((message, budget)))) => {
-                    self.pace.take();
+                    self.rate_limit.take();
                     return Some(Report::Received(message, budget));
                 }
                 Poll::Ready(Some(Err(ReadError::Violation(what)))) => return Some(Report::Violation(what)),
@@ -255,8 +254,8 @@ impl Handler {
     }
 }
 
-/// Reads one message; none at the end of the stream. Waits for room in the budget before it takes memory. Between messages a
-/// stream may rest, within one it must move.
+/// Reads one message; `None` at the end of the stream. It waits for budget before it allocates. A stream may be idle between messages,
+/// not within one.
 async fn read_message(
     stream: &mut Stream,
     budget: &Arc<Semaphore>,
@@ -288,7 +287,7 @@ async fn read_byte(stream: &mut Stream) -> Result<Option<u8>, ReadError> {
     }
 }
 
-/// The length of a message whose first byte is known.
+/// Reads the length of a message after its first byte.
 async fn read_length(stream: &mut Stream, first: u8) -> Result<usize, ReadError> {
     let mut byte = first;
     let mut length = 0usize;
@@ -326,7 +325,7 @@ impl ConnectionHandler for Handler {
         SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), ())
     }
 
-    /// Members stay connected.
+    /// Connections to members stay open.
     fn connection_keep_alive(&self) -> bool {
         true
     }
@@ -403,19 +402,19 @@ mod tests {
 
     #[tokio::test]
     async fn messages_beyond_the_rate_wait() {
-        let mut pace = Pace::new();
+        let mut rate_limit = RateLimit::new();
         let mut cx = Context::from_waker(noop_waker_ref());
-        // A second that does not end while the test runs.
-        pace.began = Instant::now() + Duration::from_secs(3600);
+        // A second that does not end during the test.
+        rate_limit.began = Instant::now() + Duration::from_secs(3600);
         let mut taken = 0;
-        while taken <= MESSAGES_PER_SECOND_MAX && pace.poll(&mut cx).is_ready() {
-            pace.take();
+        while taken <= MESSAGES_PER_SECOND_MAX && rate_limit.poll(&mut cx).is_ready() {
+            rate_limit.take();
             taken += 1;
         }
         assert_eq!(taken, MESSAGES_PER_SECOND_MAX);
-        pace.began = Instant::now() - Duration::from_secs(1);
-        assert!(pace.poll(&mut cx).is_ready());
-        pace.take();
-        assert_eq!(pace.left, MESSAGES_PER_SECOND_MAX - 1);
+        rate_limit.began = Instant::now() - Duration::from_secs(1);
+        assert!(rate_limit.poll(&mut cx).is_ready());
+        rate_limit.take();
+        assert_eq!(rate_limit.left, MESSAGES_PER_SECOND_MAX - 1);
     }
 }

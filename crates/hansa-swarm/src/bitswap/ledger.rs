@@ -1,6 +1,5 @@
-//! What others want from us: a list for each peer, served in turn. Fairness is in the bytes: every byte of an answer counts
-//! until it is on the wire. A peer that does not read what it asked for has at most a few answers in our memory and holds up
-//! nobody else.
+//! The wants of other peers: one list a peer, served round-robin. Fairness is by bytes: an answer counts until it is on the wire. A
+//! peer that does not read occupies memory for a few answers, and does not delay others. A state machine without I/O.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -8,18 +7,18 @@ use libp2p::PeerId;
 
 use super::message::{Entry, Kind, MAX_WANTS};
 
-/// Bytes of answers for one peer that are being read or not yet written to its connection.
+/// Maximum bytes of a peer's answers that are being read from disk or written to its connection.
 const UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// What a job is counted as while its blocks are being read.
+/// Estimated bytes of a job while its blocks are read.
 const JOB_BYTES: usize = 1024 * 1024;
-/// The same over all peers. Beyond it, only peers without any have a turn.
+/// Maximum unsent bytes of all peers. Above it, only peers without unsent bytes are served.
 const UNSENT_BYTES_TOTAL: usize = 64 * 1024 * 1024;
-/// Entries of one peer's queue, cancelled ones included.
+/// Maximum entries of a peer's queue, including cancelled ones.
 const QUEUE_MAX: usize = MAX_WANTS * 4;
-/// The most wants that are answered in one message.
+/// Maximum number of wants in a job.
 const WANTS_PER_JOB: usize = 64;
 
-/// Wants to be looked up and answered together.
+/// Wants that are read and answered together.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) peer: PeerId,
@@ -29,11 +28,11 @@ pub(crate) struct Job {
 
 #[derive(Debug, Default)]
 struct Ledger {
-    /// In order. Cancelled ones stay until they come up, or until there are too many of them.
+    /// Wants in order. Cancelled ones are removed lazily.
     queue: VecDeque<Entry>,
-    /// What of the queue is still wanted.
+    /// The wants of the queue that are not cancelled.
     queued: HashSet<(cid::Cid, bool)>,
-    /// Jobs under way; several, so that the disk's latency does not set the pace.
+    /// Number of running jobs; several hide the disk's latency.
     busy: usize,
     unsent: usize,
     generation: u64,
@@ -67,7 +66,7 @@ impl Ledger {
     }
 
     fn take(&mut self) -> Vec<Entry> {
-        // A part of the list only, so that large blocks are read by several jobs at once.
+        // Part of the list, so that several jobs read large blocks in parallel.
         let count = self.queued.len().div_ceil(4).min(WANTS_PER_JOB);
         let mut wants = Vec::with_capacity(count);
         while wants.len() < count
@@ -95,7 +94,7 @@ pub(crate) struct Ledgers {
 }
 
 impl Ledgers {
-    /// Takes wants and cancellations from a peer. Wants beyond the limit of the list are forgotten.
+    /// Adds a peer's wants and cancellations. Wants above the limit are dropped.
     pub(crate) fn receive(&mut self, peer: PeerId, wants: Vec<Entry>, full: bool) {
         let generation = &mut self.generation;
         let turn = &mut self.turn;
@@ -113,7 +112,7 @@ impl Ledgers {
         }
     }
 
-    /// The next wants to answer, if any peer's turn has come.
+    /// The next job, if a peer is due.
     pub(crate) fn next_job(&mut self) -> Option<Job> {
         let total_is_full = self.unsent >= UNSENT_BYTES_TOTAL;
         for _ in 0..self.turn.len() {
@@ -128,8 +127,8 @@ impl Ledgers {
         None
     }
 
-    /// A job's answer is about to be sent: so many bytes, and these wants not answered yet. False if the peer is
-    /// gone and nothing is to be sent.
+    /// Accounts for the answer to a job, and requeues the wants that did not fit. Returns `false` if the peer is gone, so the answer is
+    /// dropped.
     pub(crate) fn answered(&mut self, job: &Job, bytes: usize, leftover: Vec<Entry>) -> bool {
         let Some(ledger) = self.peers.get_mut(&job.peer).filter(|l| l.generation == job.generation) else {
             return false;
@@ -145,7 +144,7 @@ impl Ledgers {
         true
     }
 
-    /// An answer was written to the peer's connection.
+    /// Accounts for an answer written to the peer's connection.
     pub(crate) fn sent(&mut self, peer: &PeerId, bytes: usize) {
         if let Some(ledger) = self.peers.get_mut(peer) {
             let bytes = bytes.min(ledger.unsent);
@@ -154,7 +153,7 @@ impl Ledgers {
         }
     }
 
-    /// Checks that everything is within its bounds.
+    /// Asserts the bounds.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         for ledger in self.peers.values() {
@@ -166,7 +165,7 @@ impl Ledgers {
         assert_eq!((unsent, self.peers.len()), (self.unsent, self.turn.len()));
     }
 
-    /// The peer is gone, or messages to it were lost: it will ask again.
+    /// Removes a peer that disconnected or lost messages; it sends its wants again.
     pub(crate) fn forget(&mut self, peer: &PeerId) {
         if let Some(ledger) = self.peers.remove(peer) {
             self.unsent = self.unsent.saturating_sub(ledger.unsent);
@@ -208,7 +207,7 @@ mod tests {
         assert!(ledgers.next_job().is_none());
     }
 
-    /// Answers without blocks are small, not free.
+    /// Answers without blocks count too.
     #[test]
     fn a_peer_that_never_reads_is_answered_no_further() {
         let mut ledgers = Ledgers::default();

@@ -1,4 +1,4 @@
-//! Bitswap's messages on the wire: Protocol Buffers behind a varint length. Decoding bounds everything it keeps.
+//! Wire format of Bitswap: Protocol Buffers with a varint length prefix. The decoder bounds all lists.
 
 use bytes::Bytes;
 use cid::{Cid, Version};
@@ -7,14 +7,14 @@ use hansa_content::protobuf::{
 };
 use hansa_content::{Block, MAX_BLOCK_BYTES};
 
-/// The longest message, in bytes without its length prefix: what the other implementations accept.
+/// Maximum length of a message in bytes without its prefix, as in other implementations.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// The most wants in a message and in a peer's list.
+/// Maximum number of wants in a message and in a peer's list.
 pub(crate) const MAX_WANTS: usize = 1024;
-/// The most presences and blocks in a message.
+/// Maximum number of presences and blocks in a message.
 const MAX_ANSWERS: usize = 16 * 1024;
 
-/// What is asked for.
+/// The kind of a want.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Block,
@@ -40,7 +40,7 @@ impl Entry {
     }
 }
 
-/// A block as it arrives: its bytes and all of its CID but the digest.
+/// A block on the wire: its bytes and its CID without the digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Payload {
     version: u64,
@@ -63,7 +63,7 @@ impl Payload {
         }
     }
 
-    /// Whether the CID that it claims can be one of ours.
+    /// Whether the claimed CID prefix is supported.
     pub(crate) const fn is_supported(&self) -> bool {
         self.version <= 1 && self.hash == 0x12 && self.digest_length == 32
     }
@@ -80,7 +80,7 @@ pub(crate) struct Presence {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) wants: Vec<Entry>,
-    /// The wants replace the list rather than adding to it.
+    /// Whether the wants replace the list.
     pub(crate) full: bool,
     pub(crate) payloads: Vec<Payload>,
     pub(crate) presences: Vec<Presence>,
@@ -91,7 +91,7 @@ impl Message {
         self.wants.is_empty() && !self.full && self.payloads.is_empty() && self.presences.is_empty()
     }
 
-    /// The encoding with its length prefix, in pieces so that blocks are not copied; none of an empty message.
+    /// The encoding with its length prefix, in pieces, so that blocks are not copied; empty for an empty message.
     pub(crate) fn encode(&self) -> Vec<Bytes> {
         if self.is_empty() {
             return Vec::new();
@@ -300,7 +300,7 @@ mod tests {
         }
     }
 
-    /// The encoding is pinned: this is what Kubo sends when it wants the block "hello world".
+    /// The pinned encoding of Kubo's want for the block "hello world".
     #[test]
     fn a_want_has_its_known_encoding() {
         let cid = *Block::new(RAW, Bytes::from_static(b"hello world")).unwrap().cid();

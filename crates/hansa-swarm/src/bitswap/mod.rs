@@ -1,7 +1,7 @@
-//! Bitswap 1.2: the wire format, the state of what we want and what others want from us, and their connection to libp2p.
+//! Bitswap 1.2: wire format, the wants of this node and of others, and their connection to libp2p.
 //!
-//! [`wants`] and [`ledger`] are state machines without clock and I/O; [`handler`] moves messages over streams;
-//! [`behaviour`] joins them. Blocks are neither read nor verified here: the node does that off the network's threads.
+//! [`wants`] and [`ledger`] are state machines without clock and I/O; [`handler`] transfers messages on streams; [`behaviour`] joins
+//! them. Blocks are read and verified by the node, on other threads.
 
 mod behaviour;
 #[cfg(any(test, fuzzing))]
@@ -18,10 +18,10 @@ pub(crate) use handler::{Handler, Send};
 pub(crate) use message::{Entry, Kind, Message, Payload, Presence};
 pub(crate) use wants::{Outcome, SessionId};
 
-/// A sha2-256 digest: wants are matched by it, because an answer may differ from the want in CID version or codec.
+/// A sha2-256 digest. Wants are matched by it, because an answer can have another CID version or codec.
 pub(crate) type Key = [u8; 32];
 
-/// The digest of a CID, if its hash is the one this network uses.
+/// The digest of a CID with a sha2-256 multihash.
 pub(crate) fn key_of(cid: &cid::Cid) -> Option<Key> {
     (cid.hash().code() == 0x12).then(|| cid.hash().digest().try_into().ok()).flatten()
 }

@@ -1,7 +1,7 @@
-//! What we want from others: sessions of wanted blocks, and from whom each is asked.
+//! The wants of this node: sessions of wanted blocks, and the peer to which each want is assigned.
 //!
-//! A session first asks every peer whether it has a block, then asks those who have for blocks, each as fast as it answers.
-//! What a peer took along when it went is asked of another. The machine has no clock: time is an argument.
+//! A session first asks every peer for the presence of a block, then requests blocks from peers that have them, each at its own rate.
+//! Wants assigned to a disconnected peer are reassigned. A state machine without I/O; time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,47 +12,47 @@ use libp2p::PeerId;
 use super::message::{Entry, Kind, Presence};
 use super::{Key, key_of};
 
-/// Blocks asked of one peer at the same time.
+/// Outstanding blocks of a peer.
 const WINDOW: usize = 32;
-/// Wants of a session without known providers about which everybody is asked.
+/// Wants of a session without providers that are broadcast at the same time.
 const BROADCAST: usize = 16;
-/// After this long without an answer, another peer is asked as well, or the same one again.
+/// Time without progress of a session after which its wants are reassigned.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often those who did not have a block are asked again.
+/// Interval at which peers without a block are asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
-/// Digests remembered as asked of a peer, so that late answers are told from unasked ones.
+/// Digests remembered as asked of a peer, to tell late answers from unwanted ones.
 const ASKED_MAX: usize = 4096;
-/// Answers never asked for that a peer may send before it is dropped. Each block that was wanted takes one back.
+/// Unwanted answers that a peer may send before it is disconnected. Each wanted block takes one back.
 const STRIKES_MAX: u32 = 8;
-/// Answers that one question may have: whether the block is there, again after it has arrived there, and the block.
+/// Expected answers to a want: absence, presence after the peer has received the block, and the block.
 const ANSWERS_MAX: u8 = 3;
-/// A want that a peer has kept for this long is given to another provider, however fast the peer delivers others.
+/// Time after which a want is reassigned to another provider, even if the peer delivers other blocks.
 const LATE: Duration = Duration::from_secs(30);
-/// A peer that was late is the last choice for this long.
+/// Time for which a late peer is the last choice.
 const SLOW: Duration = Duration::from_secs(60);
 
-/// Names a session.
+/// Identifier of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionId(pub(crate) u64);
 
-/// What becomes of a session's wants.
+/// An outcome of a session without a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The want cannot be had.
+    /// No peer has the block.
     NotFound(SessionId, Cid),
-    /// The only peer that may be asked is not there.
+    /// The session's only peer is not connected.
     NotConnected(SessionId),
 }
 
 struct Want {
-    /// The name by which others are asked.
+    /// The CID in messages.
     cid: Cid,
-    /// Other names by which the session wants the same digest.
+    /// Other CIDs of the same digest that the session wants.
     aliases: Vec<Cid>,
     assigned: Option<(PeerId, Instant)>,
-    /// Peers that said they do not have it.
+    /// Peers that do not have the block.
     refused: HashSet<PeerId>,
-    /// Peers that were asked about it, answered or not.
+    /// Peers that were asked, whether they answered or not.
     asked: HashSet<PeerId>,
 }
 
@@ -61,7 +61,7 @@ impl Want {
         Self { cid, aliases: Vec::new(), assigned: None, refused: HashSet::new(), asked: HashSet::new() }
     }
 
-    /// Every name by which the session wants the block: one answer is an answer to all of them.
+    /// All CIDs of the digest that the session wants; one answer serves all.
     fn names(&self) -> impl Iterator<Item = Cid> + '_ {
         std::iter::once(self.cid).chain(self.aliases.iter().copied())
     }
@@ -74,12 +74,12 @@ impl Want {
 }
 
 struct Session {
-    /// The only peer that may be asked.
+    /// The only peer of a restricted session.
     only: Option<PeerId>,
-    /// Peers that have had something of this session, or probably have.
+    /// Peers that had blocks of this session, or probably have some.
     providers: BTreeSet<PeerId>,
     wants: HashMap<Key, Want>,
-    /// Wants without a peer, in order.
+    /// Unassigned wants in order.
     waiting: VecDeque<Key>,
     progress: Instant,
     asked_again: Instant,
@@ -87,13 +87,13 @@ struct Session {
 
 #[derive(Default)]
 struct Peer {
-    /// Blocks asked for, each with the number of sessions that wait for it from here.
+    /// Requested blocks, each with the number of sessions that wait for it.
     outstanding: HashMap<Key, u32>,
-    /// What it was asked for, with the answers that are still expected ones.
+    /// Digests that the peer was asked about, with the number of expected answers.
     asked: HashMap<Key, u8>,
     asked_order: VecDeque<Key>,
     strikes: u32,
-    /// Until when others are preferred.
+    /// Other peers are preferred until then.
     slow_until: Option<Instant>,
     unusable: bool,
 }
@@ -112,7 +112,7 @@ impl Peer {
         }
     }
 
-    /// Counts an answer about a digest, or about what is none; an error says that the peer keeps sending what nobody asked for.
+    /// Counts an answer; `None` is one with an unsupported hash. Fails after too many unwanted answers.
     fn answers(&mut self, key: Option<&Key>) -> Result<(), Unasked> {
         let expected = key.and_then(|key| self.asked.get_mut(key)).filter(|answers| **answers > 0);
         if let Some(answers) = expected {
@@ -128,7 +128,7 @@ impl Peer {
 #[derive(Default)]
 pub(crate) struct Wants {
     sessions: BTreeMap<SessionId, Session>,
-    /// The sessions that want a block.
+    /// The sessions that want a digest.
     wanting: HashMap<Key, BTreeSet<SessionId>>,
     peers: BTreeMap<PeerId, Peer>,
     messages: BTreeMap<PeerId, Vec<Entry>>,
@@ -136,7 +136,7 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    /// Begins a session, restricted to one peer or not.
+    /// Opens a session, possibly restricted to one peer.
     pub(crate) fn open(&mut self, id: SessionId, only: Option<PeerId>, now: Instant) {
         let session = Session {
             only,
@@ -152,7 +152,7 @@ impl Wants {
         self.sessions.insert(id, session);
     }
 
-    /// These probably have what a session wants: they are asked for blocks at once, instead of everybody whether it has them.
+    /// Adds likely providers to a session. They are asked for blocks at once, without a broadcast.
     pub(crate) fn expect_of(&mut self, id: SessionId, peers: impl IntoIterator<Item = PeerId>) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.providers.extend(peers);
@@ -180,7 +180,7 @@ impl Wants {
         self.assign(id, now);
     }
 
-    /// Ends a session; what it still wants is cancelled.
+    /// Closes a session and cancels its wants.
     pub(crate) fn close(&mut self, id: SessionId) {
         let Some(session) = self.sessions.remove(&id) else { return };
         for (key, want) in session.wants {
@@ -189,7 +189,7 @@ impl Wants {
         }
     }
 
-    /// A session does not want a block any more.
+    /// Removes a session's want from the index.
     fn forget(&mut self, key: &Key, id: SessionId) {
         if let Some(ids) = self.wanting.get_mut(key) {
             ids.remove(&id);
@@ -203,13 +203,13 @@ impl Wants {
         self.wanting.get(key).cloned().unwrap_or_default()
     }
 
-    /// A peer that can be asked.
+    /// Adds a peer.
     pub(crate) fn connected(&mut self, peer: PeerId, now: Instant) {
         self.peers.entry(peer).or_default();
         self.assign_all(now);
     }
 
-    /// A peer that is gone, or lost what was asked of it.
+    /// Removes a peer and unassigns its wants.
     pub(crate) fn disconnected(&mut self, peer: PeerId, now: Instant) {
         self.peers.remove(&peer);
         self.messages.remove(&peer);
@@ -231,7 +231,7 @@ impl Wants {
         self.assign_all(now);
     }
 
-    /// Messages to or from a connected peer were lost: everything is asked again. Late answers are still expected ones.
+    /// Sends all wants again after messages of a connected peer were lost. Late answers remain expected.
     pub(crate) fn lost(&mut self, peer: PeerId, now: Instant) {
         let Some(state) = self.peers.remove(&peer) else { return };
         self.disconnected(peer, now);
@@ -239,13 +239,13 @@ impl Wants {
         self.assign_all(now);
     }
 
-    /// A peer that does not speak the protocol is not asked again while it is connected.
+    /// Excludes a peer without the protocol while it is connected.
     pub(crate) fn unsupported(&mut self, peer: PeerId, now: Instant) {
         self.disconnected(peer, now);
         self.peers.insert(peer, Peer { unusable: true, ..Default::default() });
     }
 
-    /// A peer said which blocks it has. An error says that the peer keeps answering what nobody asked.
+    /// Handles a peer's presences. Fails after too many unwanted ones.
     pub(crate) fn presences(
         &mut self,
         peer: PeerId,
@@ -270,7 +270,7 @@ impl Wants {
         Ok(())
     }
 
-    /// Whether something can be asked of somebody that could not before.
+    /// Handles a presence for a session; returns whether wants can be assigned anew.
     fn presence_in(&mut self, id: SessionId, peer: PeerId, key: &Key, have: bool) -> bool {
         let Some(session) = self.sessions.get_mut(&id) else { return false };
         if session.only.is_some_and(|only| only != peer) {
@@ -294,8 +294,7 @@ impl Wants {
         was_assigned
     }
 
-    /// A verified block came from a peer: the sessions that get it, with every CID by which each wanted it. An error says that
-    /// the peer keeps sending what nobody asked for.
+    /// Handles a verified block; returns the sessions that want it, with all wanted CIDs. Fails after too many unwanted blocks.
     pub(crate) fn received(
         &mut self,
         peer: PeerId,
@@ -331,7 +330,7 @@ impl Wants {
         Ok(takers)
     }
 
-    /// Whether nothing is wanted any more, of anybody.
+    /// Whether there are no sessions and no outstanding blocks.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn is_idle(&self) -> bool {
         self.sessions.is_empty()
@@ -339,7 +338,7 @@ impl Wants {
             && self.peers.values().all(|peer| peer.outstanding.is_empty())
     }
 
-    /// Looks after what takes too long. `idle` is how long a session may be without progress.
+    /// Handles timeouts. `idle` is the maximum time of a session without progress.
     pub(crate) fn tick(&mut self, now: Instant, idle: Duration) {
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
@@ -365,8 +364,8 @@ impl Wants {
         }
     }
 
-    /// Takes wants from peers that have been silent on them for too long: at once where the whole session stands still, later
-    /// where there is another provider, so that one that trickles does not hold the last blocks of a file.
+    /// Reassigns late wants: early if the whole session stalls, later if there is another provider, so that a slow peer does not delay
+    /// the last blocks of a file.
     fn reassign_late(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let stands = now.saturating_duration_since(session.progress) >= PATIENCE;
@@ -385,7 +384,7 @@ impl Wants {
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.slow_until = now.checked_add(SLOW);
             }
-            // The next one is tried; the same one again if there is no other.
+            // Prefer another peer; a broadcast adds the same one again if there is no other.
             if stands && session.only.is_none() {
                 session.providers.remove(&peer);
             }
@@ -399,7 +398,7 @@ impl Wants {
         }
     }
 
-    /// Finds a peer for each waiting want, as far as windows allow.
+    /// Assigns waiting wants to peers within their windows.
     fn assign(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let mut unplaced = VecDeque::new();
@@ -432,7 +431,7 @@ impl Wants {
         session.waiting = unplaced;
     }
 
-    /// A want is over: those who were asked for it, other than the one who gave it, are told.
+    /// Cancels a finished want at all asked peers except the giver.
     fn release(&mut self, key: &Key, want: &Want, giver: Option<PeerId>) {
         for peer in &want.asked {
             if want.assigned.is_some_and(|(assigned, _)| assigned == *peer) {
@@ -446,29 +445,29 @@ impl Wants {
         }
     }
 
-    /// Want lists to be sent.
+    /// Takes the want lists to send.
     pub(crate) fn take_messages(&mut self) -> BTreeMap<PeerId, Vec<Entry>> {
         std::mem::take(&mut self.messages)
     }
 
-    /// What has been decided.
+    /// Takes the outcomes.
     pub(crate) fn take_outcomes(&mut self) -> Vec<Outcome> {
         std::mem::take(&mut self.outcomes)
     }
 }
 
-/// The peer keeps sending blocks that were never asked of it.
+/// A peer has sent too many unwanted answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unasked;
 
 enum Choice {
     Ask(PeerId),
-    /// There are providers, all busy.
+    /// All providers are busy.
     Wait,
     Nobody,
 }
 
-/// The provider with the fewest blocks outstanding; one that was late lately only where there is no other.
+/// The provider with the fewest outstanding blocks; a recently late one only if there is no other.
 fn choose(peers: &BTreeMap<PeerId, Peer>, providers: &BTreeSet<PeerId>, want: &Want, now: Instant) -> Choice {
     let usable = providers.iter().filter(|peer| !want.refused.contains(peer));
     let loads = usable.filter_map(|peer| {
@@ -494,11 +493,11 @@ fn ask_block(
     state.remember(key);
     let sessions = state.outstanding.entry(key).or_default();
     *sessions = sessions.saturating_add(1);
-    // Asked again even if another session waits for it: it may have been answered just now.
+    // Sent even if another session waits for the block: its answer may have just arrived.
     messages.entry(peer).or_default().push(entry);
 }
 
-/// Asks everybody who was not asked yet whether they have a block.
+/// Asks all remaining peers for the presence of a block.
 fn broadcast(
     peers: &mut BTreeMap<PeerId, Peer>,
     messages: &mut BTreeMap<PeerId, Vec<Entry>>,
@@ -540,7 +539,7 @@ mod tests {
         key_of(&cid(number)).unwrap()
     }
 
-    /// Peers with blocks, and the machine that wants them, in a network that loses nothing.
+    /// Peers with blocks and the state machine, in a reliable network.
     struct Network {
         wants: Wants,
         now: Instant,
@@ -565,7 +564,7 @@ mod tests {
             network
         }
 
-        /// Every peer answers what it was sent; false when nothing was.
+        /// Every peer answers its messages; `false` if there were none.
         fn round(&mut self) -> bool {
             let messages = self.wants.take_messages();
             let any = !messages.is_empty();
@@ -664,7 +663,7 @@ mod tests {
         network.wants.open(id, None, network.now);
         network.wants.want(id, [cid(0)], network.now);
         network.round();
-        // It has promised the block and never sends it.
+        // The peer announces the block and never sends it.
         network.wants.take_messages();
         network.has = BTreeMap::from([(good, HashSet::from([cid(0)]))]);
         network.wants.connected(good, network.now);
@@ -696,7 +695,7 @@ mod tests {
         assert!(outcomes.contains(&Outcome::NotFound(only, cid(1))));
     }
 
-    /// The names of an object's blocks are its owner's choice.
+    /// An owner chooses the CIDs of its blocks.
     #[test]
     fn one_answer_serves_every_name_of_a_digest() {
         let a = PeerId::random();
@@ -715,7 +714,7 @@ mod tests {
         assert!(network.wants.is_idle());
     }
 
-    /// The trickler answers just often enough that the session never stands still.
+    /// The trickler answers just often enough that the session never stalls.
     #[test]
     fn a_trickler_does_not_hold_what_another_has() {
         let [trickler, good] = [PeerId::random(), PeerId::random()];
@@ -754,7 +753,7 @@ mod tests {
         let unasked: Vec<Presence> = (1..=STRIKES_MAX).map(have).collect();
         assert_eq!(network.wants.presences(a, &unasked, network.now), Ok(()));
         assert_eq!(network.wants.presences(a, &[have(99)], network.now), Err(Unasked));
-        // The same answer again and again is no answer either.
+        // A repeated answer is unwanted, too.
         let refusal = Presence { cid: cid(0), have: false };
         let again = vec![refusal; usize::from(ANSWERS_MAX) + STRIKES_MAX as usize];
         assert_eq!(network.wants.presences(b, &again, network.now), Ok(()));
@@ -771,7 +770,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in between, once a peer with everything stays connected, everything arrives exactly once.
+        /// After any events, once a peer with all blocks stays connected, all blocks arrive exactly once.
         #[test]
         fn every_want_is_served_in_the_end(events in proptest::collection::vec((0..5u8, 0..3usize, 0..40u32), 0..60)) {
             let peers = [PeerId::random(), PeerId::random(), PeerId::random()];

@@ -1,4 +1,4 @@
-//! A registered member with the swarm key whose Bitswap is hostile: it says anything.
+//! A registered member with the swarm key and a hostile Bitswap implementation.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -19,17 +19,17 @@ use libp2p::{Multiaddr, PeerId};
 use super::*;
 use crate::bitswap::{Entry, Handler, Kind, Message, Payload, Presence, Send};
 
-/// Sends given bytes as soon as it is connected.
+/// Sends the given bytes once it is connected.
 struct Liar {
     pieces: Vec<Bytes>,
-    /// Takes nothing that it is sent.
+    /// Whether it never reads.
     deaf: bool,
     actions: VecDeque<ToSwarm<(), Send>>,
 }
 
 impl Liar {
     fn handler(&self) -> Handler {
-        // Without a budget it waits for room in its memory for ever.
+        // Without a budget it never reads.
         if self.deaf { Handler::with_budget(PATIENT, 0) } else { Handler::new(PATIENT) }
     }
 }
@@ -74,7 +74,7 @@ impl NetworkBehaviour for Liar {
     }
 }
 
-/// A member that sends bytes to another as soon as it is connected.
+/// A member that sends bytes to another once it is connected.
 struct Hostile {
     node: libp2p::Swarm<Liar>,
     members: Vec<Member>,
@@ -99,7 +99,7 @@ impl Hostile {
         Self { node, members }
     }
 
-    /// Lives until the connection is closed.
+    /// Waits until the connection is closed.
     async fn until_dropped(&mut self) {
         let closed = async {
             loop {
@@ -118,7 +118,7 @@ impl Hostile {
     }
 }
 
-/// Says something that no member may say.
+/// Sends bytes and expects the connection to be closed.
 async fn is_dropped_for_saying(pieces: Vec<Bytes>) {
     is_dropped_within(idle(PATIENT), pieces).await;
 }
@@ -176,7 +176,7 @@ async fn presences_that_nobody_asked_for_close_the_connection() {
     is_dropped_for_saying(Message { presences, ..Default::default() }.encode()).await;
 }
 
-/// A byte a minute.
+/// One byte a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_does_not_go_on_closes_the_connection() {
     let limits = Limits { stall: Duration::from_millis(500), ..idle(PATIENT) };
@@ -185,7 +185,7 @@ async fn a_message_that_does_not_go_on_closes_the_connection() {
     }
 }
 
-/// It asks for everything and takes nothing.
+/// It wants all blocks and never reads.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_never_reads_is_cut_off() {
     let limits = Limits { stall: Duration::from_millis(500), silence: PATIENT, ..idle(PATIENT) };
@@ -198,7 +198,7 @@ async fn a_peer_that_never_reads_is_cut_off() {
     hostile.the_others_are_served().await;
 }
 
-/// Nothing is wrong with any of them, and there is no end to them.
+/// Valid messages without end.
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_messages_hold_up_nobody_else() {
     let mut hostile = Hostile::saying(vec![vec![0; 4 << 20].into()], idle(PATIENT), false).await;

@@ -1,4 +1,4 @@
-//! Connections that break, move or never become any.
+//! Connections that break, move or are never established.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 
-/// A way to a member that can be cut like a cable: nothing passes any more, and nobody is told.
+/// A proxy that can be cut like a cable: bytes are lost without an error.
 struct Cable {
     endpoint: String,
     cut: Arc<Semaphore>,
@@ -80,7 +80,7 @@ async fn a_member_is_found_by_its_host_name() {
     assert_eq!(answer, [a.key().0.as_slice(), b"key"].concat());
 }
 
-/// Opens a connection from an address of this machine, and says nothing.
+/// Opens a silent connection from an address of this machine.
 async fn idle_from(source: [u8; 4], port: u16) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((source, 0).into()).unwrap();
@@ -106,7 +106,7 @@ async fn idle_connections_of_strangers_keep_no_member_out() {
     assert_eq!(idle.len(), 1200);
 }
 
-/// A stranger who takes every place for new connections as soon as it is free, from one address.
+/// A stranger that takes every slot for new connections from one address.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flooder_at_one_address_keeps_no_member_at_another_out() {
     let a = &Member::start(1, swarm_key(), PATIENT).await;

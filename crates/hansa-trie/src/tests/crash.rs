@@ -1,4 +1,4 @@
-//! A process that finalises blocks is killed at random moments: state and head must always belong together.
+//! A process that finalises blocks is killed at random moments. State and head must always agree.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::{Model, an_update, seeded};
 use crate::{BLOCK_SPACES, NODE_SPACES, StateStore, StateStores, TrieConfig};
 
 const HEAD: Space = Space::new("head");
-/// Names the folder to the process that is to be killed.
+/// Environment variable with the child's data folder.
 const FOLDER: &str = "HANSA_TRIE_CRASH_FOLDER";
 
 fn open(dir: &Path) -> (Arc<dyn KvStore>, StateStore) {
@@ -27,7 +27,7 @@ fn open(dir: &Path) -> (Arc<dyn KvStore>, StateStore) {
     (blocks, StateStore::open(stores, config).unwrap())
 }
 
-/// Number and state root of the last block, after checking that it is what the state has.
+/// Checks that the last block's root is the state's; returns its number.
 fn head(store: &dyn KvStore, state: &StateStore) -> u64 {
     let Some(head) = store.get(HEAD, b"head").unwrap() else { return 0 };
     let (number, root) = head.split_at(8);

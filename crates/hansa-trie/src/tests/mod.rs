@@ -1,4 +1,4 @@
-//! Checks the trie against alloy-trie, which rebuilds it from nothing each time.
+//! Compares the trie with alloy-trie, which rebuilds it from all leaves each time.
 
 mod crash;
 mod raw;
@@ -92,7 +92,7 @@ impl Model {
         self.accounts.get(&address).and_then(|(_, slots)| slots.get(&slot)).copied().unwrap_or_default()
     }
 
-    /// Checks an account's proof and its slots' against the state root.
+    /// Verifies the proofs of an account and its slots against the state root.
     fn check_proof(&self, root: B256, proof: &AccountProof) {
         assert_eq!(proof.account, self.account(proof.address));
         assert_eq!(proof.storage_root, self.storage_root(proof.address));
@@ -115,7 +115,7 @@ fn a_slot(random: &mut StdRng) -> U256 {
     U256::from(random.random_range(0..60u8))
 }
 
-/// A block's worth of changes, most of which meet what earlier ones left.
+/// The changes of a block, most of them of keys that exist.
 fn an_update(random: &mut StdRng) -> StateUpdate {
     let mut update = StateUpdate::default();
     let mut addresses: Vec<_> = (0..random.random_range(0..6)).map(|_| an_address(random)).collect();

@@ -1,4 +1,4 @@
-//! One trie with keys that hashing would never give: long shared prefixes, nodes shorter than their hashes.
+//! One trie with keys that hashing does not produce: long shared prefixes, nodes shorter than their hashes.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use rand::seq::{IndexedRandom, IteratorRandom};
 
 use super::{rebuilt_root, seeded};
 use crate::NODES;
-use crate::arena::{Forge, Layer, Layers};
+use crate::arena::{BranchBuilder, Layer, Layers};
 use crate::cache::Caches;
-use crate::edit::{Change, Editor, Traces};
+use crate::edit::{Change, Editor, Effects};
 use crate::flush::{Flush, Pages};
 use crate::key::nibble;
 use crate::node::Child;
@@ -24,7 +24,7 @@ use crate::proof::prove;
 
 type Leaves = BTreeMap<B256, U256>;
 
-/// A trie and what it should hold.
+/// A trie and its expected content.
 struct Trie {
     store: MemoryStore,
     base: Base,
@@ -32,7 +32,7 @@ struct Trie {
     version: u64,
     root: Child<U256>,
     leaves: Leaves,
-    vacated: Vec<Vec<u8>>,
+    deleted: Vec<Vec<u8>>,
     owner: Option<B256>,
 }
 
@@ -47,12 +47,12 @@ impl Trie {
             version: 0,
             root: Child::Empty,
             leaves: Leaves::new(),
-            vacated: Vec::new(),
+            deleted: Vec::new(),
             owner,
         }
     }
 
-    /// The trie with changes, and what it then holds; `keep` tells whether it goes on with that.
+    /// Applies changes and checks the result; `keep` adopts it.
     fn change(&mut self, changes: &BTreeMap<B256, Option<U256>>, keep: bool) {
         let mut leaves = self.leaves.clone();
         for (&key, value) in changes {
@@ -62,10 +62,10 @@ impl Trie {
             };
         }
         let changes: Vec<_> = changes.iter().map(|(&key, &value)| Change { key, value }).collect();
-        let mut traces = Traces::default();
-        let mut forge = Forge::new(self.version + 1);
+        let mut effects = Effects::default();
+        let mut builder = BranchBuilder::new(self.version + 1);
         let mut editor =
-            Editor { nodes: self.nodes(), owner: self.owner, forge: &mut forge, traces: &mut traces };
+            Editor { nodes: self.nodes(), owner: self.owner, builder: &mut builder, effects: &mut effects };
         let root = editor.edit(&self.root, &changes).unwrap().unwrap_or(self.root);
         assert_eq!(
             root.root_hash(),
@@ -73,20 +73,20 @@ impl Trie {
         );
         if keep {
             self.version += 1;
-            self.layers.push(self.version, Layer { storage: forge.into_made(), ..Layer::default() });
+            self.layers.push(self.version, Layer { storage: builder.into_arena(), ..Layer::default() });
             self.root = root;
             self.leaves = leaves;
-            self.vacated.extend(traces.vacated);
+            self.deleted.extend(effects.deleted);
         }
     }
 
-    /// Writes the trie and goes on from what is stored.
+    /// Flushes the trie and continues from the stored one.
     fn write(&mut self, cache_bytes_max: usize) {
-        let vacated = std::mem::take(&mut self.vacated);
+        let deleted = std::mem::take(&mut self.deleted);
         let Base { version: stored, caches, .. } = &self.base;
         let flush = Flush { stored: *stored, layers: &self.layers, caches };
         let fill = &mut |writer: &mut dyn BulkWriter| {
-            let mut pages = Pages::new(writer, vacated.iter().map(Vec::as_slice).collect());
+            let mut pages = Pages::new(writer, deleted.iter().map(Vec::as_slice).collect());
             flush.tree(self.owner.as_ref(), &self.root, &mut pages, &mut |_| {})?;
             pages.finish()
         };
@@ -106,7 +106,7 @@ impl Trie {
         }
         let node = match self.nodes().open(self.owner.as_ref(), path, start, node).unwrap() {
             Node::Empty => return,
-            Node::Made(_) => panic!("a branch that was written is still in memory only"),
+            Node::Dirty(_) => panic!("a branch that was written is still in memory only"),
             node => node,
         };
         reached.insert(crate::page::key(self.owner.as_ref(), path, start));
@@ -137,7 +137,7 @@ fn base(store: &MemoryStore, version: u64, cache_bytes_max: usize) -> Base {
     Base { snapshot: store.snapshot(), version, caches: Arc::new(Caches::new(cache_bytes_max)) }
 }
 
-/// Few stems, few nibbles behind them: any two keys may share any number of nibbles.
+/// Few prefixes and few suffixes: two keys can share any number of nibbles.
 fn a_key(random: &mut StdRng) -> B256 {
     let length = *[0, 1, 2, 57, 61, 62, 63].choose(random).unwrap();
     let stem = random.random_range(0..3);
@@ -187,7 +187,7 @@ fn any_change_gives_the_root_of_a_rebuild() {
     }
 }
 
-/// As many as a full block brings: levels of thousands of branches, which are named a part at a time.
+/// The changes of a full block: levels of thousands of branches, which are hashed in several batches.
 #[test]
 fn thousands_of_changes_give_the_root_of_a_rebuild() {
     let key = |number: u64| alloy_primitives::keccak256(number.to_be_bytes());
@@ -230,7 +230,7 @@ fn damaged_pages_are_never_read_as_state() {
                 Err(_) => refused += 1,
             }
         }
-        // A leaf's padding is the one thing that may change without meaning anything.
+        // Only the padding of a leaf's key has no meaning.
         assert!(refused > 0 || key.len() > 1);
         let mut batch = Batch::new();
         batch.put(NODES, key, page);

@@ -1,4 +1,4 @@
-//! Whole states: branches of blocks, finality, readers, and a process that starts anew.
+//! Whole states: branches of blocks, finality, readers, restarts.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::{
     StateView, TrieConfig, TrieError,
 };
 
-/// A block's state, with what it should be and the code that it or one before has deployed.
+/// A block's state, its expected content, and the code deployed up to it.
 #[derive(Clone)]
 struct Node {
     view: StateView,
@@ -45,7 +45,7 @@ fn finalise(state: &StateStore, store: &dyn KvStore, view: &StateView) {
     assert_eq!(state.head().root(), view.root());
 }
 
-/// The store must hold the nodes of the state that was last written, and no others; of the empty one not even a checkpoint.
+/// The store holds exactly the nodes of the flushed state; of an empty one not even a checkpoint.
 fn check_pages(state: &StateStore, nodes: &dyn KvStore) {
     state.settle();
     let mut reached: HashSet<_> =
@@ -84,11 +84,11 @@ fn reach<V: TrieValue + Storage>(
                 reach(view, owner, &child, (&path, branch.depth() + 1), reached);
             }
         }
-        nodes::Node::Made(_) => panic!("the stored state is not all stored"),
+        nodes::Node::Dirty(_) => panic!("the stored state is not all stored"),
     }
 }
 
-/// What hangs below a value.
+/// The storage trie of a value.
 trait Storage {
     fn storage(&self) -> Option<&Child<U256>>;
 }
@@ -119,7 +119,7 @@ fn check_reads(node: &Node, random: &mut StdRng) {
     model.check_proof(view.root(), &proof);
 }
 
-/// Branches of views grow on the head, one wins, the process starts again; old views and losers are still read.
+/// Branches of views grow on the head, one is finalised, the process restarts. Old views and losing branches remain readable.
 fn run(stores: StateStores, seed: u64, steps: usize, reopen: impl Fn(StateStores) -> StateStores) {
     let random = &mut seeded(seed);
     let mut stores = stores;
@@ -154,7 +154,7 @@ fn run(stores: StateStores, seed: u64, steps: usize, reopen: impl Fn(StateStores
         }
         if let Some(reader) = readers.choose(random) {
             check_reads(reader, random);
-            // A loser can still be built upon, and does not become the head.
+            // A losing view can still have children, and cannot become the head.
             let update = an_update(random);
             let mut model = reader.model.clone();
             model.apply(&update);
@@ -174,7 +174,7 @@ fn run(stores: StateStores, seed: u64, steps: usize, reopen: impl Fn(StateStores
     }
 }
 
-/// The nodes that descend from `ancestor`, which is left out.
+/// The descendants of `ancestor`, without itself.
 fn descendants(nodes: &[Node], ancestor: usize) -> Vec<Node> {
     let mut kept: Vec<Node> = Vec::new();
     let mut moved = vec![None; nodes.len()];
@@ -229,7 +229,7 @@ fn only_a_child_of_the_head_is_finalised() {
     assert!(refused(&two) && refused(&state.head()));
     finalise(&state, store.as_ref(), &one);
     assert!(refused(&one) && refused(&rival));
-    // What was staged and not adopted leaves no trace.
+    // A view that was staged and not adopted has no effect.
     drop(state.stage(&two, &mut Batch::new()).unwrap());
     finalise(&state, store.as_ref(), &two);
     assert_eq!(state.head().account(an_address(&mut seeded(0))).unwrap().unwrap().nonce, 2);
@@ -263,7 +263,7 @@ fn a_changed_record_is_found_out_at_the_start() {
             put(&changed);
             let opened = StateStore::open(Arc::clone(&store), config.clone());
             put(&value);
-            // Another version in the checkpoint skips records: the caller compares the root with its block's.
+            // A wrong version in the checkpoint skips records. The caller compares the root with its block's.
             let is_right = |state: StateStore| state.head().root() == root || space == NODES;
             assert!(opened.map_or(true, is_right), "byte {at} of {key:?}");
         }
@@ -271,7 +271,7 @@ fn a_changed_record_is_found_out_at_the_start() {
     assert_eq!(StateStore::open(store, config).unwrap().head().root(), root);
 }
 
-/// As after a crash between the writing of nodes and the removal of the records that they make needless.
+/// As after a crash between a flush and the deletion of obsolete records.
 #[test]
 fn records_that_the_nodes_have_overtaken_are_removed() {
     let store = memory();
@@ -296,7 +296,7 @@ fn records_that_the_nodes_have_overtaken_are_removed() {
     }
     store.write(batch).unwrap();
     let left = || store.scan(RECORDS, KeyRange::all(), Order::Ascending, 9).unwrap().len();
-    // Opening removes nothing: the nodes may turn out not to belong to the blocks.
+    // Opening deletes nothing: the nodes may belong to other blocks.
     let state = StateStore::open(Arc::clone(&store), config).unwrap();
     assert_eq!((state.head().root(), left()), (root, 4));
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Published roots, and stored forms pinned byte by byte.
+//! Published roots, and pinned stored forms.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use alloy_trie::EMPTY_ROOT_HASH;
 use hansa_kv::{KvStore, MemoryStore};
 
 use crate::account::AccountLeaf;
-use crate::arena::{Forge, Layer, Layers};
+use crate::arena::{BranchBuilder, Layer, Layers};
 use crate::cache::Caches;
-use crate::edit::{Change, Editor, Traces};
+use crate::edit::{Change, Editor, Effects};
 use crate::key::truncated;
 use crate::node::{Child, Leaf, NodeId, NodeRef, TrieValue};
 use crate::nodes::{Base, Nodes};
@@ -90,13 +90,13 @@ fn secure_trie() {
         for (version, part) in [(1, first), (2, second)] {
             let mut changes: Vec<_> = part.iter().map(change).collect();
             changes.sort_by_key(|change| change.key);
-            let mut forge = Forge::new(version);
+            let mut builder = BranchBuilder::new(version);
             let nodes = Nodes { base: &base, layers: &layers };
-            root = Editor { nodes, owner: None, forge: &mut forge, traces: &mut Traces::default() }
+            root = Editor { nodes, owner: None, builder: &mut builder, effects: &mut Effects::default() }
                 .edit(&root, &changes)
                 .unwrap()
                 .unwrap_or(root);
-            layers.push(version, Layer { accounts: forge.into_made(), ..Layer::default() });
+            layers.push(version, Layer { accounts: builder.into_arena(), ..Layer::default() });
         }
         assert_eq!(
             root.root_hash(),
@@ -105,7 +105,7 @@ fn secure_trie() {
     }
 }
 
-/// What is stored must be read by later versions: layouts as documented in `page` and `update`.
+/// Later versions must read these forms, as documented in `page` and `update`.
 #[test]
 fn stored_forms() {
     let (owner, path) = (B256::repeat_byte(0x11), B256::repeat_byte(0xab));
@@ -114,9 +114,9 @@ fn stored_forms() {
     assert_eq!(page::key(Some(&owner), &path, 4), [&[1][..], owner.as_slice(), &hex!("0a0b0a0b")].concat());
 
     let key = |byte| B256::right_padding_from(&[byte]);
-    let leaf = |byte, value: u64| Child::Leaf(Leaf::unnamed(key(byte), U256::from(value)));
+    let leaf = |byte, value: u64| Child::Leaf(Leaf::unhashed(key(byte), U256::from(value)));
     let children = [(1, leaf(0xa1, 5)), (2, Child::Stored(NodeRef::hash(owner))), (15, leaf(0xaf, 0x0600))];
-    let branch = Forge::single(&truncated(&key(0xa0), 1), (0, 1), &children);
+    let branch = BranchBuilder::single(&truncated(&key(0xa0), 1), (0, 1), &children);
     let rest = [0; 31];
     let stored = [
         &hex!("01 01 a0 0004 8002")[..],
@@ -132,7 +132,7 @@ fn stored_forms() {
 
     let account = Account { nonce: 3, balance: U256::from(0x0102), code_hash: owner };
     let value = AccountLeaf { account, storage: Child::stored(path) };
-    let leaf = Leaf::unnamed(key(0xa1), value);
+    let leaf = Leaf::unhashed(key(0xa1), value);
     let hashed = key(0xa1);
     let fields =
         [&hex!("02")[..], hashed.as_slice(), &hex!("03 0103 020102"), owner.as_slice(), path.as_slice()];
@@ -153,18 +153,18 @@ fn stored_forms() {
     assert_eq!(record(path, &update), expected);
 }
 
-/// Every kind of storage root takes the same room in a branch and comes out as it went in.
+/// Each variant of a storage root has the same size in a branch and round-trips.
 #[test]
 fn accounts_in_memory() {
     let (key, value) = (B256::repeat_byte(0x11), U256::from(0x0600));
-    let (name, id) = (NodeRef::of(b"short"), NodeId { version: u64::MAX, index: 7 });
-    let kinds = [
+    let (reference, id) = (NodeRef::of(b"short"), NodeId { version: u64::MAX, index: 7 });
+    let masks = [
         Child::Empty,
-        Child::Stored(name),
-        Child::Made(name, id),
-        Child::Leaf(Leaf { key, value, reference: name }),
+        Child::Stored(reference),
+        Child::Dirty(reference, id),
+        Child::Leaf(Leaf { key, value, reference }),
     ];
-    for storage in kinds {
+    for storage in masks {
         let account = Account { nonce: 3, balance: U256::MAX, code_hash: key };
         let leaf = AccountLeaf { account, storage };
         let mut bytes = Vec::new();
