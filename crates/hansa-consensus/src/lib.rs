@@ -37,6 +37,7 @@ mod journals;
 mod network;
 mod peers;
 mod registrar;
+mod release;
 mod roll_call;
 mod secrets;
 mod seeds;
@@ -55,6 +56,7 @@ pub use error::ConsensusError;
 pub use genesis::namespace;
 pub use handle::Engine;
 pub use handshake::{Handshakes, Trouble};
+pub use release::{GroupKey, KeyReleases, ReleaseError, ReleaseSignature};
 pub use status::{Rejoin, Seat, Status};
 
 /// Decoders that are not public, for the fuzz targets alone.
@@ -63,6 +65,11 @@ pub mod fuzzing {
     /// What consensus adds to a block above genesis: the context of its proposal, and what the dealers of a committee say.
     pub fn consensus_data(block: hansa_types::Block) {
         let _ = crate::block::ChainBlock::new(block);
+    }
+
+    /// A question about a release, or an answer.
+    pub fn release(message: &[u8]) {
+        let _ = crate::release::message::Message::decode(message);
     }
 
     /// A message of transactions.
