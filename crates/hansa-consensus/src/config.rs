@@ -1,8 +1,9 @@
 //! What the engine needs to start, and the times it keeps.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use hansa_ledger::Ledger;
+use hansa_types::ReleaseJudge;
 use zeroize::Zeroizing;
 
 use crate::error::ConsensusError;
@@ -24,6 +25,8 @@ pub struct Config {
     pub worker_threads: usize,
     /// The times it keeps.
     pub timing: Timing,
+    /// Decides for which openings this node, as a validator, releases deposited keys.
+    pub judge: Arc<dyn ReleaseJudge>,
 }
 
 /// The times that govern agreement. All nodes should use the same.

@@ -4,7 +4,7 @@
 //! assembly as production. It starts actors and waits; it decides nothing.
 
 use core::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use commonware_broadcast::buffered;
 use commonware_consensus::{
@@ -25,6 +25,7 @@ use commonware_runtime::{Clock, Handle, Metrics, Network, Spawner, Storage, buff
 use commonware_storage::{archive::prunable, translator::EightCap};
 use commonware_utils::{NZDuration, NZU16, NZU64, NZUsize};
 use hansa_ledger::Ledger;
+use hansa_types::ReleaseJudge;
 use rand_core::CryptoRng;
 
 use crate::{
@@ -42,6 +43,10 @@ use crate::{
     network::Channels,
     peers::MemberPeers,
     registrar::Schemes,
+    release::{
+        actor::{self, Actor as ReleaseActor},
+        ingress::Inbox,
+    },
     roll_call::RollCall,
     seeds::SeedBook,
     shelf::{SECTION_BLOCKS, Shelf},
@@ -75,6 +80,10 @@ pub(crate) struct Node<M, X, SS> {
     pub(crate) secrets: SS,
     pub(crate) timing: Timing,
     pub(crate) board: StatusBoard,
+    /// Decides which keys this node releases,
+    pub(crate) judge: Arc<dyn ReleaseJudge>,
+    /// and what it wants released itself.
+    pub(crate) releases: Inbox,
     /// Prefix of everything stored in the runtime's storage, which simulated nodes share.
     pub(crate) partition: String,
 }
@@ -254,6 +263,7 @@ where
         MarshalActor::init(context.child("marshal"), certificates, blocks, site.marshal_config()).await;
 
     let schemes = Schemes::new(&site.namespace, board.clone(), site.epoch_blocks);
+    let terms = schemes.terms().subscribe();
     let committees = Committees::new(node.ledger.clone(), board.clone());
     let (fence, gate) = Fence::new();
     let (reshare_actor, reshare) = reshare::Actor::new(
@@ -333,9 +343,22 @@ where
     let inbound = gossip::Inbound {
         pool: node.ledger.pool().clone(),
         receiver: channels.gossip.1,
-        blocker: node.blocker,
+        blocker: node.blocker.clone(),
     };
     let inbound_handle = context.child("gossip_in").spawn(move |context| inbound.run(context));
+    let (sender, receiver) = channels.release;
+    let releases = actor::Config {
+        me: site.me.clone(),
+        judge: node.judge,
+        terms,
+        board: board.clone(),
+        inbox: node.releases,
+        sender,
+        receiver,
+        blocker: node.blocker,
+    };
+    let release_handle =
+        context.child("release").spawn(move |context| ReleaseActor::new(context, releases).run());
     let finaliser = Finaliser { ledger: node.ledger, board, peers };
     let finaliser = context.child("finaliser").spawn(move |context| finaliser.run(context, inbox));
 
@@ -346,6 +369,7 @@ where
         marshal_handle,
         outbound_handle,
         inbound_handle,
+        release_handle,
     ]);
     Ok(context.child("supervisor").spawn(move |_| supervise(finaliser, parts)))
 }

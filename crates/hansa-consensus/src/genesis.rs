@@ -21,6 +21,11 @@ pub fn namespace(chain_id: u64, genesis_hash: B256) -> Vec<u8> {
     [b"hansa:".as_slice(), &chain_id.to_be_bytes(), genesis_hash.as_slice()].concat()
 }
 
+/// The namespace of the signatures that release deposited keys. No other signature's namespace begins with it.
+pub(crate) fn release_namespace(chain_id: u64, genesis_hash: B256) -> Vec<u8> {
+    [b"hansa-release:".as_slice(), &chain_id.to_be_bytes(), genesis_hash.as_slice()].concat()
+}
+
 /// The namespace of the ceremony that makes `draft` complete.
 pub(crate) fn ceremony_namespace(draft: &Genesis) -> Vec<u8> {
     [b"hansa-ceremony:".as_slice(), draft.digest().as_slice()].concat()

@@ -24,6 +24,7 @@ use crate::{
     genesis,
     handshake::Handshakes,
     network::{Channels, SILENCE_MAX, TcpNetwork, message_bytes_max, tcp_config},
+    release::{GroupKey, KeyReleases, ingress::Inbox},
     secrets::SealedSecrets,
     status::{Status, StatusBoard},
     types::PrivateKey,
@@ -115,6 +116,7 @@ pub struct Engine {
     worker: Worker<()>,
     board: StatusBoard,
     handshakes: Handshakes,
+    releases: KeyReleases,
     encoder: watch::Receiver<Option<Encoder>>,
 }
 
@@ -127,7 +129,7 @@ impl Engine {
         let signer = private_key(&config.secret_key)?;
         config.timing.check()?;
         let file = config.ledger.genesis();
-        genesis::first_epoch(file)?;
+        let (releases, inbox) = KeyReleases::new(GroupKey::of(file, config.ledger.genesis_block().hash())?);
         fs::create_dir_all(&config.store)
             .map_err(|source| ConsensusError::Secrets { path: config.store.display().to_string(), source })?;
         let secrets = SealedSecrets::open(config.store.join("secrets"), &config.storage_key)?;
@@ -135,10 +137,10 @@ impl Engine {
         let board = StatusBoard::default();
         let (running, encoder) = watch::channel(None);
         let handshakes = Handshakes::default();
-        let notes = Notes { board: board.clone(), handshakes: handshakes.clone() };
+        let ties = Ties { board: board.clone(), handshakes: handshakes.clone(), releases: inbox };
         let worker =
-            Worker::spawn("consensus", move |stop| run(config, signer, secrets, notes, running, stop))?;
-        Ok(Self { worker, board, handshakes, encoder })
+            Worker::spawn("consensus", move |stop| run(config, signer, secrets, ties, running, stop))?;
+        Ok(Self { worker, board, handshakes, releases, encoder })
     }
 
     /// Consensus as this node sees it; changes are signalled.
@@ -149,6 +151,11 @@ impl Engine {
     /// The members whose last handshake failed, and why.
     pub fn handshakes(&self) -> &Handshakes {
         &self.handshakes
+    }
+
+    /// Seals deposits to the group key and has the consortium release them.
+    pub const fn releases(&self) -> &KeyReleases {
+        &self.releases
     }
 
     /// Reads the engine's own metrics in the Prometheus text format; empty while it starts and after it has ended.
@@ -179,17 +186,18 @@ impl Engine {
     }
 }
 
-/// Where a running engine notes what it sees.
-struct Notes {
+/// What ties a running engine to its [`Engine`].
+struct Ties {
     board: StatusBoard,
     handshakes: Handshakes,
+    releases: Inbox,
 }
 
 fn run(
     config: Config,
     signer: PrivateKey,
     secrets: SealedSecrets,
-    notes: Notes,
+    ties: Ties,
     running: watch::Sender<Option<Encoder>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ConsensusError> {
@@ -203,7 +211,7 @@ fn run(
         let namespace = genesis::namespace(config.ledger.chain_id(), block.hash());
         let rules = BlockRules { genesis: genesis::block(config.ledger.genesis(), block)? };
         let longest = message_bytes_max(&rules);
-        let settings = tcp_config(signer.clone(), &namespace, config.listen, longest, notes.handshakes);
+        let settings = tcp_config(signer.clone(), &namespace, config.listen, longest, ties.handshakes);
         let (mut network, oracle) = TcpNetwork::new(context.child("network"), settings);
         let channels = Channels::register(|channel, quota| network.register(channel, quota));
         let mut network = network.start();
@@ -214,7 +222,9 @@ fn run(
             blocker: oracle,
             secrets,
             timing: config.timing,
-            board: notes.board,
+            board: ties.board,
+            judge: config.judge,
+            releases: ties.releases,
             partition: "node".into(),
         };
         let mut parts = engine::start(context.child("engine"), node, channels).await?;

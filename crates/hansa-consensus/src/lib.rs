@@ -80,6 +80,7 @@ mod journals;
 mod network;
 mod peers;
 mod registrar;
+mod release;
 mod roll_call;
 mod secrets;
 mod seeds;
@@ -98,6 +99,7 @@ pub use error::ConsensusError;
 pub use genesis::namespace;
 pub use handle::Engine;
 pub use handshake::{Handshakes, Trouble};
+pub use release::{GroupKey, KeyReleases, ReleaseError, ReleaseSignature};
 pub use status::{Rejoin, Seat, Status};
 
 /// Entry points of the fuzz targets: blocks and gossip.
@@ -106,6 +108,11 @@ pub mod fuzzing {
     /// What consensus adds to a block above genesis: the context of its proposal, and what the dealers of a committee say.
     pub fn consensus_data(block: hansa_types::Block) {
         let _ = crate::block::ChainBlock::new(block);
+    }
+
+    /// A question about a release, or an answer.
+    pub fn release(message: &[u8]) {
+        let _ = crate::release::message::Message::decode(message);
     }
 
     /// A message of transactions.

@@ -38,10 +38,11 @@ pub(crate) struct Channels<S, R> {
     pub(crate) broadcast: (S, R),
     pub(crate) dkg: (S, R),
     pub(crate) gossip: (S, R),
+    pub(crate) release: (S, R),
 }
 
 /// Messages a second, and at once, for each of the channels in order. Memory is set aside for the bursts of all peers.
-pub(crate) const QUOTAS: [(NonZeroU32, NonZeroU32); 7] = [
+pub(crate) const QUOTAS: [(NonZeroU32, NonZeroU32); 8] = [
     (NZU32!(2048), NZU32!(64)),
     (NZU32!(2048), NZU32!(64)),
     (NZU32!(512), NZU32!(16)),
@@ -49,6 +50,7 @@ pub(crate) const QUOTAS: [(NonZeroU32, NonZeroU32); 7] = [
     (NZU32!(512), NZU32!(16)),
     (NZU32!(512), NZU32!(16)),
     (NZU32!(512), NZU32!(32)),
+    (NZU32!(512), NZU32!(64)),
 ];
 
 impl<S, R> Channels<S, R>
@@ -71,6 +73,7 @@ where
             broadcast: next(),
             dkg: next(),
             gossip: next(),
+            release: next(),
         }
     }
 }

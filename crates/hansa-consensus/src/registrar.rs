@@ -1,6 +1,6 @@
 //! Installs each epoch's signing scheme and hands it to the agreement engine.
 //!
-//! Whether this node signs, is a member without a share or only follows is decided by the resharing; here it is only
+//! The share is also announced to the task that releases keys. Whether this node signs, is a member without a share or only follows is decided by the resharing; here it is only
 //! remembered.
 
 use core::num::NonZeroU64;
@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use crate::{
     genesis::network_key,
+    release::term::Terms,
     status::{Seat, StatusBoard},
     types::{PublicKey, Scheme, Variant},
 };
@@ -27,13 +28,25 @@ const EPOCHS_KEPT: usize = 4;
 pub(crate) struct Schemes {
     namespace: Arc<[u8]>,
     schemes: Arc<Mutex<BTreeMap<Epoch, Arc<Scheme>>>>,
+    terms: Terms,
     board: StatusBoard,
     epoch_blocks: NonZeroU64,
 }
 
 impl Schemes {
     pub(crate) fn new(namespace: &[u8], board: StatusBoard, epoch_blocks: NonZeroU64) -> Self {
-        Self { namespace: namespace.into(), schemes: Arc::default(), board, epoch_blocks }
+        Self {
+            namespace: namespace.into(),
+            schemes: Arc::default(),
+            terms: Terms::default(),
+            board,
+            epoch_blocks,
+        }
+    }
+
+    /// The committee in force, for releases.
+    pub(crate) const fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Whose vote it is.
@@ -61,6 +74,7 @@ impl Registrar for Schemes {
     type PublicKey = PublicKey;
 
     async fn register(&self, epoch: Epoch, info: SchemeInfo<Variant, PublicKey>) {
+        self.terms.begin(epoch, &info);
         let Some(scheme) = self.build(info) else {
             panic!("the share of epoch {epoch} does not belong to its committee");
         };

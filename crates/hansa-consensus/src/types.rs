@@ -9,8 +9,8 @@ use commonware_cryptography::{
     bls12381::{
         dkg::feldman_desmedt,
         primitives::{
-            sharing::{Mode, ModeVersion},
-            variant::MinSig,
+            sharing::{self, Mode, ModeVersion},
+            variant::{self, MinSig},
         },
     },
     ed25519,
@@ -26,6 +26,14 @@ pub(crate) type PublicKey = ed25519::PublicKey;
 pub(crate) type PrivateKey = ed25519::PrivateKey;
 /// Signatures in G1 (48 bytes), group key in G2.
 pub(crate) type Variant = MinSig;
+/// The group's public key.
+pub(crate) type GroupPublic = <Variant as variant::Variant>::Public;
+/// A signature of the group.
+pub(crate) type Signature = <Variant as variant::Variant>::Signature;
+/// A validator's part of one.
+pub(crate) type PartialSignature = variant::PartialSignature<Variant>;
+/// The public polynomial of a committee's shares.
+pub(crate) type Sharing = sharing::Sharing<Variant>;
 /// Votes and the random seed, both threshold signatures.
 pub(crate) type Scheme = simplex::scheme::bls12381_threshold::vrf::Scheme<PublicKey, Variant>;
 /// Where the participants of an epoch listen.

@@ -19,6 +19,7 @@ mod genesis;
 mod ids;
 mod member;
 mod path;
+mod release;
 mod rules;
 mod suite;
 mod text;
@@ -31,6 +32,10 @@ pub use genesis::{CHAIN_ID_MAX, Genesis, GenesisError, Limits};
 pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};
 pub use member::{Endpoints, Member, MemberCard, MemberStatus, NetworkKey, Role, SignedCard};
 pub use path::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_COMPONENTS_MAX, name_problem, path_problem};
+pub use release::{
+    CAPSULE_BYTES, DEPOSIT_OVERHEAD_BYTES, DEPOSITED_BYTES_MAX, Deposit, DepositError, RELEASE_ID_BYTES,
+    ReleaseId, ReleaseJudge, ReleaseRefusal, ReleaseVerdict, ReleasedKey,
+};
 pub use rules::{
     BODY_BYTES_MAX, DEPLOYER_ACCOUNT, DEPLOYER_TRANSACTION, INITCODE_BYTES_MAX, MEMBERS_MAX, SEATS_MAX,
     TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX, intrinsic_gas, is_deployer, member_gas_quota,

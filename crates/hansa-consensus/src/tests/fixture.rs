@@ -6,7 +6,10 @@ use commonware_consensus::{
     simplex::types::{Finalize, Proposal},
     types::{Epoch, Round, View},
 };
-use commonware_cryptography::bls12381::{dkg::feldman_desmedt::deal, primitives::group::Share};
+use commonware_cryptography::{
+    Signer as _,
+    bls12381::{dkg::feldman_desmedt::deal, primitives::group::Share},
+};
 use commonware_parallel::Sequential;
 use commonware_utils::{N3f1, TestRng, non_empty, ordered::Map};
 use hansa_kv::MemoryStore;
@@ -29,8 +32,7 @@ pub(super) fn signer(organisation: &Organisation) -> PrivateKey {
 
 /// What a decoder of blocks has to know about a chain of four founders.
 pub(crate) fn rules() -> BlockRules {
-    let founders: Vec<_> = (1..=4).map(|i| Organisation::new(i, format!("127.0.0.1:{i}"))).collect();
-    let (genesis, _) = dealt(&founders, 16);
+    let (genesis, _) = four_founders();
     BlockRules { genesis: genesis::block(&genesis, Block::genesis(Header::default())).unwrap() }
 }
 
@@ -49,6 +51,24 @@ pub(crate) fn certificate(view: u64, block: BlockDigest) -> Finalization {
     let proposal = Proposal::new(Round::new(Epoch::zero(), View::new(view)), View::zero(), block);
     let vote = Finalize::sign(&scheme, proposal).unwrap();
     Finalization::from_finalizes(&scheme, non_empty![&vote], &Sequential).unwrap()
+}
+
+/// A genesis file of four founders, and their shares.
+pub(crate) fn four_founders() -> (Genesis, Map<PublicKey, Share>) {
+    let founders: Vec<_> = (1..=4).map(|i| Organisation::new(i, format!("127.0.0.1:{i}"))).collect();
+    dealt(&founders, 16)
+}
+
+/// Shares of another key of the same four founders.
+pub(crate) fn other_shares() -> Vec<Share> {
+    let players = genesis::founders(&four_founders().0).unwrap();
+    let (_, shares) = deal::<Variant, _, N3f1>(TestRng::new(2), SHARING_MODE, players).unwrap();
+    shares.values().to_vec()
+}
+
+/// The identity of a node without a seat.
+pub(crate) fn outsider() -> PublicKey {
+    signer(&Organisation::new(9, "127.0.0.1:9".into())).public_key()
 }
 
 /// A genesis file whose group key was dealt by the test itself, and the shares.

@@ -7,5 +7,7 @@ mod organisation;
 mod faults;
 pub(crate) mod fixture;
 mod growth;
+mod judges;
+mod releases;
 mod resharing;
 mod world;

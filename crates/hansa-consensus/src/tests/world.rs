@@ -29,12 +29,14 @@ use tempfile::TempDir;
 
 use super::{
     fixture::{dealt, signer},
+    judges::Judges,
     organisation::{Organisation, ledger},
 };
 use crate::{
     config::Timing,
     engine::{self, Node},
     network::{Channels, QUOTAS},
+    release::{GroupKey, KeyReleases},
     secrets::SealedSecrets,
     status::StatusBoard,
     types::PublicKey,
@@ -104,8 +106,8 @@ type Forward = &'static (
                  + Send
                  + Sync
          );
-type SimSender = simulated::SplitSender<PublicKey, Context, Forward>;
-type SimReceiver = simulated::Receiver<PublicKey>;
+pub(super) type SimSender = simulated::SplitSender<PublicKey, Context, Forward>;
+pub(super) type SimReceiver = simulated::Receiver<PublicKey>;
 
 fn forward(halves: Halves) -> Forward {
     Box::leak(Box::new(move |origin, recipients: &Recipients<PublicKey>, _: &IoBuf| {
@@ -131,6 +133,7 @@ fn route(halves: Halves) -> impl Fn(&(PublicKey, IoBuf)) -> SplitTarget + Send +
 pub(super) struct Running {
     pub(super) ledger: Ledger,
     pub(super) board: StatusBoard,
+    pub(super) releases: KeyReleases,
     handle: Handle<()>,
 }
 
@@ -142,8 +145,10 @@ pub(super) struct World {
     pub(super) nodes: BTreeMap<usize, Running>,
     /// The times that nodes keep which are started from now on.
     pub(super) timing: Timing,
+    /// What the nodes know of openings.
+    pub(super) judges: Judges,
     oracle: Oracle<PublicKey, Context>,
-    shares: Map<PublicKey, Share>,
+    pub(super) shares: Map<PublicKey, Share>,
     pub(super) stores: Vec<MemoryStore>,
     /// How often each node has lost its data; part of the names of what it stores.
     wiped: Vec<u32>,
@@ -207,6 +212,7 @@ impl World {
             genesis,
             nodes: BTreeMap::new(),
             timing: Timing { filling: None, ..Timing::default() },
+            judges: Judges::default(),
             oracle,
             shares,
             secrets: tempfile::tempdir().unwrap(),
@@ -255,6 +261,18 @@ impl World {
         [first, second]
     }
 
+    /// The key to which deposits are sealed.
+    pub(super) fn group(&self) -> GroupKey {
+        let genesis = ledger(MemoryStore::new(), &self.genesis).genesis_block();
+        GroupKey::of(&self.genesis, genesis.hash()).unwrap()
+    }
+
+    /// The channel for releases of a node that does not run, for a double.
+    pub(super) async fn release_channel(&mut self, index: usize) -> (SimSender, SimReceiver) {
+        let [mut first, _second] = self.channels(index, None).await;
+        first.pop().unwrap()
+    }
+
     /// Starts a node, or starts it again with what it had stored.
     pub(super) async fn start(&mut self, index: usize) {
         let [first, _second] = self.channels(index, None).await;
@@ -292,6 +310,7 @@ impl World {
             secrets.put_share(Epoch::zero(), share.clone()).await;
         }
         let (ledger, board) = (ledger(store, &self.genesis), StatusBoard::default());
+        let (releases, inbox) = KeyReleases::new(self.group());
         let node = Node {
             signer: signer.clone(),
             ledger: ledger.clone(),
@@ -300,6 +319,8 @@ impl World {
             secrets,
             timing: self.timing,
             board: board.clone(),
+            judge: self.judges.of(index),
+            releases: inbox,
             partition: name,
         };
         channels.reverse();
@@ -310,7 +331,7 @@ impl World {
             parts.await.unwrap().unwrap();
             panic!("a node ended by itself");
         });
-        Running { ledger, board, handle }
+        Running { ledger, board, releases, handle }
     }
 
     /// What the name of everything that a node stores begins with.

@@ -4,6 +4,7 @@ mod organisation;
 
 use std::{
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,7 +18,9 @@ use hansa_contracts::{
 };
 use hansa_kv::MemoryStore;
 use hansa_ledger::Ledger;
-use hansa_types::{Genesis, SignedTransaction};
+use hansa_types::{
+    DcId, Genesis, NetworkKey, ReleaseId, ReleaseJudge, ReleaseVerdict, ReleasedKey, SignedTransaction,
+};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -36,7 +39,32 @@ fn config(organisation: &Organisation, ledger: Ledger, folder: &TempDir) -> Conf
         listen: listens_at(organisation),
         worker_threads: 1,
         timing: Timing { heartbeat: Duration::from_millis(100), ..Timing::default() },
+        judge: Arc::new(Generous),
     }
+}
+
+/// Signs for everybody.
+struct Generous;
+
+impl ReleaseJudge for Generous {
+    fn judge(&self, _: NetworkKey, _: u64, _: &ReleaseId) -> ReleaseVerdict {
+        ReleaseVerdict::Release
+    }
+}
+
+/// The committee releases a deposit to a node.
+async fn releases(engine: &Engine, ledger: &Ledger) {
+    let id = ReleaseId {
+        chain: ledger.genesis_block().hash(),
+        object: "1/42".parse().unwrap(),
+        key: ReleasedKey::Epoch(1),
+        grantee: DcId::new(5),
+        grant_nonce: 1,
+    };
+    let releases = engine.releases();
+    let deposit = releases.group_key().seal(&id, b"inner").unwrap();
+    let obtained = tokio::time::timeout(PATIENCE, releases.obtain(id, 1)).await.expect("no release");
+    assert_eq!(releases.group_key().open(&id, &obtained.unwrap(), &deposit).unwrap(), b"inner");
 }
 
 /// Every other node is registered by a name, which the others look up.
@@ -207,6 +235,7 @@ async fn founders_agree_admit_a_member_and_do_without_one_over_tcp() {
     // What its users hand in reaches the validators, and everybody executes it.
     let own = net.organisations[4].transaction(0, net.organisations[0].card.account, Vec::new());
     net.execute(4, own, &[0, 1, 2, 3, 4]).await;
+    releases(&net.engines[4], &net.ledgers[4]).await;
 
     // A validator stops; the others go on; it returns and catches up.
     Consortium::stop(net.engines.remove(3)).await;
@@ -216,6 +245,7 @@ async fn founders_agree_admit_a_member_and_do_without_one_over_tcp() {
     net.engines.insert(3, returned);
     reaches(&net.engines[3], height + 20).await;
     net.check_equal(&[1, 2, 3], height + 10);
+    releases(&net.engines[0], &net.ledgers[0]).await;
 
     let ledger = &net.ledgers[0];
     let certified = |height| Some((height, Bytes::from(ledger.certificate(height).unwrap()?)));

@@ -1,0 +1,16 @@
+//! A deposited key, as any member may have it recorded on the chain, and the identity that it is sealed under.
+#![no_main]
+
+use hansa_types::{Deposit, ReleaseId};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(deposit) = Deposit::decode(data) {
+        assert_eq!(deposit.encode(), data);
+    }
+    if let Ok(bytes) = data.try_into()
+        && let Some(id) = ReleaseId::decode(bytes)
+    {
+        assert_eq!(id.encode(), *bytes);
+    }
+});
