@@ -2,7 +2,6 @@
 //!
 //! Every node computes the same from the same file; nothing here is stored.
 
-use alloy_primitives::B256;
 use commonware_codec::{Decode as _, DecodeExt as _};
 use commonware_consensus::types::Epoch;
 use commonware_glue::dkg::types::EpochOutcome;
@@ -15,11 +14,6 @@ use crate::{
     peers,
     types::{Directory, EpochInfo, Output, PARTICIPANTS_MAX, PublicKey, SHARING_VERSION},
 };
-
-/// The namespace of every signature of a chain: `"hansa:" ‖ chain id (8 bytes, big endian) ‖ genesis hash`.
-pub fn namespace(chain_id: u64, genesis_hash: B256) -> Vec<u8> {
-    [b"hansa:".as_slice(), &chain_id.to_be_bytes(), genesis_hash.as_slice()].concat()
-}
 
 /// The namespace of the ceremony that makes `draft` complete.
 pub(crate) fn ceremony_namespace(draft: &Genesis) -> Vec<u8> {

@@ -7,5 +7,6 @@ mod organisation;
 mod faults;
 pub(crate) mod fixture;
 mod growth;
+mod proofs;
 mod resharing;
 mod world;
