@@ -69,9 +69,28 @@ pub use verifier::{ProvenBlock, Verifier, Writer};
 /// Decoders that are not public, for the fuzz targets alone.
 #[cfg(fuzzing)]
 pub mod fuzzing {
-    /// The consensus data of an epoch's last block, and the context of any block.
-    pub fn consensus(bytes: &[u8]) {
+    use alloy_primitives::{Bytes, keccak256};
+
+    /// Whatever of a proof the agreement engine encodes.
+    pub fn part(bytes: &[u8]) {
         let _ = crate::group::committee(bytes);
+        let _ = crate::group::Outcome::decode(bytes);
         let _ = crate::draw::Context::decode(bytes);
+        let _ = crate::chain::header(bytes);
+        if let Ok(certificate) = crate::decode_certificate(bytes) {
+            let [key, signature] = [&certificate.seed_signature, &certificate.vote_signature];
+            let doubled = [key.as_ref(), key.as_ref()].concat();
+            let key = doubled.try_into().ok().and_then(|key| crate::bls::PublicKey::decode(&key));
+            let _ = key.map(|key| key.verifies(b"namespace", b"message", signature));
+        }
+    }
+
+    /// The nodes of a trie, below the root that the first of them has.
+    pub fn nodes(nodes: &[Bytes], value: &[u8]) {
+        let root = nodes.first().map(keccak256).unwrap_or_default();
+        for index in 0..4 {
+            let _ = crate::receipt(root, index, value, nodes);
+        }
+        let _ = crate::account(root, Default::default(), None, nodes);
     }
 }
