@@ -20,9 +20,10 @@ use bytes::Bytes;
 use hansa_types::{
     DcId, Endpoints, Member, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotPreview, BlockSummary, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry,
-        Motion, NodeStatus, ObjectList, ObjectSummary, Progress, Recorded, RepairReport, StoredBlock,
-        SuiteStatus, VerifyReport, VerifyRequest, VisibilityRequest, VoteRequest, header,
+        Ballot, BallotPreview, BlockProof, BlockSummary, Certificate, Collected, Fetching, GrantRequest,
+        Health, Invitation, LogEntry, Motion, NodeStatus, ObjectList, ObjectSummary, Progress, Recorded,
+        RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest, VisibilityRequest, VoteRequest,
+        header,
     },
 };
 use reqwest::Method;
@@ -192,6 +193,22 @@ impl Client {
     /// See [`Client::status`].
     pub async fn block(&self, number: u64) -> Result<BlockSummary, ClientError> {
         self.wire.fetch(Method::GET, &format!("blocks/{number}")).await
+    }
+
+    /// The certificate of a block that has one of its own.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn certificate(&self, number: u64) -> Result<Certificate, ClientError> {
+        self.wire.fetch(Method::GET, &format!("blocks/{number}/certificate")).await
+    }
+
+    /// The proof of a block and of its writer. The caller checks it with `hansa-proof`.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn block_proof(&self, number: u64) -> Result<BlockProof, ClientError> {
+        self.wire.fetch(Method::GET, &format!("blocks/{number}/proof")).await
     }
 
     /// Finalised blocks from a height on; the last ones where `from` is `None`.

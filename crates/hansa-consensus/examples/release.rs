@@ -66,9 +66,10 @@ fn main() {
     let namespace = [b"hansa-release:".as_slice(), &CHAIN_ID.to_be_bytes(), B256::ZERO.as_slice()].concat();
     for validators in [4_u8, 7, 100] {
         let founders: Vec<_> = (1..=validators).map(|i| Organisation::new(i, "127.0.0.1:1".into())).collect();
-        let players = founders
-            .iter()
-            .map(|founder| ed25519::PublicKey::decode(founder.card.network_key.0.as_slice()).unwrap());
+        let players = founders.iter().map(|founder| {
+            ed25519::PublicKey::decode(bytes::Bytes::copy_from_slice(founder.card.network_key.0.as_slice()))
+                .unwrap()
+        });
         let players = Set::from_iter_dedup(players);
         let (output, shares) = deal::<MinSig, _, N3f1>(sys_rng(), Mode::NonZeroCounter, players).unwrap();
         let sharing = output.public();

@@ -13,13 +13,13 @@ use commonware_macros::select;
 use commonware_runtime::{Clock, Spawner};
 use futures::StreamExt as _;
 use hansa_ledger::{Ledger, LedgerError, Proposal};
-use hansa_types::Block;
+use hansa_types::{Block, ConsensusData};
 
 use crate::{
     block::{ChainBlock, consensus_data},
     committee::Committees,
     config::Timing,
-    seeds::{SeedBook, prevrandao},
+    seeds::{SeedBook, drawing_round, prevrandao, seeded_round},
     status::StatusBoard,
     types::{Context, Directory, PrivateKey, Scheme, Variant},
 };
@@ -156,7 +156,8 @@ impl Application {
         ancestry: impl Ancestry<ChainBlock>,
         input: Input,
     ) -> Option<ChainBlock> {
-        let seed = self.seeds.of_parent(context).await;
+        let seed = self.seeds.of(seeded_round(context)).await;
+        let draw = self.seeds.of(drawing_round(context)).await;
         let parent = match self.adopt(runtime, ancestry).await {
             Ok(parent) => parent,
             Err(Missing::Forever) => return None,
@@ -172,7 +173,7 @@ impl Application {
             timestamp: unix_seconds(runtime.current()).max(parent.header().timestamp),
             prevrandao: prevrandao(&seed, &parent),
             beneficiary,
-            consensus: consensus_data(context, seed.clone(), input.payload.as_ref()),
+            consensus: consensus_data(context, seed.clone(), draw.clone(), input.payload.as_ref()),
         };
         match self.fill(runtime, &parent, proposal).await? {
             Ok(block) => {
@@ -189,14 +190,16 @@ impl Application {
     /// Checks what the ledger leaves to consensus, apart from the time.
     async fn is_bound(&self, block: &ChainBlock, context: &Context, parent: &Block) -> bool {
         let header = block.block().header();
-        let seed = &block.block().consensus().seed;
+        let ConsensusData { seed, draw, .. } = block.block().consensus();
         let beneficiary = self.committees.beneficiary(context.round.epoch(), &context.leader).await;
         let complaint = if block.proposed_in() != context {
             "it was made for another round"
         } else if header.beneficiary != beneficiary {
             "its beneficiary is not its leader"
-        } else if !self.seeds.matches(context, seed) {
+        } else if !self.seeds.matches(seeded_round(context), seed) {
             "its seed is not the parent's"
+        } else if !self.seeds.matches(drawing_round(context), draw) {
+            "its draw is not by the round before it"
         } else if header.mix_hash != prevrandao(seed, parent) {
             "its prevrandao does not follow from its seed"
         } else {

@@ -89,10 +89,16 @@ impl ChainBlock {
 }
 
 /// Encodes what consensus adds to a block.
-pub(crate) fn consensus_data(context: &Context, seed: Bytes, payload: Option<&Payload>) -> ConsensusData {
+pub(crate) fn consensus_data(
+    context: &Context,
+    seed: Bytes,
+    draw: Bytes,
+    payload: Option<&Payload>,
+) -> ConsensusData {
     ConsensusData {
         context: context.encode().into(),
         seed: seed.into(),
+        draw: draw.into(),
         reshare: payload.map(|payload| payload.encode()).unwrap_or_default().into(),
     }
 }
@@ -195,7 +201,7 @@ mod tests {
 
     fn sample() -> ChainBlock {
         let header = Header { number: 9, parent_hash: [5; 32].into(), ..Header::default() };
-        let data = consensus_data(&context(), Bytes::from_static(b"seed"), None);
+        let data = consensus_data(&context(), Bytes::from_static(b"seed"), Bytes::new(), None);
         ChainBlock::new(Block::new(header, Vec::new(), data)).unwrap()
     }
 

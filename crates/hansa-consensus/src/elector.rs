@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::B256;
 use commonware_consensus::{
     simplex::elector::{Config, Dynamic, Elector, Random, RandomElector, RandomVersion, Terms},
     types::{Epoch, Participant, Round},
@@ -15,6 +15,7 @@ use commonware_consensus::{
 use commonware_cryptography::Sha256;
 use commonware_utils::ordered::Set;
 use hansa_ledger::Ledger;
+use hansa_proof::first_leader;
 use hansa_types::Block;
 use parking_lot::Mutex;
 
@@ -22,15 +23,6 @@ use crate::types::{PublicKey, Scheme};
 
 /// Last blocks remembered, of epochs that the ledger may not have executed yet.
 const EPOCHS_KEPT: usize = 64;
-
-/// The leader of the first view of `epoch` among `validators` many, `prevrandao` being that of the last block before it:
-/// `keccak256("hansa:first-leader" ‖ epoch (8 bytes, big endian) ‖ prevrandao)`, its last eight bytes modulo the number.
-pub(crate) fn first_leader(epoch: u64, prevrandao: B256, validators: u32) -> u32 {
-    let input = [b"hansa:first-leader".as_slice(), &epoch.to_be_bytes(), prevrandao.as_slice()].concat();
-    let [.., a, b, c, d, e, f, g, h] = keccak256(input).0;
-    let drawn = u64::from_be_bytes([a, b, c, d, e, f, g, h]).checked_rem(u64::from(validators));
-    drawn.and_then(|drawn| u32::try_from(drawn).ok()).unwrap_or_default()
-}
 
 /// The randomness with which each epoch begins.
 #[derive(Clone)]
@@ -121,18 +113,29 @@ impl Elector<Scheme> for Drawn {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use commonware_codec::Encode as _;
+    use commonware_consensus::types::{Round, View};
 
+    use super::*;
+    use crate::{digest::BlockDigest, tests::fixture};
+
+    /// A proof repeats the engine's draw without the engine.
     #[test]
-    fn first_leaders_are_drawn_evenly_and_by_a_fixed_rule() {
-        let mut counts = [0_u32; 4];
-        for epoch in 0..4_000_u64 {
-            let seed = keccak256(epoch.to_be_bytes());
-            counts[first_leader(epoch, seed, 4) as usize] += 1;
+    fn later_leaders_are_drawn_as_proofs_say() {
+        let engine = Random::<Sha256>::new(RandomVersion::V1);
+        for view in 1..50 {
+            let certificate = fixture::certificate(view, BlockDigest::from(B256::ZERO));
+            let seed = certificate.certificate.get().unwrap().seed_signature;
+            for validators in [1, 4, 7, 100] {
+                let round = Round::new(Epoch::zero(), View::new(view + 1));
+                let drawn =
+                    engine.select_leader::<crate::types::Variant>(round, validators, Some(seed)).get();
+                assert_eq!(
+                    hansa_proof::later_leader(&seed.encode(), validators),
+                    drawn,
+                    "{view} {validators}"
+                );
+            }
         }
-        assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
-        assert_eq!(first_leader(7, B256::ZERO, 1), 0);
-        let all: Vec<_> = (0..8).map(|epoch| first_leader(epoch, B256::repeat_byte(7), 5)).collect();
-        assert_ne!(all, [0, 1, 2, 3, 4, 0, 1, 2], "not in turn");
     }
 }

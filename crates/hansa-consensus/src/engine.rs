@@ -104,7 +104,7 @@ impl Site {
     fn new(signer: &PrivateKey, ledger: &Ledger, partition: String) -> Result<Self, ConsensusError> {
         let file = ledger.genesis();
         let block = ledger.genesis_block();
-        let namespace = genesis::namespace(file.chain_id, block.hash());
+        let namespace = hansa_proof::namespace(file.chain_id, block.hash());
         let group = *genesis::first_epoch(file)?.output.public().public();
         let epoch_blocks = NonZeroU64::new(file.limits.epoch_blocks).filter(|blocks| blocks.get() >= 4);
         let epoch_blocks = epoch_blocks.ok_or(ConsensusError::Setting {

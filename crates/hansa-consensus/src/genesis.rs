@@ -16,11 +16,6 @@ use crate::{
     types::{Directory, EpochInfo, Output, PARTICIPANTS_MAX, PublicKey, SHARING_VERSION},
 };
 
-/// The namespace of every signature of a chain: `"hansa:" ‖ chain id (8 bytes, big endian) ‖ genesis hash`.
-pub fn namespace(chain_id: u64, genesis_hash: B256) -> Vec<u8> {
-    [b"hansa:".as_slice(), &chain_id.to_be_bytes(), genesis_hash.as_slice()].concat()
-}
-
 /// The namespace of the signatures that release deposited keys. No other signature's namespace begins with it.
 pub(crate) fn release_namespace(chain_id: u64, genesis_hash: B256) -> Vec<u8> {
     [b"hansa-release:".as_slice(), &chain_id.to_be_bytes(), genesis_hash.as_slice()].concat()

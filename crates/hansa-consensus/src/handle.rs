@@ -208,7 +208,7 @@ fn run(
         .with_storage_directory(config.store.join("engine"));
     engine_runtime::Runner::new(runtime).start(|context| async move {
         let block = config.ledger.genesis_block();
-        let namespace = genesis::namespace(config.ledger.chain_id(), block.hash());
+        let namespace = hansa_proof::namespace(config.ledger.chain_id(), block.hash());
         let rules = BlockRules { genesis: genesis::block(config.ledger.genesis(), block)? };
         let longest = message_bytes_max(&rules);
         let settings = tcp_config(signer.clone(), &namespace, config.listen, longest, ties.handshakes);

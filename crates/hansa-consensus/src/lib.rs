@@ -63,7 +63,6 @@ mod application;
 mod block;
 mod budget;
 mod ceremony;
-mod certificate;
 mod certificate_store;
 mod committee;
 mod config;
@@ -93,10 +92,8 @@ mod witness;
 mod tests;
 
 pub use ceremony::{Ceremony, CeremonyConfig, CeremonyProgress};
-pub use certificate::FinalityCertificate;
 pub use config::{Config, Timing};
 pub use error::ConsensusError;
-pub use genesis::namespace;
 pub use handle::Engine;
 pub use handshake::{Handshakes, Trouble};
 pub use release::{GroupKey, KeyReleases, ReleaseError, ReleaseSignature};

@@ -1,7 +1,9 @@
-//! The random seed of each round and the block header's `prevrandao`.
+//! The random seed of each round, the block header's `prevrandao`, and the evidence of a leader's draw.
 //!
 //! A block's randomness comes from its *parent's* round: the leader of a round could choose among outcomes if a round's
-//! own seed counted. Seeds are remembered for recent rounds only; any seed can be checked without being remembered.
+//! own seed counted. The leader is drawn by the seed of the round *before its own*. A block carries both seeds, the second only where it is
+//! another, so that anybody can check the draw with the chain alone. Seeds are remembered for recent rounds only; any seed can be
+//! checked without being remembered.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -40,6 +42,10 @@ impl SeedBook {
         let seed = match activity {
             Activity::Notarization(certificate) | Activity::Certification(certificate) => certificate.seed(),
             Activity::Finalization(certificate) => certificate.seed(),
+            Activity::Nullification(certificate) => {
+                let Some(signature) = certificate.certificate.get() else { return };
+                Seed::new(certificate.round, signature.seed_signature)
+            }
             _ => return,
         };
         self.insert(seed.round, seed.signature.encode());
@@ -61,9 +67,9 @@ impl SeedBook {
         self.seeds.lock().get(&round).cloned()
     }
 
-    /// The seed that a block proposed in `context` must carry; waits until the parent's certificate has been seen.
-    pub(crate) async fn of_parent(&self, context: &Context) -> Bytes {
-        let Some(round) = seeded_round(context) else { return Bytes::new() };
+    /// The seed of a round; waits until one of its certificates has been seen. Empty for no round.
+    pub(crate) async fn of(&self, round: Option<Round>) -> Bytes {
+        let Some(round) = round else { return Bytes::new() };
         let mut changed = self.changed.subscribe();
         loop {
             changed.borrow_and_update();
@@ -76,9 +82,9 @@ impl SeedBook {
         }
     }
 
-    /// Whether `seed` is the one that a block proposed in `context` must carry.
-    pub(crate) fn matches(&self, context: &Context, seed: &[u8]) -> bool {
-        let Some(round) = seeded_round(context) else { return seed.is_empty() };
+    /// Whether `seed` is that of a round, or empty for no round.
+    pub(crate) fn matches(&self, round: Option<Round>, seed: &[u8]) -> bool {
+        let Some(round) = round else { return seed.is_empty() };
         if let Some(known) = self.remembered(round) {
             return known == seed;
         }
@@ -95,9 +101,16 @@ impl SeedBook {
 type SeedSignature = <Variant as commonware_cryptography::bls12381::primitives::variant::Variant>::Signature;
 
 /// The round whose seed a block proposed in `context` uses; `None` where the parent is of another epoch.
-fn seeded_round(context: &Context) -> Option<Round> {
+pub(crate) fn seeded_round(context: &Context) -> Option<Round> {
     let view = context.parent.0;
     (!view.is_zero()).then(|| Round::new(context.round.epoch(), view))
+}
+
+/// The round whose seed drew the leader of `context`, where views were skipped since the parent's. `None` where the parent's seed did,
+/// and in the first round of an epoch, whose leader no seed draws.
+pub(crate) fn drawing_round(context: &Context) -> Option<Round> {
+    let previous = context.round.view().previous().filter(|view| *view > context.parent.0)?;
+    Some(Round::new(context.round.epoch(), previous))
 }
 
 /// The header's `prevrandao` for a block above `parent` that carries `seed`.
@@ -116,8 +129,49 @@ pub(crate) fn prevrandao(seed: &[u8], parent: &Block) -> B256 {
 mod tests {
     use alloy_consensus::Header;
     use alloy_primitives::b256;
+    use commonware_consensus::types::{Epoch, View};
+    use commonware_cryptography::Signer as _;
 
     use super::*;
+    use crate::{digest::BlockDigest, handle::private_key, tests::fixture};
+
+    fn context(view: u64, parent: u64) -> Context {
+        Context {
+            round: Round::new(Epoch::zero(), View::new(view)),
+            leader: private_key(&[7; 32]).unwrap().public_key(),
+            parent: (View::new(parent), BlockDigest([5; 32])),
+        }
+    }
+
+    fn seed(view: u64) -> Bytes {
+        let certificate = fixture::certificate(view, BlockDigest([5; 32]));
+        certificate.certificate.get().unwrap().seed_signature.encode()
+    }
+
+    #[test]
+    fn a_draw_is_carried_where_views_were_skipped_and_nothing_else_is_taken_for_it() {
+        let round = |view| Some(Round::new(Epoch::zero(), View::new(view)));
+        for (view, parent, seeded, drawing) in
+            [(1, 0, None, None), (2, 1, round(1), None), (2, 0, None, round(1)), (9, 5, round(5), round(8))]
+        {
+            let context = context(view, parent);
+            assert_eq!(
+                (seeded_round(&context), drawing_round(&context)),
+                (seeded, drawing),
+                "{view} {parent}"
+            );
+        }
+        let book = SeedBook::new(fixture::verifier());
+        let (skipped, follows) = (drawing_round(&context(9, 5)), drawing_round(&context(9, 8)));
+        for _ in 0..2 {
+            assert!(book.matches(skipped, &seed(8)), "remembered the second time");
+            for false_draw in [Bytes::new(), seed(5), seed(7), seed(9), Bytes::from_static(&[0xc0; 48])] {
+                assert!(!book.matches(skipped, &false_draw));
+            }
+        }
+        assert!(book.matches(follows, b""));
+        assert!(!book.matches(follows, &seed(8)), "a second copy of the parent's seed");
+    }
 
     #[test]
     fn randomness_follows_the_seed_or_else_the_parent() {

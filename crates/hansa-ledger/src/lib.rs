@@ -92,6 +92,7 @@ mod ledger;
 mod log_search;
 mod logs;
 mod members;
+mod proofs;
 mod propose;
 mod query;
 mod records;

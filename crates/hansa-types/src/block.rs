@@ -13,7 +13,7 @@ use crate::{SignedTransaction, decode_transactions};
 /// Largest encoded block that is proposed or accepted, in bytes.
 pub const MAX_BLOCK_BYTES: usize = 8 * 1024 * 1024;
 
-/// What the agreement engine needs a block to carry. All three are opaque here; the header's `extraData` commits to
+/// What the agreement engine needs a block to carry. All four are opaque here; the header's `extraData` commits to
 /// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, RlpEncodable, RlpDecodable)]
 pub struct ConsensusData {
@@ -22,6 +22,9 @@ pub struct ConsensusData {
     /// The threshold signature over the parent's round, from which `prevrandao` is derived. Empty where the parent is
     /// of another epoch.
     pub seed: Bytes,
+    /// The threshold signature over the round before the block's own, which drew the leader. Empty where that round is the
+    /// parent's, and in the first round of an epoch.
+    pub draw: Bytes,
     /// A dealer's log or an epoch's outcome for the continuous resharing of the group key. Mostly empty.
     pub reshare: Bytes,
 }
@@ -35,7 +38,7 @@ impl ConsensusData {
 
 /// A block with its hash and encoding computed once. Cloning is cheap.
 ///
-/// Encoding: `rlp([header, [transaction…], [context, seed, reshare]])`, each transaction an RLP string holding its
+/// Encoding: `rlp([header, [transaction…], [context, seed, draw, reshare]])`, each transaction an RLP string holding its
 /// EIP-2718 envelope.
 #[derive(Clone, Debug)]
 pub struct Block(Arc<Inner>);
@@ -195,6 +198,7 @@ mod tests {
         let consensus = ConsensusData {
             context: Bytes::from_static(b"context"),
             seed: Bytes::from_static(b"seed"),
+            draw: Bytes::from_static(b"draw"),
             reshare: Bytes::new(),
         };
         Block::new(header, Vec::new(), consensus)

@@ -76,7 +76,7 @@ pub(crate) enum Command {
     },
     /// Show the node's height, finality, peers and health
     Status(Status),
-    /// Look at the encrypted blocks that this node stores
+    /// Prove the chain's blocks, and look at the encrypted blocks that this node stores
     #[command(subcommand)]
     Block(Block),
     /// Print a completion script for a shell
@@ -452,6 +452,31 @@ pub(crate) enum Block {
     },
     /// Remove blocks that no version needs: of failed imports, and fetched only to be read
     Gc,
+    /// Fetch the proof that a block of the chain is final and who wrote it, and check it
+    ///
+    /// Checked against the home's genesis file, without trust in the node. Exit code 6 when the proof does not hold.
+    Proof(BlockNumber),
+    /// Check a proof that `hansa block proof -o` wrote; needs no node and no home
+    Verify {
+        /// The file with the proof
+        file: PathBuf,
+        /// The network's genesis file; the home's when missing
+        #[arg(long, value_name = "FILE")]
+        genesis: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BlockNumber {
+    /// The block's height, from 1
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) number: u64,
+    /// Write the proof here, for others to check
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace the file that -o names
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
 }
 
 #[cfg(test)]

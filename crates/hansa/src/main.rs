@@ -10,6 +10,7 @@ mod member;
 mod object;
 mod output;
 mod problem;
+mod proof;
 mod status;
 mod up;
 mod upgrade;
@@ -120,6 +121,7 @@ async fn run_attended(cli: &Cli, output: Output) -> Result<(), CliError> {
             | Command::Upgrade(Upgrade::Add { .. })
             | Command::Completions { .. }
             | Command::Status(_)
+            | Command::Block(Block::Verify { .. })
     );
     let outcome = match connect(&home) {
         Ok(client) if !alone => attend::attended(&client, output, run(cli, output)).await,
@@ -159,6 +161,11 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         Command::Status(options) => status::run(&connect(&home)?, options, output).await,
         Command::Block(Block::Gc) => object::collect_garbage(&connect(&home)?, output).await,
         Command::Block(Block::Ls { object }) => object::blocks(&connect(&home)?, *object, output).await,
+        Command::Block(Block::Proof(options)) => proof::fetch(&connect(&home)?, &home, options, output).await,
+        Command::Block(Block::Verify { file, genesis }) => {
+            let own = home.genesis_file();
+            proof::verify(file, genesis.as_deref().unwrap_or(&own), output)
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "hansa", &mut script);

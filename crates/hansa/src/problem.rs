@@ -224,6 +224,7 @@ fn client_code(error: &ClientError) -> u8 {
         | Code::UnknownBallot
         | Code::UnknownMember
         | Code::UnknownBlock
+        | Code::NotCertified
         | Code::UnknownGrant => exit::NOT_FOUND,
         Code::OwnerUnreachable | Code::ContentUnavailable | Code::NotReady => exit::UNREACHABLE,
         Code::ContentDamaged => exit::ABNORMAL,

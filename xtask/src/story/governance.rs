@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Outcome, contracts,
-    network::{
-        Caller, Member, Network, awake, caught_up, heights, log_file, same_block, shown, text,
-    },
+    network::{Caller, Member, Network, awake, caught_up, heights, log_file, same_block, shown, text},
 };
 
 use super::steps::{Story, vote};
@@ -45,7 +43,8 @@ pub(crate) fn upgrade(story: &mut Story) -> Outcome<String> {
     println!("   {} nodes can run version 2 and have announced it; {} cannot", others.len(), fourth.name);
     let file = story.destination("load.txt");
     fs::write(&file, "written during the upgrade\n").map_err(|e| e.to_string())?;
-    let load = Load { caller: story.network.caller(), home: first.home.clone(), file, stop: AtomicBool::new(false) };
+    let load =
+        Load { caller: story.network.caller(), home: first.home.clone(), file, stop: AtomicBool::new(false) };
     let (height, pause, written) = thread::scope(|scope| {
         let writers = [0; 2].map(|_| scope.spawn(|| load.run()));
         let done = decide_and_watch(story, &first);
@@ -56,7 +55,10 @@ pub(crate) fn upgrade(story: &mut Story) -> Outcome<String> {
         }
         done.map(|(height, pause)| (height, pause, written))
     })?;
-    println!("   version 2 since block {height}; the longest pause between blocks was {} ms; {written} puts, none failed", pause.as_millis());
+    println!(
+        "   version 2 since block {height}; the longest pause between blocks was {} ms; {written} puts, none failed",
+        pause.as_millis()
+    );
     if pause > PAUSE_MAX {
         return Err(format!("no block came for {} ms", pause.as_millis()));
     }
@@ -198,6 +200,9 @@ pub(crate) fn reset(story: &mut Story) -> Outcome<String> {
     crate::files::same(&file, &to)?;
     let members: Value = story.network.expect(&first.home, &["member", "list"])?;
     let account = members["members"].as_array().and_then(|all| all.iter().find(|m| m["dcId"] == 2));
-    println!("   member 2 has the account {} and reads what is shared with it", text(account.unwrap_or(&Value::Null), "account"));
+    println!(
+        "   member 2 has the account {} and reads what is shared with it",
+        text(account.unwrap_or(&Value::Null), "account")
+    );
     Ok("old keys cut off, share readable with the new ones".into())
 }

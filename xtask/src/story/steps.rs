@@ -16,6 +16,7 @@ use crate::{
 
 /// Exit codes of the command line that the story relies on.
 const REFUSED: i32 = 3;
+const NOT_FOUND: i32 = 4;
 const ABNORMAL: i32 = 6;
 
 /// What the steps hand on to one another.
@@ -334,7 +335,48 @@ pub(crate) fn survive(story: &mut Story) -> Outcome<String> {
         }
     }
     println!("   block {goal} is {hash} on all {} nodes, state root {root}", members.len());
+    let (proven, skipped) = prove(story, &victim, &first, goal)?;
+    println!(
+        "   {proven} blocks up to it proven to an outsider with their writers, {skipped} skipped views among them"
+    );
     Ok(format!("12 of 12 writes final; {} back with equal head and state root", victim.name))
+}
+
+/// Has a node prove the last blocks up to `goal`, and checks each proof as an outsider does, with another member's genesis file. How many
+/// blocks there were, and how many views were skipped before them.
+fn prove(story: &Story, prover: &Member, other: &Member, goal: u64) -> Outcome<(u64, u64)> {
+    let (file, genesis) = (story.destination("block.proof.json"), other.home.join("genesis.json"));
+    let (mut proven, mut skipped) = (0, 0);
+    for number in goal.saturating_sub(19).max(1)..=goal {
+        let number = number.to_string();
+        let fetch = ["block", "proof", &number, "-o", shown(&file), "--force"];
+        // The certificate of the newest block may arrive a moment after the block.
+        let own = story.network.until("the node has a certificate", |n| {
+            let call = n.call(&prover.home, &fetch)?;
+            match call.code {
+                0 => Ok(Some(call.json)),
+                NOT_FOUND => Ok(None),
+                code => Err(format!("the proof of block {number} ended with {code}: {}", call.error)),
+            }
+        })?;
+        let check = ["block", "verify", shown(&file), "--genesis", shown(&genesis)];
+        let outside = story.network.expect(&story.destination("nobody"), &check)?;
+        if (&own["hash"], &own["writer"]) != (&outside["hash"], &outside["writer"]) {
+            return Err(format!("the node says {own}, an outsider sees {outside}"));
+        }
+        proven += 1;
+        skipped += outside["writer"]["viewsSkipped"].as_u64().ok_or("the proof names no writer")?;
+    }
+    let damaged = fs::read_to_string(&file).map_err(|e| e.to_string())?.replacen("0x", "0x00", 1);
+    fs::write(&file, damaged).map_err(|e| e.to_string())?;
+    let call = story.network.call(
+        &story.destination("nobody"),
+        &["block", "verify", shown(&file), "--genesis", shown(&genesis)],
+    )?;
+    if call.code != ABNORMAL {
+        return Err(format!("a damaged proof ended with {}: {}", call.code, call.error));
+    }
+    Ok((proven, skipped))
 }
 
 /// The fifth member, a participant, is removed; how a founder's removal would go is only looked at.

@@ -71,6 +71,13 @@ pub(crate) fn outsider() -> PublicKey {
     signer(&Organisation::new(9, "127.0.0.1:9".into())).public_key()
 }
 
+/// What verifies [`certificate`].
+pub(crate) fn verifier() -> Scheme {
+    let (genesis, _) = dealt(&[Organisation::new(1, "127.0.0.1:1".into())], 16);
+    let info = genesis::first_epoch(&genesis).unwrap();
+    Scheme::certificate_verifier(b"test", *info.output.public().public())
+}
+
 /// A genesis file whose group key was dealt by the test itself, and the shares.
 pub(super) fn dealt(founders: &[Organisation], epoch_blocks: u64) -> (Genesis, Map<PublicKey, Share>) {
     let draft = draft(founders, epoch_blocks);

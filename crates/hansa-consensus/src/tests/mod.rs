@@ -8,6 +8,7 @@ mod faults;
 pub(crate) mod fixture;
 mod growth;
 mod judges;
+mod proofs;
 mod releases;
 mod resharing;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hansa_proof::first_leader;
 use hansa_types::Block;
 
 use super::world::{GOOD_LINK, Shape, World, simulate};
@@ -9,7 +10,6 @@ use crate::{
     Seat,
     block::ChainBlock,
     config::Timing,
-    elector::first_leader,
     genesis,
     types::{EpochInfo, Payload},
 };

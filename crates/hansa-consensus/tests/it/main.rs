@@ -9,7 +9,7 @@ use std::{
 };
 
 use alloy_consensus::{SignableTransaction as _, TxEip1559};
-use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
+use alloy_primitives::{Address, B256, Signature, TxKind, U256};
 use alloy_sol_types::SolCall as _;
 use hansa_contracts::{
     GOVERNANCE,
@@ -18,6 +18,7 @@ use hansa_contracts::{
 };
 use hansa_kv::MemoryStore;
 use hansa_ledger::Ledger;
+use hansa_proof::{ProofError, Verifier};
 use hansa_types::{
     DcId, Genesis, NetworkKey, ReleaseId, ReleaseJudge, ReleaseVerdict, ReleasedKey, SignedTransaction,
 };
@@ -25,7 +26,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use self::organisation::{CHAIN_ID, Organisation, account_secret, draft, ledger};
-use hansa_consensus::{Ceremony, CeremonyConfig, Config, Engine, FinalityCertificate, Seat, Timing, Trouble};
+use hansa_consensus::{Ceremony, CeremonyConfig, Config, Engine, Seat, Timing, Trouble};
 
 /// Far more than any step takes, so that a standstill ends the test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -248,12 +249,12 @@ async fn founders_agree_admit_a_member_and_do_without_one_over_tcp() {
     releases(&net.engines[0], &net.ledgers[0]).await;
 
     let ledger = &net.ledgers[0];
-    let certified = |height| Some((height, Bytes::from(ledger.certificate(height).unwrap()?)));
-    let (height, encoded) = (height..height + 10).find_map(certified).expect("no height has a certificate");
-    let (genesis, block) = (ledger.genesis(), ledger.genesis_block().hash());
-    let verified = FinalityCertificate::verify(genesis, block, &encoded).unwrap().unwrap();
-    assert_eq!(verified.block_hash, hash_at(ledger, height));
-    assert_eq!(FinalityCertificate::verify(genesis, B256::ZERO, &encoded).unwrap(), None);
+    // An outsider believes what the nodes have made final by the genesis file alone.
+    let proof = ledger.block_proof(height).unwrap().expect("no height near the head has a certificate");
+    let verifier = Verifier::new(ledger.genesis()).unwrap();
+    assert_eq!(verifier.block(&proof).unwrap().hash, hash_at(ledger, height));
+    let another = verifier.certificate(B256::ZERO, &proof.block.certificate);
+    assert!(matches!(another, Err(ProofError::Signature(_))));
     for engine in net.engines {
         Consortium::stop(engine).await;
     }

@@ -1,10 +1,10 @@
-//! The chain's blocks in short.
+//! The chain's blocks in short, and their proofs.
 
 use axum::{Json, extract::State};
 use hansa_ledger::{Ledger, LedgerError};
 use hansa_types::{
     Block,
-    api::{BlockSummary, Code},
+    api::{BlockProof, BlockSummary, Certificate, Code},
 };
 use serde::Deserialize;
 
@@ -78,4 +78,38 @@ pub(crate) async fn one(
     let block = read(gate.ledger(), move |ledger| ledger.block(number)).await?;
     let found = block.map(|block| Json(summary(&block)));
     found.ok_or_else(|| Refusal::new(Code::UnknownBlock, format!("block {number} is not final here")))
+}
+
+pub(crate) async fn certificate(
+    State(gate): State<Gate>,
+    Path(number): Path<u64>,
+) -> Result<Json<Certificate>, Refusal> {
+    let found = proven(&gate, number, move |ledger| ledger.finality_certificate(number)).await?;
+    let missing = format!("block {number} has no certificate of its own; it is final with a later block");
+    found.map(Json).ok_or_else(|| Refusal::new(Code::NotCertified, missing))
+}
+
+pub(crate) async fn proof(
+    State(gate): State<Gate>,
+    Path(number): Path<u64>,
+) -> Result<Json<BlockProof>, Refusal> {
+    let found = proven(&gate, number, move |ledger| ledger.block_proof(number)).await?;
+    let missing = format!("this node has no certificate of block {number} or of one soon after it");
+    found.map(Json).ok_or_else(|| Refusal::new(Code::NotCertified, missing))
+}
+
+/// Reads evidence for a final block above genesis.
+async fn proven<T: Send + 'static>(
+    gate: &Gate,
+    number: u64,
+    work: impl FnOnce(&Ledger) -> Result<Option<T>, LedgerError> + Send + 'static,
+) -> Result<Option<T>, Refusal> {
+    if number == 0 {
+        let genesis = "block 0 follows from the genesis file; nobody wrote or certified it";
+        return Err(Refusal::new(Code::NotCertified, genesis));
+    }
+    if number > gate.ledger().head().number() {
+        return Err(Refusal::new(Code::UnknownBlock, format!("block {number} is not final here")));
+    }
+    read(gate.ledger(), work).await
 }

@@ -44,7 +44,8 @@ pub(crate) const fn status(code: Code) -> StatusCode {
         | Code::UnknownGrant
         | Code::UnknownBallot
         | Code::UnknownMember
-        | Code::UnknownBlock => StatusCode::NOT_FOUND,
+        | Code::UnknownBlock
+        | Code::NotCertified => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::Expired => StatusCode::GONE,
         Code::BallotClosed

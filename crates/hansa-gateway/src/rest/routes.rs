@@ -93,14 +93,16 @@ fn table() -> impl Iterator<Item = Route> {
         route(post.clone(), "/v1/repair", Token, objects::repair_all),
         route(post, "/v1/collect-garbage", Token, objects::collect_garbage),
         route(get.clone(), "/v1/blocks", Token, blocks::list).map(|list| list.with(&["from", "limit"])),
-        route(get, "/v1/blocks/{number}", Token, blocks::one),
+        route(get.clone(), "/v1/blocks/{number}", Token, blocks::one),
+        route(get.clone(), "/v1/blocks/{number}/certificate", Token, blocks::certificate),
+        route(get, "/v1/blocks/{number}/proof", Token, blocks::proof),
     ]
     .into_iter()
     .flatten()
 }
 
 /// The number of endpoints that ask for the token.
-pub const AUTHORISED: usize = 26;
+pub const AUTHORISED: usize = 30;
 
 /// The table, for documentation and tests.
 pub fn endpoints() -> Vec<Endpoint> {

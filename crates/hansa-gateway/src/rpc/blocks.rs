@@ -1,9 +1,12 @@
-//! Blocks, transactions and receipts.
+//! Blocks, transactions, receipts, and proofs of blocks.
 
 use alloy_eips::{BlockId, BlockNumberOrTag, eip2718::Encodable2718};
 use alloy_primitives::{B256, Bytes, U64};
 use alloy_rpc_types_eth::{Block as RpcBlock, Index, TransactionReceipt};
-use hansa_types::Block;
+use hansa_types::{
+    Block,
+    api::{BlockProof, Certificate},
+};
 
 use super::{
     Chain,
@@ -97,13 +100,28 @@ pub(crate) fn receipt(chain: &Chain, args: &mut Args<'_>) -> Answer<TransactionR
 }
 
 pub(crate) fn receipts(chain: &Chain, args: &mut Args<'_>) -> Answer<Vec<TransactionReceipt>> {
-    let number = match args.required()? {
-        BlockId::Number(tag) => Some(height(&chain.ledger, tag)),
-        BlockId::Hash(hash) => chain.ledger.number_of(hash.block_hash)?,
-    };
-    let Some(number) = number else { return Ok(None) };
+    let Some(number) = number(chain, args)? else { return Ok(None) };
     Ok(chain
         .ledger
         .receipts(number)?
         .map(|receipts| receipts.iter().cloned().map(convert::receipt).collect()))
+}
+
+/// The height of the block that a parameter names.
+fn number(chain: &Chain, args: &mut Args<'_>) -> Answer<u64> {
+    Ok(match args.required()? {
+        BlockId::Number(tag) => Some(height(&chain.ledger, tag)),
+        BlockId::Hash(hash) => chain.ledger.number_of(hash.block_hash)?,
+    })
+}
+
+/// The certificate of the block itself; a block without one is final with a later block.
+pub(crate) fn certificate(chain: &Chain, args: &mut Args<'_>) -> Answer<Certificate> {
+    let Some(number) = number(chain, args)? else { return Ok(None) };
+    Ok(chain.ledger.finality_certificate(number)?)
+}
+
+pub(crate) fn proof(chain: &Chain, args: &mut Args<'_>) -> Answer<BlockProof> {
+    let Some(number) = number(chain, args)? else { return Ok(None) };
+    Ok(chain.ledger.block_proof(number)?)
 }

@@ -68,6 +68,8 @@ fn ledger(table: &mut Table) {
     table.blocking("eth_getCode", state::code);
     table.blocking("eth_getStorageAt", state::storage);
     table.blocking("eth_getProof", state::proof);
+    table.blocking("hansa_getCertificate", blocks::certificate);
+    table.blocking("hansa_getBlockProof", blocks::proof);
 }
 
 struct Table(RpcModule<Arc<Chain>>);

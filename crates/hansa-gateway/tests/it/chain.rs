@@ -61,6 +61,29 @@ pub(crate) fn ledger() -> Ledger {
     Ledger::open(Arc::new(MemoryStore::new()), &genesis, pool).unwrap()
 }
 
+/// Makes the pending transactions final in one block.
+pub(crate) fn grow(ledger: &Ledger) -> Block {
+    let parent = ledger.head();
+    let proposal = Proposal {
+        filling_time: None,
+        parent: parent.hash(),
+        timestamp: parent.header().timestamp + 1,
+        prevrandao: B256::repeat_byte(9),
+        beneficiary: account(1),
+        consensus: ConsensusData::default(),
+    };
+    let block = ledger.propose(proposal).unwrap();
+    ledger.finalise(&block).unwrap();
+    block
+}
+
+/// Keeps a certificate for a block, in the shape in which the engine makes them; its signatures are nobody's.
+pub(crate) fn certify(ledger: &Ledger, block: &Block) {
+    let signatures = [[1; 48], [2; 48]].concat();
+    let encoded = [&[3, 9, 8][..], block.hash().as_slice(), &signatures].concat();
+    ledger.keep_certificate(block.number(), encoded).unwrap();
+}
+
 pub(crate) fn sign(of: u8, transaction: TxEip1559) -> SignedTransaction {
     let signature = sign_digest(of, transaction.signature_hash());
     transaction.into_signed(signature).into()
@@ -128,18 +151,7 @@ impl Fixture {
 
     /// Makes the pending transactions final in one block.
     pub(crate) fn block(&self) -> Block {
-        let parent = self.ledger.head();
-        let proposal = Proposal {
-            filling_time: None,
-            parent: parent.hash(),
-            timestamp: parent.header().timestamp + 1,
-            prevrandao: B256::repeat_byte(9),
-            beneficiary: account(1),
-            consensus: ConsensusData::default(),
-        };
-        let block = self.ledger.propose(proposal).unwrap();
-        self.ledger.finalise(&block).unwrap();
-        block
+        grow(&self.ledger)
     }
 
     /// Posts a body, and answers status and text.

@@ -9,9 +9,9 @@ use alloy_rpc_types_eth::{
 use alloy_sol_types::{SolCall, SolEvent};
 use alloy_trie::{Nibbles, TrieAccount, proof::verify_proof};
 use hansa_contracts::{GOVERNANCE, REGISTRY, abi, registry_slot_of};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::chain::{CHAIN_ID, Fixture, account, ballot, quantity, raw};
+use crate::chain::{CHAIN_ID, Fixture, account, ballot, certify, quantity, raw};
 
 #[tokio::test]
 async fn the_node_says_what_it_is() {
@@ -267,4 +267,23 @@ async fn receipts_agree_with_the_header_about_their_bloom() {
     let receipts = f.ledger.receipts(1).unwrap().unwrap();
     let bloom = receipts.iter().fold(alloy_primitives::Bloom::ZERO, |all, r| all | r.receipt.bloom());
     assert_eq!(bloom, block.header().logs_bloom);
+}
+
+#[tokio::test]
+async fn certificates_and_proofs_are_served_by_number_tag_and_hash() {
+    let f = Fixture::new().await;
+    let (first, second) = (f.block(), f.block());
+    assert_eq!(f.ok("hansa_getBlockProof", json!(["0x1"])).await, Value::Null);
+    certify(&f.ledger, &second);
+    let by_tag = f.ok("hansa_getCertificate", json!(["latest"])).await;
+    assert_eq!(by_tag["hash"], json!(second.hash()));
+    assert_eq!(f.ok("hansa_getCertificate", json!([second.hash()])).await, by_tag);
+    let proof = f.ok("hansa_getBlockProof", json!([first.hash()])).await;
+    assert_eq!(
+        (proof["block"]["headers"].as_array().unwrap().len(), &proof["block"]["certificate"]),
+        (2, &by_tag)
+    );
+    for absent in [json!(["0x0"]), json!(["0x1"]), json!(["0x3"]), json!([B256::ZERO])] {
+        assert_eq!(f.ok("hansa_getCertificate", absent).await, Value::Null);
+    }
 }

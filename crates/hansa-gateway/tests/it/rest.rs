@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use alloy_primitives::keccak256;
 use hansa_client::{Client, ClientError, OpenOptions};
 use hansa_gateway::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
+use hansa_ledger::Ledger;
 use hansa_types::{
     Endpoints, ObjectId, Version, Visibility,
     api::{Code, Collected, GrantRequest, Motion, Problem, Standing, VerifyRequest},
@@ -11,7 +13,7 @@ use hansa_types::{
 use reqwest::{Method, StatusCode, header};
 
 use crate::{
-    chain::{ledger, signed_card},
+    chain::{certify, grow, ledger, signed_card},
     vault::{AWAITED, Vault, dc, suspend},
 };
 
@@ -20,6 +22,7 @@ pub(crate) struct Rest {
     pub(crate) token: Token,
     pub(crate) vault: Arc<Vault>,
     pub(crate) client: Client,
+    ledger: Ledger,
 }
 
 impl Rest {
@@ -30,10 +33,11 @@ impl Rest {
     pub(crate) async fn with(limits: RestLimits) -> Self {
         let (token, vault) = (Token::random(), Arc::new(Vault::default()));
         let listen = "127.0.0.1:0".parse().unwrap();
-        let limits = RestLimits { json_bytes: 10_000, ..limits };
-        let server = RestServer::start(listen, token.clone(), ledger(), vault.clone(), limits).await.unwrap();
+        let (limits, ledger) = (RestLimits { json_bytes: 10_000, ..limits }, ledger());
+        let server = RestServer::start(listen, token.clone(), ledger.clone(), vault.clone(), limits);
+        let server = server.await.unwrap();
         let client = Client::new(&format!("http://{}", server.address()), token.reveal()).unwrap();
-        Self { server, token, vault, client }
+        Self { server, token, vault, client, ledger }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -151,6 +155,10 @@ async fn unreadable_requests_are_problems() {
         (get.clone(), "/v1/objects/1/%ff/log", "", Code::Malformed),
         (get.clone(), "/v1/blocks?limit=-1", "", Code::Malformed),
         (get.clone(), "/v1/blocks/77", "", Code::UnknownBlock),
+        (get.clone(), "/v1/blocks/77/certificate", "", Code::UnknownBlock),
+        (get.clone(), "/v1/blocks/77/proof", "", Code::UnknownBlock),
+        (get.clone(), "/v1/blocks/0/proof", "", Code::NotCertified),
+        (get.clone(), "/v1/blocks/-1/proof", "", Code::Malformed),
         (get, "/v1/status", "", Code::NotReady),
         (post, "/v1/objects", "{}", Code::Malformed),
     ];
@@ -244,6 +252,26 @@ async fn the_client_speaks_for_its_member() {
     assert_eq!(client.collect_garbage().await.unwrap(), Collected { blocks: 2, bytes: 20 });
     let owner = OpenOptions { ask_owner: true, ..OpenOptions::default() };
     assert_eq!(client.open(object, owner).await.unwrap_err().code(), Some(Code::KeyRefused));
+}
+
+/// A block's proof goes on to the next block with a certificate.
+#[tokio::test]
+async fn proofs_lead_to_a_certified_block() {
+    let rest = Rest::new().await;
+    let (client, blocks) = (&rest.client, [(); 3].map(|()| grow(&rest.ledger)));
+    assert_eq!(client.block_proof(2).await.unwrap_err().code(), Some(Code::NotCertified));
+    certify(&rest.ledger, &blocks[1]);
+    let certificate = client.certificate(2).await.unwrap();
+    assert_eq!((certificate.hash, certificate.view, certificate.parent_view), (blocks[1].hash(), 9, 8));
+    assert_eq!(client.certificate(1).await.unwrap_err().code(), Some(Code::NotCertified));
+    for (number, headers) in [(1, 2), (2, 1)] {
+        let proof = client.block_proof(number).await.unwrap();
+        assert_eq!((proof.block.headers.len(), &proof.block.certificate), (headers, &certificate));
+        assert_eq!(keccak256(&proof.block.headers[0]), blocks[number as usize - 1].hash());
+        assert_eq!(keccak256(&proof.genesis), rest.ledger.genesis_block().hash());
+        assert_eq!(proof.committee, None);
+    }
+    assert_eq!(client.block_proof(3).await.unwrap_err().code(), Some(Code::NotCertified));
 }
 
 #[tokio::test]

@@ -334,6 +334,8 @@ async fn a_call_overtaken_within_its_block_fails_with_the_contracts_reason() {
         validUntil: 0,
     };
     net.stop_mining();
+    // Signatures are for one chain, which the registry knows from block 1 on.
+    net.mine_once();
     let store = hansa_contracts::data_store_of(a.id);
     let chain = hansa_contracts::ChainIdentity {
         chain_id: a.chain().chain_id(),

@@ -117,6 +117,9 @@ codes! {
     UnknownBlock = 4005, "The block does not exist", "`hansa status` shows the height.";
     /// More transactions wait than the chain executes in a few seconds.
     ChainBusy = 4006, "The chain is busy", "Try again after the time that the message gives.";
+    /// No certificate of the block, or of any of the blocks that follow it closely.
+    NotCertified = 4007, "This node holds no certificate for the block",
+        "`hansa block proof` goes on to the next certified block; for a block that has just become final try again in a moment, else ask another member's node.";
 
     /// A fault of the node.
     Internal = 5000, "The node failed", "The node's log says more.";

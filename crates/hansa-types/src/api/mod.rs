@@ -8,6 +8,7 @@ mod code;
 mod governance;
 mod health;
 mod object;
+mod proof;
 mod status;
 mod stream;
 
@@ -25,5 +26,6 @@ pub use object::{
     LogKind, ObjectKind, ObjectList, ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport,
     ReplicationStatus, ScrubStatus, StoredBlock, VerifyReport, VerifyRequest, VerifyScope, VisibilityRequest,
 };
+pub use proof::{BlockEvidence, BlockProof, Certificate};
 pub use status::{BlockSummary, ConsensusStatus, Head, NodeStatus, PoolStatus, Rejoin, SwarmStatus};
 pub use stream::{Line, Progress, Stage, header};
