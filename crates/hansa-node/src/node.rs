@@ -135,6 +135,15 @@ struct Node {
     rest: RestServer,
 }
 
+/// Releases nothing: this node's deposits are plain.
+struct NoJudge;
+
+impl hansa_types::ReleaseJudge for NoJudge {
+    fn judge(&self, _: NetworkKey, _: u64, _: &hansa_types::ReleaseId) -> hansa_types::ReleaseVerdict {
+        hansa_types::ReleaseVerdict::NotYet
+    }
+}
+
 impl Node {
     async fn start(
         home: &Home,
@@ -162,6 +171,7 @@ impl Node {
             listen: config.consensus_listen,
             worker_threads: CONSENSUS_THREADS,
             timing: timing(config),
+            judge: Arc::new(NoJudge),
         })?;
         let spaces = [&hansa_content::SPACES[..], &hansa_sharing::spaces()].concat();
         let objects = FjallStore::open(home.data().join("objects"), &spaces, FjallOptions::default())?;
