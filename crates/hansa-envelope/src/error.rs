@@ -51,6 +51,16 @@ pub enum EnvelopeError {
         "the card is not signed by its own {0}: make it with `hansa keys new` or `hansa keys renew`, and change nothing in it"
     )]
     CardNotSigned(&'static str),
+    /// The bytes are no backup of this recovery key.
+    #[error(
+        "this is no backup that the recovery key opens: it is another member's, of another key, or damaged"
+    )]
+    ForeignBackup,
+    /// The text is no recovery key.
+    #[error(
+        "this is no recovery key: nine groups of eight hexadecimal digits, as `hansa keys recovery` printed them"
+    )]
+    RecoveryKeyText,
     /// A key store could not be read or written.
     #[error("the key store {path} cannot be {action}")]
     KeyStoreIo {

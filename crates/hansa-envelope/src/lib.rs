@@ -47,6 +47,7 @@ mod keystore;
 mod manifest;
 mod padding;
 mod path;
+mod recovery;
 mod root;
 mod secret;
 mod segment;
@@ -64,7 +65,8 @@ pub use manifest::{
 };
 pub use padding::padded_length;
 pub use path::{check_name, check_path};
-pub use root::{ObjectRoot, ROOT_BYTES_MAX, root_cid};
+pub use recovery::{Backup, RecoveryKey};
+pub use root::{ObjectRoot, ROOT_BYTES_MAX, RootParts, root_cid};
 pub use secret::{AudienceKey, DataKey};
 pub use segment::{
     LEAF_BYTES, Layout, Opener, OpeningKey, SEGMENT_BYTES, SealedTail, Sealer, SealingKey, TAG_BYTES,
@@ -73,5 +75,6 @@ pub use segment::{
 pub use swarm_key::SwarmKey;
 pub use version_keys::VersionKeys;
 pub use wrap::{
-    DekContext, KekContext, WRAPPED_DEK_BYTES, WRAPPED_KEK_BYTES, unwrap_dek, unwrap_kek, wrap_dek, wrap_kek,
+    DekContext, KekContext, WRAPPED_DEK_BYTES, WRAPPED_KEK_BYTES, unwrap_dek, unwrap_kek, unwrap_owner_key,
+    wrap_dek, wrap_kek, wrap_owner_key,
 };

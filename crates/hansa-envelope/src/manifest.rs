@@ -432,7 +432,7 @@ mod tests {
         let (versions, _) = VersionKeys::create(&DataKey::generate().unwrap()).unwrap();
         let (key, salt) = versions.seal_manifest(object(), Version(1)).unwrap();
         let sealed = sample().sign(&keys()).unwrap().seal(key).unwrap().concat();
-        let opening = || versions.manifest(object(), Version(1), Some(salt)).unwrap();
+        let opening = || versions.manifest(object(), Version(1), salt).unwrap();
         let open = |chain, object, version| SignedManifest::open(opening(), &sealed, chain, object, version);
         let back = open(7, object(), Version(1)).unwrap();
         assert_eq!((back.manifest(), back.author().0), (&sample(), keys().network_key()));

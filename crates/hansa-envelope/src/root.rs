@@ -1,7 +1,7 @@
 //! The root block of a stored version. The chain records its digest.
 //!
-//! Encoding: dag-cbor, CIDv1, sha2-256. The block has no secrets. Its links let any IPFS node fetch and pin the whole version without
-//! a key.
+//! Encoding: dag-cbor, CIDv1, sha2-256. The block has no secrets in the clear. Its links let any IPFS node fetch and pin the whole version without
+//! a key. Everything that must be provable of a version later is in it, because the digest in the contract's storage then commits to it.
 
 use alloy_primitives::B256;
 use bytes::Bytes;
@@ -9,15 +9,13 @@ use cid::{Cid, multihash::Multihash};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AudienceKey, DataKey, DekContext, EnvelopeError, VersionKeys, unwrap_dek, wrap::WRAPPED_DEK_BYTES,
+    AudienceKey, DataKey, DekContext, EnvelopeError, VersionKeys, unwrap_dek, wrap::OWNER_KEY_BYTES,
+    wrap::WRAPPED_DEK_BYTES,
 };
 
 /// Maximum length of a root block in bytes.
 pub const ROOT_BYTES_MAX: usize = 1024;
-/// The format with a salt of the manifest.
-const FORMAT: u8 = 2;
-/// The format without that salt, which is read and never written.
-const FORMAT_UNSALTED: u8 = 1;
+const FORMAT: u8 = 3;
 const DAG_CBOR: u64 = 0x71;
 const SHA2_256: u64 = 0x12;
 
@@ -25,13 +23,12 @@ const SHA2_256: u64 = 0x12;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ObjectRoot {
-    /// Format of this structure: 2; 1 without `manifest_salt`.
+    /// Format of this structure: 3.
     format: u8,
     /// The sealed manifest: a UnixFS file.
     pub manifest: Cid,
     /// Salt of the manifest's key; see [`VersionKeys::manifest`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub manifest_salt: Option<B256>,
+    pub manifest_salt: B256,
     /// The sealed content: a UnixFS file.
     pub content: Cid,
     /// Length of the sealed content in bytes.
@@ -44,6 +41,33 @@ pub struct ObjectRoot {
     pub wrapped_key: Bytes,
     /// The audience key's epoch.
     pub key_epoch: u32,
+    /// The audience key wrapped for its owner alone; see [`crate::wrap_owner_key`].
+    pub owner_key: Bytes,
+    /// Keyed commitment to the plaintext.
+    pub commitment: B256,
+    /// Padded size of the ciphertext in bytes.
+    pub size_class: u64,
+    /// Unix seconds by the owner's clock.
+    pub created_at: u64,
+    /// Unix seconds after which the version is no longer effective; 0 for ever.
+    pub valid_until: u64,
+}
+
+/// The parts of a root that do not follow from its version's keys. Fields as in [`ObjectRoot`].
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields of the root")]
+pub struct RootParts {
+    pub manifest: Cid,
+    pub manifest_salt: B256,
+    pub content: Cid,
+    pub content_length: u64,
+    pub wrapped_key: Vec<u8>,
+    pub key_epoch: u32,
+    pub owner_key: Vec<u8>,
+    pub commitment: B256,
+    pub size_class: u64,
+    pub created_at: u64,
+    pub valid_until: u64,
 }
 
 /// The CID of a root block by its digest on the chain.
@@ -55,24 +79,22 @@ pub fn root_cid(digest: B256) -> Cid {
 
 impl ObjectRoot {
     /// Assembles a root.
-    pub fn new(
-        (manifest, manifest_salt): (Cid, B256),
-        content: Cid,
-        content_length: u64,
-        keys: &VersionKeys,
-        wrapped_key: Vec<u8>,
-        key_epoch: u32,
-    ) -> Self {
+    pub fn new(keys: &VersionKeys, parts: RootParts) -> Self {
         Self {
             format: FORMAT,
-            manifest,
-            manifest_salt: Some(manifest_salt),
-            content,
-            content_length,
+            manifest: parts.manifest,
+            manifest_salt: parts.manifest_salt,
+            content: parts.content,
+            content_length: parts.content_length,
             salt: keys.salt(),
             key_commitment: keys.key_commitment(),
-            wrapped_key: wrapped_key.into(),
-            key_epoch,
+            wrapped_key: parts.wrapped_key.into(),
+            key_epoch: parts.key_epoch,
+            owner_key: parts.owner_key.into(),
+            commitment: parts.commitment,
+            size_class: parts.size_class,
+            created_at: parts.created_at,
+            valid_until: parts.valid_until,
         }
     }
 
@@ -96,13 +118,11 @@ impl ObjectRoot {
             return Err(malformed(&"it is longer than 1,024 bytes"));
         }
         let root: Self = serde_ipld_dagcbor::from_slice(bytes).map_err(|e| malformed(&e))?;
-        match (root.format, root.manifest_salt) {
-            (FORMAT, Some(_)) | (FORMAT_UNSALTED, None) => {}
-            (FORMAT | FORMAT_UNSALTED, _) => return Err(malformed(&"it is not of the format it names")),
-            _ => return Err(malformed(&"its format is not 1 or 2; a newer version of Hansa wrote it")),
+        if root.format != FORMAT {
+            return Err(malformed(&"its format is not 3; another version of Hansa wrote it"));
         }
-        if root.wrapped_key.len() != WRAPPED_DEK_BYTES {
-            return Err(malformed(&"its wrapped key is not 60 bytes long"));
+        if root.wrapped_key.len() != WRAPPED_DEK_BYTES || root.owner_key.len() != OWNER_KEY_BYTES {
+            return Err(malformed(&"a wrapped key is not 60 bytes long"));
         }
         if root.encode()? != bytes {
             return Err(malformed(&"it is not in canonical dag-cbor"));
@@ -153,48 +173,39 @@ mod tests {
         }
     }
 
-    fn sample() -> ObjectRoot {
-        let keys = VersionKeys::derive(&DataKey::from_bytes([1; 32]), B256::repeat_byte(2)).unwrap();
-        let manifest = (raw_cid(1), B256::repeat_byte(6));
-        ObjectRoot::new(manifest, raw_cid(2), 4112, &keys, vec![5; WRAPPED_DEK_BYTES], 3)
+    fn parts() -> RootParts {
+        RootParts {
+            manifest: raw_cid(1),
+            manifest_salt: B256::repeat_byte(6),
+            content: raw_cid(2),
+            content_length: 4112,
+            wrapped_key: vec![5; WRAPPED_DEK_BYTES],
+            key_epoch: 3,
+            owner_key: vec![7; OWNER_KEY_BYTES],
+            commitment: B256::repeat_byte(8),
+            size_class: 8_192,
+            created_at: 1_800_000_000,
+            valid_until: 0,
+        }
     }
 
-    #[test]
-    fn the_encoding_without_a_salt_is_pinned() {
-        let root = ObjectRoot { format: FORMAT_UNSALTED, manifest_salt: None, ..sample() };
-        assert_eq!(
-            hex::encode(root.encode().unwrap()),
-            "a86473616c745820020202020202020202020202020202020202020202020202020202020202020266666f72\
-             6d61740167636f6e74656e74d82a582500015512200202020202020202020202020202020202020202020202\
-             020202020202020202686b657945706f636803686d616e6966657374d82a5825000155122001010101010101\
-             010101010101010101010101010101010101010101010101016a777261707065644b6579583c050505050505\
-             0505050505050505050505050505050505050505050505050505050505050505050505050505050505050505\
-             050505050505050505056d636f6e74656e744c656e6774681910106d6b6579436f6d6d69746d656e74582095\
-             237e0a6a90adebc78ff550131a71209d82633c939be793c20445d6d042b8f6"
-        );
-        assert_eq!(ObjectRoot::decode(&root.encode().unwrap()).unwrap(), root);
-        assert_eq!(
-            root_cid(root.digest().unwrap()).to_string(),
-            "bafyreidjz4pycc3ieyiagalyb3brqksqlnzeacqya26liq3u4bnxobb7qu"
-        );
+    fn sample() -> ObjectRoot {
+        let keys = VersionKeys::derive(&DataKey::from_bytes([1; 32]), B256::repeat_byte(2)).unwrap();
+        ObjectRoot::new(&keys, parts())
     }
 
     #[test]
     fn the_encoding_is_pinned() {
         let root = sample();
-        assert_eq!(
-            hex::encode(root.encode().unwrap()),
-            "a96473616c745820020202020202020202020202020202020202020202020202020202020202020266666f72\
-             6d61740267636f6e74656e74d82a582500015512200202020202020202020202020202020202020202020202\
-             020202020202020202686b657945706f636803686d616e6966657374d82a5825000155122001010101010101\
-             010101010101010101010101010101010101010101010101016a777261707065644b6579583c050505050505\
-             0505050505050505050505050505050505050505050505050505050505050505050505050505050505050505\
-             050505050505050505056c6d616e696665737453616c74582006060606060606060606060606060606060606\
-             060606060606060606060606066d636f6e74656e744c656e6774681910106d6b6579436f6d6d69746d656e74\
-             582095237e0a6a90adebc78ff550131a71209d82633c939be793c20445d6d042b8f6"
-        );
+        assert_eq!(hex::encode(root.encode().unwrap()), "PINNED");
         assert_eq!(ObjectRoot::decode(&root.encode().unwrap()).unwrap(), root);
-        for other in [ObjectRoot { manifest_salt: None, ..sample() }, ObjectRoot { format: 1, ..sample() }] {
+        let short = Bytes::from_static(&[1]);
+        let others = [
+            ObjectRoot { format: 2, ..sample() },
+            ObjectRoot { owner_key: short.clone(), ..sample() },
+            ObjectRoot { wrapped_key: short, ..sample() },
+        ];
+        for other in others {
             assert!(ObjectRoot::decode(&other.encode().unwrap()).is_err());
         }
     }
@@ -205,7 +216,7 @@ mod tests {
         let (keys, _) = VersionKeys::create(&dek).unwrap();
         let bound = DekContext { key_commitment: keys.key_commitment(), ..context() };
         let wrapped = wrap_dek(&kek, &dek, &bound).unwrap();
-        let root = ObjectRoot::new((raw_cid(1), B256::ZERO), raw_cid(2), 4112, &keys, wrapped, 3);
+        let root = ObjectRoot::new(&keys, RootParts { wrapped_key: wrapped, ..parts() });
         assert_eq!(root.unlock(&kek, context()).unwrap().key_commitment(), keys.key_commitment());
         let other = AudienceKey::generate().unwrap();
         assert!(matches!(root.unlock(&other, context()), Err(EnvelopeError::WrongKey)));

@@ -18,8 +18,6 @@ use zeroize::Zeroizing;
 use crate::{ContentDigest, DataKey, EnvelopeError, OpeningKey, SealingKey, secret::random};
 
 const CONTENT: &[u8] = b"hansa/v1 content";
-/// The label of manifests without a salt, in roots of format 1.
-const MANIFEST_UNSALTED: &[u8] = b"hansa/v1 manifest";
 const MANIFEST: &[u8] = b"hansa/v2 manifest";
 const KEY_COMMITMENT: &[u8] = b"hansa/v1 key commitment";
 const PLAINTEXT_COMMITMENT: &[u8] = b"hansa/v1 plaintext commitment";
@@ -41,8 +39,7 @@ impl KeyType for ThirtyTwo {
 }
 
 /// label ‖ owner (4) ‖ number (8) ‖ version (4) ‖ salt (32), integers big-endian.
-fn manifest_label(object: ObjectId, version: Version, salt: Option<B256>) -> Vec<u8> {
-    let Some(salt) = salt else { return MANIFEST_UNSALTED.to_vec() };
+fn manifest_label(object: ObjectId, version: Version, salt: B256) -> Vec<u8> {
     let owner = object.owner.value().to_be_bytes();
     [MANIFEST, &owner, &object.number.to_be_bytes(), &version.0.to_be_bytes(), salt.as_slice()].concat()
 }
@@ -115,11 +112,11 @@ impl VersionKeys {
         version: Version,
     ) -> Result<(SealingKey, B256), EnvelopeError> {
         let salt = B256::from(random::<32>()?);
-        let key = expand(&self.prk, &manifest_label(object, version, Some(salt)))?;
+        let key = expand(&self.prk, &manifest_label(object, version, salt))?;
         Ok((SealingKey::new(&*key)?, salt))
     }
 
-    /// The key that opens the manifest; `salt` is from the object root, `None` in format 1.
+    /// The key that opens the manifest; `salt` is from the object root.
     ///
     /// # Errors
     /// Only when the cryptographic library fails.
@@ -127,7 +124,7 @@ impl VersionKeys {
         &self,
         object: ObjectId,
         version: Version,
-        salt: Option<B256>,
+        salt: B256,
     ) -> Result<OpeningKey, EnvelopeError> {
         OpeningKey::new(&*expand(&self.prk, &manifest_label(object, version, salt))?, "the manifest")
     }
@@ -182,10 +179,10 @@ mod tests {
         for (object, version) in [(one, 1), (one, 1), (one, 2), (other, 1)] {
             let (key, salt) = keys.seal_manifest(object, Version(version)).unwrap();
             let sealed = seal_buffer(key, b"the same bytes").unwrap().concat();
-            let opening = keys.manifest(object, Version(version), Some(salt)).unwrap();
+            let opening = keys.manifest(object, Version(version), salt).unwrap();
             assert_eq!(open_buffer(opening, &sealed).unwrap(), b"the same bytes");
             for (object, salt) in [(other, salt), (one, B256::ZERO)] {
-                let foreign = keys.manifest(object, Version(3), Some(salt)).unwrap();
+                let foreign = keys.manifest(object, Version(3), salt).unwrap();
                 assert!(open_buffer(foreign, &sealed).is_err());
             }
             assert!(streams.insert(sealed), "the key stream repeats");

@@ -11,10 +11,12 @@ use hpke::{
 };
 use zeroize::Zeroizing;
 
-use crate::{AudienceKey, DataKey, EnvelopeError, MemberKeys, TAG_BYTES, secret::random};
+use crate::{AudienceKey, DataKey, EnvelopeError, MemberKeys, StorageKey, TAG_BYTES, secret::random};
 
 /// Length of a wrapped data key in bytes: nonce 12 ‖ ciphertext 32 ‖ tag 16.
 pub const WRAPPED_DEK_BYTES: usize = 60;
+/// Length of an audience key wrapped for its owner: nonce 12 ‖ ciphertext 32 ‖ tag 16.
+pub(crate) const OWNER_KEY_BYTES: usize = 60;
 /// Length of a wrapped audience key in bytes: X-Wing encapsulation 1,120 ‖ ciphertext 32 ‖ tag 16.
 pub const WRAPPED_KEK_BYTES: usize = 1168;
 const ENCAPSULATION_BYTES: usize = 1120;
@@ -172,6 +174,44 @@ pub fn unwrap_kek(
     AudienceKey::from_slice(&Zeroizing::new(plain))
 }
 
+fn owner_label(chain_id: u64, object: ObjectId, epoch: u32) -> Vec<u8> {
+    let mut out = b"hansa/v1 owner key".to_vec();
+    out.extend(chain_id.to_be_bytes());
+    out.extend(object.owner.value().to_be_bytes());
+    out.extend(object.number.to_be_bytes());
+    out.extend(epoch.to_be_bytes());
+    out
+}
+
+/// Wraps an audience key for its owner alone: 60 bytes under the member's storage key. It travels with the object, so that the owner has its
+/// keys again where its own disk is lost (C7).
+///
+/// # Errors
+/// When the random generator fails.
+pub fn wrap_owner_key(
+    storage: &StorageKey,
+    kek: &AudienceKey,
+    chain_id: u64,
+    object: ObjectId,
+    epoch: u32,
+) -> Result<Vec<u8>, EnvelopeError> {
+    storage.seal(&owner_label(chain_id, object, epoch), kek.expose())
+}
+
+/// Unwraps the result of [`wrap_owner_key`].
+///
+/// # Errors
+/// [`EnvelopeError::Tampered`] when storage key, chain, object, epoch or bytes are others.
+pub fn unwrap_owner_key(
+    storage: &StorageKey,
+    wrapped: &[u8],
+    chain_id: u64,
+    object: ObjectId,
+    epoch: u32,
+) -> Result<AudienceKey, EnvelopeError> {
+    AudienceKey::from_slice(&storage.open(&owner_label(chain_id, object, epoch), wrapped)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,5 +331,25 @@ mod tests {
         for bad in [&[][..], &[0; 32], &[0xff; 1216]] {
             assert!(matches!(wrap_kek(bad, &kek, &good), Err(EnvelopeError::Key(_))), "{}", bad.len());
         }
+    }
+
+    #[test]
+    fn an_owner_key_opens_in_its_place_only() {
+        let keys = MemberKeys::generate().unwrap();
+        let storage = keys.storage_key().unwrap();
+        let (kek, object) = (AudienceKey::generate().unwrap(), "1/42".parse().unwrap());
+        let wrapped = wrap_owner_key(&storage, &kek, 7, object, 3).unwrap();
+        assert_eq!(wrapped.len(), OWNER_KEY_BYTES);
+        assert!(unwrap_owner_key(&storage, &wrapped, 7, object, 3).unwrap() == kek);
+        let other = "1/43".parse().unwrap();
+        let stranger = MemberKeys::generate().unwrap().storage_key().unwrap();
+        let wrong = [
+            unwrap_owner_key(&stranger, &wrapped, 7, object, 3),
+            unwrap_owner_key(&storage, &wrapped, 8, object, 3),
+            unwrap_owner_key(&storage, &wrapped, 7, other, 3),
+            unwrap_owner_key(&storage, &wrapped, 7, object, 4),
+            unwrap_owner_key(&storage, &wrapped[1..], 7, object, 3),
+        ];
+        assert!(wrong.into_iter().all(|opened| opened.is_err()));
     }
 }

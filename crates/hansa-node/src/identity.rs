@@ -61,6 +61,15 @@ impl NewHome {
 /// # Errors
 /// When it is a home already, or a file cannot be written.
 pub fn create_home(home: &Home, new: &NewHome) -> Result<SignedCard, NodeError> {
+    create_home_with(home, new, &MemberKeys::generate()?)
+}
+
+/// As [`create_home`], with keys that exist.
+pub(crate) fn create_home_with(
+    home: &Home,
+    new: &NewHome,
+    keys: &MemberKeys,
+) -> Result<SignedCard, NodeError> {
     if home.config_file().exists() || home.keys_file().exists() {
         return Err(NodeError::HomeExists { path: home.path().to_owned() });
     }
@@ -91,9 +100,8 @@ pub fn create_home(home: &Home, new: &NewHome) -> Result<SignedCard, NodeError> 
     if !passphrase_file.exists() {
         write_file(&passphrase_file, random_text().as_bytes(), Secrecy::Private)?;
     }
-    let keys = MemberKeys::generate()?;
     let passphrase = Passphrase::new(home.passphrase(&config)?.to_string());
-    KeyStore::create(&home.keys_file(), &keys, &passphrase)?;
+    KeyStore::create(&home.keys_file(), keys, &passphrase)?;
     write_file(&home.token_file(), random_text().as_bytes(), Secrecy::Private)?;
     let card = keys.card(
         new.name.clone(),

@@ -15,6 +15,7 @@ mod logging;
 mod metrics;
 mod node;
 mod pulse;
+mod recovery;
 mod renewal;
 mod service;
 mod status;
@@ -26,11 +27,13 @@ mod watchdog;
 pub use config::{Home, NodeConfig, Secrecy, read_text, write_file};
 pub use error::NodeError;
 pub use hansa_contracts::draft_genesis;
+pub use hansa_envelope::RecoveryKey;
 pub use identity::{
     NewHome, accept_invitation, account_key, create_home, invite, new_swarm_key, open_keys, read_card,
     read_genesis, read_swarm_key, unix_seconds,
 };
 pub use lock::{FolderLock, Holder};
 pub use node::run;
+pub use recovery::{make_backup, recover_home};
 pub use renewal::{adopt_keys, change_passphrase, move_card, renew_keys};
 pub use upgrades::read_suite;

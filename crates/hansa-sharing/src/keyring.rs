@@ -8,7 +8,9 @@ mod kept;
 
 use std::sync::Arc;
 
-use hansa_envelope::{AudienceKey, EnvelopeError, Kind, MemberKeys, StorageKey};
+use hansa_envelope::{
+    AudienceKey, EnvelopeError, Kind, MemberKeys, StorageKey, unwrap_owner_key, wrap_owner_key,
+};
 use hansa_kv::{Batch, KvStore, Space};
 use hansa_types::{ObjectId, Version};
 pub(crate) use kept::Pending;
@@ -123,6 +125,45 @@ impl Keyring {
         Ok((epoch, key))
     }
 
+    /// An audience key as it travels with its own object.
+    pub(crate) fn wrapped_for_owner(
+        &self,
+        chain_id: u64,
+        object: ObjectId,
+        epoch: u32,
+        kek: &AudienceKey,
+    ) -> Result<Vec<u8>, SharingError> {
+        Ok(wrap_owner_key(&self.storage, kek, chain_id, object, epoch)?)
+    }
+
+    /// Takes an own object's audience key back from the object, where this disk has lost it. Durable when it returns. The next version is
+    /// sealed under a new key: a loss of access that was only noted on the lost disk must not be forgotten.
+    pub(crate) fn regain(
+        &self,
+        chain_id: u64,
+        object: ObjectId,
+        epoch: u32,
+        wrapped: &[u8],
+    ) -> Result<(), SharingError> {
+        if self.key(object, epoch)?.is_some() {
+            return Ok(());
+        }
+        let key = match unwrap_owner_key(&self.storage, wrapped, chain_id, object, epoch) {
+            Ok(key) => key,
+            // The member has begun anew with another storage secret; the check for keys tells which objects are closed.
+            Err(EnvelopeError::Tampered(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let place = place(KEY, object, epoch);
+        let sealed = self.storage.seal(&place, key.expose())?;
+        let mut batch = Batch::new();
+        batch.put(SPACE, place, sealed);
+        let epochs = self.epochs(object)?;
+        let current = epochs.current.max(epoch);
+        self.put(&mut batch, self::place(EPOCHS, object, 0), &Epochs { current, rotate: true, ..epochs })?;
+        Ok(self.kv.write(batch)?)
+    }
+
     /// Notes that every deposit is of the current epoch's key. Losing this to a crash only means looking again.
     pub(crate) fn renewed(&self, object: ObjectId) -> Result<(), SharingError> {
         let epochs = Epochs { renew: false, ..self.epochs(object)? };
@@ -192,6 +233,24 @@ mod tests {
         assert_eq!(reopened.key(object(), 3).unwrap(), None);
         let stranger = Keyring::new(kv, &MemberKeys::generate().unwrap()).unwrap();
         assert!(stranger.key(object(), 1).is_err());
+    }
+
+    #[test]
+    fn a_lost_key_comes_back_from_its_object_and_the_next_version_gets_another() {
+        let keys = MemberKeys::generate().unwrap();
+        let ring = Keyring::new(Arc::new(MemoryStore::new()), &keys).unwrap();
+        let mut batch = Batch::new();
+        let (epoch, key) = ring.key_for_next(object(), &mut batch).unwrap();
+        let wrapped = ring.wrapped_for_owner(7, object(), epoch, &key).unwrap();
+
+        let empty = Keyring::new(Arc::new(MemoryStore::new()), &keys).unwrap();
+        empty.regain(7, object(), epoch, &wrapped).unwrap();
+        assert_eq!(empty.key(object(), epoch).unwrap(), Some(key.clone()));
+        let (next, other) = empty.key_for_next(object(), &mut Batch::new()).unwrap();
+        assert!((next, other != key) == (epoch + 1, true));
+        let stranger = Keyring::new(Arc::new(MemoryStore::new()), &MemberKeys::generate().unwrap()).unwrap();
+        stranger.regain(7, object(), epoch, &wrapped).unwrap();
+        assert_eq!(stranger.key(object(), epoch).unwrap(), None);
     }
 
     #[test]

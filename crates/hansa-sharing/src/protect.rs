@@ -14,8 +14,8 @@ use cid::Cid;
 use hansa_content::{Block, BlockStore, DAG_CBOR, Hold, Staged};
 use hansa_contracts::abi;
 use hansa_envelope::{
-    AudienceKey, DataKey, DekContext, Entry, Kind, Manifest, MemberKeys, ObjectRoot, VersionKeys, check_name,
-    root_cid, wrap_dek,
+    AudienceKey, DataKey, DekContext, Entry, Kind, Manifest, MemberKeys, ObjectRoot, RootParts, VersionKeys,
+    check_name, root_cid, wrap_dek,
 };
 use hansa_kv::Batch;
 use hansa_types::{
@@ -329,6 +329,8 @@ impl Inner {
         let manifest = manifest(chain_id, object, version, about, ingested.entries.clone(), ingested.size);
         let commitment = versions.plaintext_commitment(&manifest.digest(), ingested.size)?;
         let (content, length) = (ingested.content.root, ingested.content.size);
+        let size_class = ingested.layout.padded_length();
+        let (created_at, valid_until) = (about.created_at, about.valid_until);
         let (dek, versions, keyring) = (dek.clone(), versions.clone(), self.keyring.clone());
         let (store, keys) = (self.store.clone(), Arc::clone(&self.contracts.keys));
         let (root, kek, hold) = Self::blocking(move || {
@@ -338,7 +340,21 @@ impl Inner {
             let context = DekContext { chain_id, object, version, epoch, key_commitment };
             let wrapped = wrap_dek(&kek, &dek, &context)?;
             let (manifest, hold) = stage_manifest(&store, &manifest, &keys, &versions, &mut staged)?;
-            let root = ObjectRoot::new(manifest, content, length, &versions, wrapped, epoch);
+            let owner_key = keyring.wrapped_for_owner(chain_id, object, epoch, &kek)?;
+            let parts = RootParts {
+                manifest: manifest.0,
+                manifest_salt: manifest.1,
+                content,
+                content_length: length,
+                wrapped_key: wrapped,
+                key_epoch: epoch,
+                owner_key,
+                commitment,
+                size_class,
+                created_at,
+                valid_until,
+            };
+            let root = ObjectRoot::new(&versions, parts);
             let block = Block::new(DAG_CBOR, root.encode()?)?;
             store.stage(&block, &hold, &mut staged)?;
             let (id, digest) = (VersionId::new(object, version), root.digest()?);
@@ -355,9 +371,9 @@ impl Inner {
             commitment,
             visibility: visibility.code(),
             keyEpoch: root.key_epoch,
-            sizeClass: ingested.layout.padded_length(),
-            createdAt: about.created_at,
-            validUntil: about.valid_until,
+            sizeClass: size_class,
+            createdAt: created_at,
+            validUntil: valid_until,
         };
         let holds = [hold, Arc::clone(&ingested.content.hold)];
         Ok((Stored { root: root_cid(record.root), record, _holds: holds }, kek))

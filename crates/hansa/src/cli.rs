@@ -104,6 +104,23 @@ pub(crate) enum Node {
     /// HANSA_LOG=debug,libp2p=warn. Settings are in hansa.toml; HANSA_REST_LISTEN, HANSA_RPC_LISTEN,
     /// HANSA_CONSENSUS_LISTEN, HANSA_SWARM_LISTEN and the other names in capitals override them.
     Run,
+    /// Make this member's home folder anew from its backup and its recovery key, which is read from standard input
+    ///
+    /// Any other member fetches the backup: `hansa get OBJECT -o backup`, with the object that `hansa keys recovery` named. The node then catches up by itself and
+    /// fetches the member's objects with their keys.
+    Recover {
+        /// The backup's file
+        backup: PathBuf,
+        /// Port of the REST interface on loopback; 0 picks a free one
+        #[arg(long, default_value_t = 7180)]
+        rest_port: u16,
+        /// Port of the JSON-RPC interface on loopback; 0 picks a free one
+        #[arg(long, default_value_t = 8545)]
+        rpc_port: u16,
+        /// File with the passphrase for the key store; made with a random one if it does not exist
+        #[arg(long, env = "HANSA_PASSPHRASE_FILE", default_value = "passphrase")]
+        passphrase_file: PathBuf,
+    },
     /// Take over the genesis file and swarm key from a member's invitation
     Join {
         /// The file that `hansa member invitation` wrote
@@ -139,6 +156,11 @@ pub(crate) enum Keys {
     Renew,
     /// Take the new keys into use, once the ballot on them is carried; the node must be stopped
     Adopt,
+    /// Back the member's keys up in the swarm, and print once the recovery key that opens the backup
+    ///
+    /// The backup is a public object of this member, sealed to the recovery key: any member can fetch it, nobody can read it. Run it again after
+    /// new keys; the earlier backup then serves no more.
+    Recovery,
     /// Change the key store's passphrase
     Passphrase {
         /// File with the new passphrase in its first line; the configuration names it from then on

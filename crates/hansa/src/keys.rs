@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use hansa_client::Destination;
-use hansa_node::{Home, NewHome, draft_genesis};
-use hansa_types::{ClusterId, Limits, api::Invitation};
+use hansa_client::{Client, Destination, PutOptions, Source, Special};
+use hansa_node::{Home, NewHome, RecoveryKey, draft_genesis};
+use hansa_types::{ClusterId, Limits, Visibility, api::Invitation};
 use serde_json::json;
 
 use crate::{
@@ -33,6 +33,7 @@ pub(crate) fn run(home: &Home, command: &Keys, output: Output) -> Result<(), Cli
             });
             Ok(())
         }
+        Keys::Recovery => Err(CliError::Usage("`hansa keys recovery` needs the node".to_owned())),
         Keys::Adopt => {
             let card = hansa_node::adopt_keys(home)?;
             output.result(&card, |card| {
@@ -62,6 +63,54 @@ pub(crate) fn run(home: &Home, command: &Keys, output: Output) -> Result<(), Cli
             Ok(())
         }
     }
+}
+
+/// Puts the backup into the swarm as a public object. The recovery key is printed last, once everything else is done.
+pub(crate) async fn recovery(home: &Home, client: &Client, output: Output) -> Result<(), CliError> {
+    let (key, sealed) = hansa_node::make_backup(home)?;
+    let file = tempfile::NamedTempFile::new().map_err(CliError::folder("a temporary file"))?;
+    std::fs::write(file.path(), &sealed).map_err(CliError::folder("a temporary file"))?;
+    let source = Source::path(file.path(), Special::Refuse).await?;
+    let options = PutOptions {
+        name: Some("recovery backup".to_owned()),
+        visibility: Some(Visibility::Public),
+        ..PutOptions::default()
+    };
+    let receipt = client.put(source, &options, |_| ()).await?;
+    let text = key.to_text();
+    output.result(&json!({ "recoveryKey": *text, "backup": receipt.id }), |_| {
+        format!(
+            "Write both down and keep them apart from this machine; the key is shown only here.\n\nrecovery key  {}\nbackup        object {}",
+            *text, receipt.id
+        )
+    });
+    Ok(())
+}
+
+/// Makes the home folder anew. The recovery key comes by standard input, so that it is in no file and no list of processes.
+pub(crate) fn recover(
+    home: &Home,
+    backup: &Path,
+    (rest_port, rpc_port): (u16, u16),
+    passphrase_file: &Path,
+    output: Output,
+) -> Result<(), CliError> {
+    let sealed = std::fs::read(backup).map_err(CliError::folder(&backup.display().to_string()))?;
+    let mut text = zeroize::Zeroizing::new(String::new());
+    std::io::stdin().read_line(&mut text).map_err(CliError::folder("standard input"))?;
+    let key: RecoveryKey = text.parse().map_err(hansa_node::NodeError::from)?;
+    let options =
+        NewHome { rest_port, rpc_port, passphrase_file: passphrase_file.to_owned(), ..NewHome::local("") };
+    let card = hansa_node::recover_home(home, &sealed, &key, options)?;
+    output.result(&card, |card| {
+        format!(
+            "{} is the home of {} again; start with `hansa --home {} node run`",
+            home.path().display(),
+            hansa_types::printable(&card.card.name),
+            home.path().display()
+        )
+    });
+    Ok(())
 }
 
 fn new(home: &Home, options: &NewKeys, output: Output) -> Result<(), CliError> {

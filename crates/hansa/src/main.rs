@@ -23,7 +23,7 @@ use hansa_node::{Home, NodeError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    cli::{Block, Cli, Command, Node, Upgrade},
+    cli::{Block, Cli, Command, Keys, Node, Upgrade},
     output::Output,
     problem::CliError,
 };
@@ -146,6 +146,11 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         }
         Command::Node(Node::Join { invitation }) => keys::join(&home, invitation, output),
         Command::Node(Node::Found(options)) => keys::found(options, output),
+        Command::Node(Node::Recover { backup, rest_port, rpc_port, passphrase_file }) => {
+            let ports = (*rest_port, *rpc_port);
+            keys::recover(&home, backup, ports, passphrase_file, output)
+        }
+        Command::Keys(Keys::Recovery) => keys::recovery(&home, &connect(&home)?, output).await,
         Command::Keys(command) => keys::run(&home, command, output),
         Command::Member(command) => member::run(&home, &connect(&home)?, command, output).await,
         Command::Upgrade(command) => upgrade::run(&home, command, output).await,

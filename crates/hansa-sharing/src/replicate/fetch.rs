@@ -166,7 +166,12 @@ impl Inner {
             Ok(root) => root,
             Err(verdict) => return self.give_up(&task, verdict),
         };
-        if !is_own {
+        if is_own {
+            let keyring = self.keyring.clone();
+            let (chain_id, object) = (self.contracts.chain.chain_id(), task.id.object);
+            let (epoch, owner_key) = (root.key_epoch, root.owner_key.clone());
+            Self::blocking(move || keyring.regain(chain_id, object, epoch, &owner_key)).await?;
+        } else {
             table.reserve(&task, bytes.max(before))?;
         }
         // Pinned before the rest is fetched: nothing that has arrived is collected before it is whole. The fetch flushes the pin

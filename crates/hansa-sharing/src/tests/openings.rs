@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::{StreamExt, future::join_all};
 use hansa_content::{Block, DAG_CBOR, DAG_PB, RAW};
 use hansa_contracts::{RefusalReason, abi};
-use hansa_envelope::{DataKey, ObjectRoot, VersionKeys, WRAPPED_DEK_BYTES};
+use hansa_envelope::{DataKey, ObjectRoot, RootParts, VersionKeys, WRAPPED_DEK_BYTES};
 use hansa_types::{
     ObjectId, Version, Visibility,
     api::{Code, LogKind, PutMeta},
@@ -90,8 +90,20 @@ async fn manifest_bomb(owner: &Node) -> ObjectId {
     let content = Block::new(RAW, vec![1; 4112].into()).unwrap();
     owner.store.put(&content).unwrap();
     let (keys, _) = VersionKeys::create(&DataKey::generate().unwrap()).unwrap();
-    let (manifest, wrapped) = ((*block.cid(), B256::ZERO), vec![5; WRAPPED_DEK_BYTES]);
-    let root = ObjectRoot::new(manifest, *content.cid(), 4112, &keys, wrapped, 1);
+    let parts = RootParts {
+        manifest: *block.cid(),
+        manifest_salt: B256::ZERO,
+        content: *content.cid(),
+        content_length: 4112,
+        wrapped_key: vec![5; WRAPPED_DEK_BYTES],
+        key_epoch: 1,
+        owner_key: vec![5; 60],
+        commitment: B256::ZERO,
+        size_class: 4096,
+        created_at: 1,
+        valid_until: 0,
+    };
+    let root = ObjectRoot::new(&keys, parts);
     owner.store.put(&Block::new(DAG_CBOR, root.encode().unwrap()).unwrap()).unwrap();
     let record = abi::Record {
         number: 1,
