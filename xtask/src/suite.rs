@@ -38,7 +38,8 @@ pub(crate) fn run(chosen: &[&str]) -> Outcome {
     if total.failed == 0 && total.passed > 0 { Ok(()) } else { Err("the suite failed".into()) }
 }
 
-/// Formatting, lints, fuzz targets, proofs in the browser, licences. Slower than it is useful on every test run: clippy needs artefacts of its own.
+/// Formatting, lints, fuzz targets, proofs in the browser, licences. Slower than it is useful on every test run: clippy needs artefacts
+/// of its own.
 pub(crate) fn lint() -> Outcome {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     shell::run(shell::cargo().args([
