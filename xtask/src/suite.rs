@@ -38,7 +38,8 @@ pub(crate) fn run(chosen: &[&str]) -> Outcome {
     if total.failed == 0 && total.passed > 0 { Ok(()) } else { Err("the suite failed".into()) }
 }
 
-/// Formatting, lints, fuzz targets, licences. Slower than it is useful on every test run: clippy needs artefacts of its own.
+/// Formatting, lints, fuzz targets, proofs in the browser, licences. Slower than it is useful on every test run: clippy needs artefacts
+/// of its own.
 pub(crate) fn lint() -> Outcome {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     shell::run(shell::cargo().args([
@@ -52,10 +53,19 @@ pub(crate) fn lint() -> Outcome {
         "warnings",
     ]))?;
     fuzz::check()?;
+    proofs_in_the_browser()?;
     if shell::require("cargo-deny", "").is_err() {
         return Err("`cargo-deny` is missing: cargo install --locked cargo-deny".into());
     }
     shell::run(shell::cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]))
+}
+
+/// Checks that outsiders can verify proofs in WebAssembly.
+fn proofs_in_the_browser() -> Outcome {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    let check = ["check", "--release", "--locked", "--package", "hansa-proof", "--target", TARGET];
+    shell::run(shell::cargo().args(check))
+        .map_err(|problem| format!("{problem}; is the target there? `rustup target add {TARGET}`"))
 }
 
 fn tidy_all() -> Outcome {

@@ -13,7 +13,7 @@ pub enum ProofError {
     #[error("the proof is malformed: {0}")]
     Malformed(&'static str),
     /// More headers than a node puts into a proof.
-    #[error("the proof has {0} headers in a row; at most {max} are taken", max = crate::HEADERS_MAX)]
+    #[error("the proof has {0} headers in a row, more than a node puts into one")]
     TooLong(usize),
     /// A header is not the parent of the next, or the certificate is for none of them.
     #[error("the headers do not lead to the certified block: {0}")]

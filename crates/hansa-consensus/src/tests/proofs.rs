@@ -11,7 +11,7 @@ use alloy_sol_types::SolCall as _;
 use alloy_trie::{HashBuilder, Nibbles, proof::ProofRetainer};
 use commonware_consensus::CertifiableBlock as _;
 use commonware_runtime::Clock as _;
-use hansa_contracts::{GOVERNANCE, REGISTRY, abi::Governance, card_from_types};
+use hansa_contracts::{GOVERNANCE, REGISTRY, abi::Governance};
 use hansa_ledger::Ledger;
 use hansa_proof::{ProofError, ProvenBlock, Verifier};
 use hansa_types::SignedTransaction;
@@ -24,6 +24,8 @@ use super::{
 use crate::{block::ChainBlock, committee::leader_name};
 
 const EPOCH_BLOCKS: u64 = 16;
+/// A member's standing, as the contracts number it.
+const SUSPENDED: u8 = 2;
 
 fn call(from: &Organisation, nonce: u64, to: Address, input: Vec<u8>) -> SignedTransaction {
     let transaction = TxEip1559 {
@@ -47,10 +49,10 @@ async fn network(mut world: World) -> (World, u64) {
         world.start(index).await;
     }
     world.reach(2 * EPOCH_BLOCKS + 4).await;
-    let (founders, applicant) = (&world.organisations, card_from_types(&world.organisations[4].card));
-    let join = Governance::openJoinCall { card: applicant }.abi_encode();
+    let founders = &world.organisations;
+    let ballot = Governance::openStandingCall { dcId: 4, status: SUSPENDED }.abi_encode();
     let own = |index: usize| call(&founders[index], 0, founders[index].card.account, Vec::new());
-    let transactions = [call(&founders[0], 0, GOVERNANCE, join), own(1), own(2)];
+    let transactions = [call(&founders[0], 0, GOVERNANCE, ballot), own(1), own(2)];
     let ledger = world.nodes[&0].ledger.clone();
     let last = *transactions[2].tx_hash();
     for transaction in transactions {
