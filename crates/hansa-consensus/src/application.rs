@@ -1,7 +1,7 @@
-//! Builds and judges blocks for the agreement engine.
+//! The application of the agreement engine: proposes and verifies blocks.
 //!
-//! The ledger executes; this file decides when to build, binds each block to its round, leader, seed and payload, and
-//! answers `false` only for what can never become valid. Whatever this node is missing leaves a question open instead.
+//! The ledger executes blocks. This file decides when to propose, and binds each block to its round, leader, seed and payload.
+//! Verification answers `false` only for blocks that can never be valid; it stays pending while this node lacks data.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,7 +24,7 @@ use crate::{
     types::{Context, Directory, PrivateKey, Scheme, Variant},
 };
 
-/// What the resharing hands to a proposal.
+/// The resharing's input to a proposal.
 pub(crate) type Input = reshare::Input<(), Variant, PrivateKey, Directory>;
 
 /// The consortium's application of the agreement engine.
@@ -37,8 +37,8 @@ pub(crate) struct Application {
     pub(crate) timing: Timing,
 }
 
-/// Runs work that executes blocks or writes to disk where it does not hold up the executor. `None` when the runtime
-/// stops. Dropping the future abandons the answer, not the work, which is why the ledger's calls are idempotent.
+/// Runs blocking work off the executor; `None` if the runtime stops. Dropping the future abandons the result, not the work, so the
+/// ledger's methods are idempotent.
 pub(crate) async fn offload<E: Spawner, T: Send + 'static>(
     context: &E,
     work: impl FnOnce() -> T + Send + 'static,
@@ -55,17 +55,17 @@ fn is_first(context: &Context) -> bool {
     !context.round.epoch().is_zero() && context.round.view() == View::zero().next()
 }
 
-/// Why an ancestor is not in the ledger.
+/// The reason for an unknown ancestor.
 enum Missing {
-    /// It can never be: the branch is invalid, or a rival of it is final.
+    /// The branch is invalid, or a rival is final.
     Forever,
-    /// This node failed; another try, after a restart, may succeed.
+    /// This node failed; a restart may help.
     Here,
 }
 
 impl Application {
-    /// Makes the ledger know `ancestry`'s newest block by verifying those of its ancestors that it does not know yet,
-    /// which happens after a restart and where a block was certified without this node's vote.
+    /// Verifies the unknown blocks of `ancestry`, so that the ledger can build on the newest one. They are unknown after a restart, or
+    /// if they were certified without this node's vote.
     async fn adopt<E: Spawner>(
         &self,
         runtime: &E,
@@ -99,7 +99,7 @@ impl Application {
         newest.ok_or(Missing::Here)
     }
 
-    /// Keeps blocks the least interval apart, and the first one of an epoch from those who have not entered it yet.
+    /// Waits for the minimum block interval, or for the others to enter a new epoch.
     async fn keep_interval(&self, clock: &impl Clock, context: &Context, parent: &Block) {
         if is_first(context) {
             clock.sleep(self.timing.epoch_grace).await;
@@ -110,18 +110,18 @@ impl Application {
         clock.sleep(wait.min(least)).await;
     }
 
-    /// How long the next block is filled. Machines that are busy with more than blocks, as when a pool fills up, take so much
-    /// longer over each: a smaller block comes in time.
+    /// The filling time of the next block. On busy machines, as when a pool fills up, each block takes longer, so blocks become
+    /// smaller.
     fn filling_time(&self, clock: &impl Clock, parent: &Block) -> Option<Duration> {
-        /// No block is filled for less than this part of the usual time.
+        /// Minimum part of the usual filling time.
         const LEAST: f64 = 0.25;
         let interval = self.board.interval(parent, clock.current()).unwrap_or_default();
         let excess = interval.as_secs_f64() / self.timing.interval_aim.as_secs_f64();
         self.timing.filling.map(|filling| filling.mul_f64(excess.max(1.0).powi(-2).max(LEAST)))
     }
 
-    /// Builds a block on `parent` as soon as there is a transaction for it, or an empty one when an idle chain is due a
-    /// sign of life. A transaction that is pending and cannot be executed is no reason for an empty block.
+    /// Proposes a block on `parent` once there is a transaction for it, or an empty one at the heartbeat. A pending transaction that
+    /// cannot be executed does not cause an empty block.
     async fn fill<E: Spawner + Clock>(
         &self,
         runtime: &E,
@@ -164,7 +164,7 @@ impl Application {
             Err(Missing::Here) => return core::future::pending().await,
         };
         let beneficiary = self.committees.beneficiary(context.round.epoch(), &context.leader).await;
-        // Before waiting, since a pause of our own says nothing about how busy the machines are.
+        // Taken before the wait, which says nothing about the load.
         let filling_time = self.filling_time(runtime, &parent);
         self.keep_interval(runtime, context, &parent).await;
         let proposal = || Proposal {
@@ -187,7 +187,7 @@ impl Application {
         }
     }
 
-    /// Checks what the ledger leaves to consensus, apart from the time.
+    /// Checks the rules of consensus except the timestamp.
     async fn is_bound(&self, block: &ChainBlock, context: &Context, parent: &Block) -> bool {
         let header = block.block().header();
         let ConsensusData { seed, draw, .. } = block.block().consensus();
@@ -209,7 +209,7 @@ impl Application {
         false
     }
 
-    /// Waits until the clock has reached the block's time, apart from the tolerance.
+    /// Waits until the clock reaches the block's timestamp minus the tolerance.
     async fn wait_for_time(&self, clock: &impl Clock, block: &Block) {
         let tolerated = self.timing.clock_skew.as_secs();
         loop {
@@ -252,7 +252,7 @@ impl Application {
             tracing::warn!(%hash, %error, "block refused");
             return false;
         }
-        tracing::error!(%hash, %error, "a block cannot be judged here");
+        tracing::error!(%hash, %error, "a block cannot be verified here");
         core::future::pending().await
     }
 }

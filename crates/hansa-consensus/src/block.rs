@@ -1,7 +1,6 @@
-//! The consortium's block as the agreement engine sees it.
+//! The block type of the agreement engine.
 //!
-//! A [`ChainBlock`] is a [`Block`] whose consensus data has been decoded. Whether the block is valid on a chain is the
-//! ledger's and the application's business, not decided here.
+//! A [`ChainBlock`] is a [`Block`] with decoded consensus data. Validity is decided by the ledger and the application.
 
 use std::sync::Arc;
 
@@ -22,10 +21,10 @@ use crate::{
     types::{Context, Directory, EpochInfo, PARTICIPANTS_MAX, Payload, PublicKey, SHARING_VERSION, Variant},
 };
 
-/// A length prefix is at most five bytes.
+/// Maximum length of a length prefix in bytes.
 const PREFIX_BYTES_MAX: usize = 5;
 
-/// A block with its context and payload decoded. Cloning is cheap.
+/// A block with decoded context and payload. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub(crate) struct ChainBlock(Arc<Inner>);
 
@@ -36,7 +35,7 @@ struct Inner {
     payload: Option<Carried>,
 }
 
-/// The payload, printable.
+/// The payload with a `Debug` implementation.
 struct Carried(Payload);
 
 impl core::fmt::Debug for Carried {
@@ -49,8 +48,8 @@ impl core::fmt::Debug for Carried {
 }
 
 impl ChainBlock {
-    /// The genesis block. Its own bytes carry no consensus data: what epoch 0 needs follows from the genesis file, to
-    /// which the header commits.
+    /// The genesis block. Its encoding has no consensus data: the data of epoch 0 follow from the genesis file, to which the header
+    /// commits.
     pub(crate) fn genesis(block: Block, leader: PublicKey, info: EpochInfo) -> Self {
         let context = Context {
             round: Round::new(Epoch::zero(), View::zero()),
@@ -63,7 +62,7 @@ impl ChainBlock {
     /// Decodes the consensus data of a block above genesis.
     ///
     /// # Errors
-    /// When the context or the payload is malformed.
+    /// If the context or the payload is malformed.
     pub(crate) fn new(block: Block) -> Result<Self, Error> {
         let data = block.consensus();
         let context = Context::decode(data.context.0.clone())?;
@@ -77,18 +76,18 @@ impl ChainBlock {
         Ok(Self(Arc::new(Inner { block, context, payload })))
     }
 
-    /// The block itself.
+    /// The block.
     pub(crate) fn block(&self) -> &Block {
         &self.0.block
     }
 
-    /// The context under which it was proposed, by reference.
+    /// The context of the proposal, by reference.
     pub(crate) fn proposed_in(&self) -> &Context {
         &self.0.context
     }
 }
 
-/// Encodes what consensus adds to a block.
+/// Encodes the consensus data of a block.
 pub(crate) fn consensus_data(
     context: &Context,
     seed: Bytes,
@@ -103,7 +102,7 @@ pub(crate) fn consensus_data(
     }
 }
 
-/// What a decoder of blocks has to know: the genesis block, which is not self-describing.
+/// The configuration of the block decoder: the genesis block, which is not self-describing.
 #[derive(Clone)]
 pub(crate) struct BlockRules {
     pub(crate) genesis: ChainBlock,

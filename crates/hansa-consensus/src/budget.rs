@@ -1,8 +1,8 @@
-//! Bounds what one peer makes this node decode.
+//! Byte budgets of inbound messages for each peer.
 //!
-//! The engine's quotas count messages, and it decodes a broadcast block before it asks who sent it. Here messages are
-//! judged by their sender and their length before anybody decodes them. What is dropped is not lost: blocks are fetched by
-//! those who miss them, transactions are sent again by the node that admitted them.
+//! The engine's quotas count messages, and it decodes a broadcast block before it checks the sender. Here messages are filtered by
+//! sender and length before they are decoded. Dropped messages are not lost: nodes fetch missing blocks, and the admitting node
+//! resends transactions.
 
 use std::{
     collections::HashMap,
@@ -15,19 +15,19 @@ use commonware_runtime::Clock;
 
 use crate::{peers::MemberPeers, types::PublicKey};
 
-/// Bytes that each peer may send.
+/// A token bucket for each peer, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
-    /// In a second, in the long run.
+    /// Sustained rate.
     pub(crate) bytes_per_second: u64,
-    /// At once, after a pause.
+    /// Size of the bucket.
     pub(crate) burst_bytes: u64,
 }
 
-/// Peers after which idle ones are forgotten.
+/// Number of peers at which idle ones are removed.
 const PEERS_CHECKED: usize = 512;
 
-/// What each peer has left of its allowance. Holds as many peers as have sent lately.
+/// The remaining budget of each recently active peer.
 #[derive(Debug)]
 pub(crate) struct Budget {
     allowance: Allowance,
@@ -44,7 +44,7 @@ impl Budget {
         u64::try_from(earned).unwrap_or(u64::MAX)
     }
 
-    /// Takes `bytes` from the peer's allowance; false, and nothing is taken, when that is used up.
+    /// Takes `bytes` from the peer's budget; returns `false` and takes nothing if it is exhausted.
     pub(crate) fn take(&mut self, peer: &PublicKey, bytes: usize, now: SystemTime) -> bool {
         if self.left.len() > PEERS_CHECKED {
             self.forget_idle(now);
@@ -58,7 +58,7 @@ impl Budget {
         left.is_some()
     }
 
-    /// Forgets the peers whose allowance is whole again.
+    /// Removes the peers with a full budget.
     fn forget_idle(&mut self, now: SystemTime) {
         let whole = Duration::from_secs(
             self.allowance.burst_bytes.checked_div(self.allowance.bytes_per_second).unwrap_or_default(),
@@ -67,7 +67,7 @@ impl Budget {
     }
 }
 
-/// A receiver that passes on what validators send within their allowance, and drops everything else unread.
+/// A receiver that passes on validators' messages within their budgets and drops all others undecoded.
 pub(crate) struct FromValidators<E, R, M> {
     clock: E,
     inner: R,

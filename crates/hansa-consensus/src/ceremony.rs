@@ -1,9 +1,9 @@
-//! Lets the founders generate the group key with one another, before the first block.
+//! Distributed generation of the group key by the founders, before the first block.
 //!
-//! Each founder runs [`Ceremony`] with the same draft of the genesis file. They wait for one another, deal shares over
-//! authenticated connections and agree on the outcome on a short chain of its own; nobody ever holds the whole key. All
-//! end up with the same genesis file, and each with its own share in the sealed store that the engine opens later.
-//! A founder that crashes can start again in the same folder.
+//! Each founder runs [`Ceremony`] with the same draft of the genesis file. The founders wait for each other, deal shares over
+//! authenticated connections, and agree on the outcome on a short chain of its own. No node ever has the whole key. The result is the
+//! same genesis file on every founder, and a share in each founder's sealed store, which the engine opens later. A crashed founder can
+//! start again in the same folder.
 
 use core::num::NonZeroU64;
 use std::{
@@ -40,45 +40,45 @@ use crate::{
     types::{Directory, EpochInfo, PrivateKey, PublicKey, SHARING_MODE, SHARING_VERSION, Variant},
 };
 
-/// How often a founder says how far it is.
+/// Interval of presence messages.
 const PRESENCE: Duration = Duration::from_millis(200);
-/// How long a founder that is done stays for another that has fallen silent.
+/// Time for which a completed founder waits for a silent one.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it stays after everybody is done, so that everybody learns of it.
+/// Time for which a founder stays after all have completed, so that all learn of it.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What a founder needs for the ceremony.
+/// Configuration of a founder's ceremony.
 #[derive(Clone)]
 pub struct CeremonyConfig {
-    /// This founder's ed25519 secret key (32 bytes), whose public half the draft names.
+    /// This founder's ed25519 secret key (32 bytes); its public key is in the draft.
     pub secret_key: Zeroizing<[u8; 32]>,
     /// The genesis file without a group key; the same on every founder.
     pub draft: Genesis,
-    /// Folder for consensus, the same that [`Config::store`](crate::Config::store) will name.
+    /// Folder of consensus, the same as [`Config::store`](crate::Config::store).
     pub store: PathBuf,
-    /// AES-256 key that seals secrets at rest, the same that the engine will get.
+    /// AES-256 key that seals secrets at rest, the same as the engine's.
     pub storage_key: Zeroizing<[u8; 32]>,
-    /// Address to listen on; the others dial what the draft says.
+    /// Listen address; the others dial the endpoint in the draft.
     pub listen: SocketAddr,
 }
 
-/// How far a ceremony is.
+/// Progress of a ceremony.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CeremonyProgress {
     /// Opening its folder.
     #[default]
     Starting,
-    /// Waiting for founders that have not been heard of: their names.
+    /// Waiting for the named founders, which have not been heard.
     WaitingFor(Vec<String>),
     /// Dealing shares and agreeing on the outcome.
     Generating,
-    /// This founder has its share and stays for those that do not yet: their names.
+    /// This founder has its share and stays for the named founders without one.
     Lingering(Vec<String>),
     /// Done.
     Completed,
 }
 
-/// A founder's part in the ceremony, running in a thread of its own. Dropping it ends it; it can be started again.
+/// A founder's part of the ceremony, in a thread of its own. Dropping it stops it; it can be started again.
 pub struct Ceremony {
     worker: Worker<Genesis>,
     progress: watch::Receiver<CeremonyProgress>,
@@ -89,7 +89,7 @@ impl Ceremony {
     /// Starts this founder's part and returns at once.
     ///
     /// # Errors
-    /// When the draft, the keys or the folder cannot be used.
+    /// If the draft, the keys or the folder are unusable.
     pub fn start(config: CeremonyConfig) -> Result<Self, ConsensusError> {
         let signer = private_key(&config.secret_key)?;
         config
@@ -108,36 +108,36 @@ impl Ceremony {
         Ok(Self { worker, progress, handshakes })
     }
 
-    /// How far it is; changes are signalled.
+    /// The progress with change notification.
     pub fn progress(&self) -> watch::Receiver<CeremonyProgress> {
         self.progress.clone()
     }
 
-    /// The founders whose last handshake failed, and why.
+    /// The founders with a failed last handshake, and the cause.
     pub fn handshakes(&self) -> &Handshakes {
         &self.handshakes
     }
 
-    /// Tells it to stop before it is done.
+    /// Requests a stop.
     pub fn shutdown(&self) {
         self.worker.stop();
     }
 
-    /// Resolves when it has ended.
+    /// Resolves when the ceremony has ended.
     pub async fn ended(&self) {
         self.worker.ended().await;
     }
 
-    /// Waits for the end and returns the complete genesis file, the same on every founder. Blocks the calling thread.
+    /// Waits for the end; returns the complete genesis file, the same on every founder. Blocks the calling thread.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The cause of a failed ceremony.
     pub fn join(self) -> Result<Genesis, ConsensusError> {
         self.worker.join()
     }
 }
 
-/// Removes what the ceremony left in `store`, once the engine has what it needs of it.
+/// Removes the ceremony's files in `store`. The share is in the sealed store.
 pub(crate) fn clear(store: &Path) -> Result<(), ConsensusError> {
     let secrets = store.join("ceremony-secrets");
     if secrets.exists() {
@@ -154,7 +154,7 @@ pub(crate) fn clear(store: &Path) -> Result<(), ConsensusError> {
     Ok(())
 }
 
-/// How far a founder says it is.
+/// The stage that a founder reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum Stage {
@@ -174,7 +174,7 @@ impl Stage {
     }
 }
 
-/// What the founders know of one another.
+/// The reported stages of all founders.
 struct Roll {
     names: BTreeMap<PublicKey, String>,
     heard: BTreeMap<PublicKey, Stage>,
@@ -196,14 +196,14 @@ impl Roll {
         }
     }
 
-    /// The names of those that have not said that they are as far as `stage`.
+    /// The names of the founders that have not reached `stage`.
     fn missing(&self, stage: Stage) -> Vec<String> {
         let behind = |key: &PublicKey| self.heard.get(key).is_none_or(|heard| *heard < stage);
         self.names.iter().filter(|(key, _)| behind(key)).map(|(_, name)| name.clone()).collect()
     }
 }
 
-/// The founders' presence, spoken and heard.
+/// The exchange of presence messages.
 struct Presence<S, R> {
     sender: S,
     receiver: R,
@@ -216,7 +216,7 @@ where
     S: Sender<PublicKey = PublicKey>,
     R: Receiver<PublicKey = PublicKey>,
 {
-    /// Speaks once and listens until it is time to speak again.
+    /// Sends one message and receives until the next is due.
     async fn round(&mut self, clock: &impl commonware_runtime::Clock) -> Result<bool, ConsensusError> {
         let _ = self.sender.send(Recipients::All, IoBuf::from(vec![self.stage as u8]), true);
         let mut until = Box::pin(clock.sleep(PRESENCE));
@@ -236,7 +236,7 @@ where
         }
     }
 
-    /// Speaks and listens for ever.
+    /// Sends and receives for ever.
     async fn keep(&mut self, clock: &impl commonware_runtime::Clock) -> ConsensusError {
         loop {
             if let Err(error) = self.round(clock).await {
@@ -246,14 +246,13 @@ where
     }
 }
 
-/// Blocks of the ceremony's own chain: long enough for every dealing to be acknowledged in the first half, and for every
-/// founder to lead a block in the second.
+/// Length of the ceremony's chain: every dealing is acknowledged in the first half, and every founder leads a block in the second.
 fn chain_blocks(founders: usize) -> NonZeroU64 {
     let blocks = u64::try_from(founders).unwrap_or(u64::MAX).saturating_mul(24).max(128);
     NonZeroU64::new(blocks).unwrap_or(NonZeroU64::MIN)
 }
 
-/// Where a running ceremony notes what it sees.
+/// Shared state of a running ceremony.
 struct Notes {
     progress: watch::Sender<CeremonyProgress>,
     handshakes: Handshakes,
@@ -278,7 +277,7 @@ fn run(
             outcome = perform(&context, config, signer, own, engine, notes) => outcome,
         };
         if let Err(error) = context.stop(0, Some(Duration::from_secs(2))).await {
-            tracing::debug!(%error, "some parts of the ceremony were cut short");
+            tracing::debug!(%error, "the ceremony's runtime did not stop cleanly");
         }
         outcome
     })
@@ -311,7 +310,7 @@ async fn perform(
     let roll = Roll::new(&config.draft, &me);
     let mut presence = Presence { sender, receiver, roll, stage: Stage::Present };
 
-    // A founder that already has its share must not wait for others that have left.
+    // A founder with a share must not wait for others that have left.
     let resumed = own.get_share(Epoch::zero()).await.is_some();
     loop {
         let missing = presence.roll.missing(Stage::Present);
@@ -380,7 +379,7 @@ fn replace(progress: &mut CeremonyProgress, new: CeremonyProgress) -> bool {
     changed
 }
 
-/// The outcome, if it is one to found a consortium on.
+/// The outcome, if it is a complete one.
 fn accepted(info: Option<EpochInfo>) -> Result<EpochInfo, ConsensusError> {
     let info = info.ok_or(ConsensusError::Ceremony("the founders did not agree on a key"))?;
     if info.outcome != EpochOutcome::Success {
@@ -392,7 +391,7 @@ fn accepted(info: Option<EpochInfo>) -> Result<EpochInfo, ConsensusError> {
     Ok(info)
 }
 
-/// Stays until every founder is done, since those that are not need the others.
+/// Stays until every founder has completed, because the others need this one.
 async fn linger<S, R>(
     clock: &impl commonware_runtime::Clock,
     presence: &mut Presence<S, R>,
@@ -415,14 +414,14 @@ where
             presence.stage = Stage::AllDone;
             let leave = *leave.get_or_insert(now.checked_add(FAREWELL).unwrap_or(now));
             if presence.roll.missing(Stage::AllDone).is_empty() || now >= leave {
-                // Said once more, for those that listen now.
+                // Sent once more for founders that listen only now.
                 presence.round(clock).await?;
                 return Ok(());
             }
             continue;
         }
         if now.duration_since(silent_since).is_ok_and(|silence| silence > PATIENCE) {
-            tracing::warn!(founders = missing.join(", "), "leaving without word from founders");
+            tracing::warn!(founders = missing.join(", "), "leaving although some founders are silent");
             return Ok(());
         }
         note.send_if_modified(|progress| replace(progress, CeremonyProgress::Lingering(missing)));

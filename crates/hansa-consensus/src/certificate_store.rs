@@ -1,9 +1,9 @@
-//! Where the agreement engine finds certificates of finality: its own archive for the newest, the ledger for all others.
+//! The agreement engine's store of certificates: an archive for recent heights, and the ledger for all others.
 //!
-//! The archive is durable before a block is handed to the ledger, but it keeps an index in memory and two open files for each
-//! section, so it holds a window of recent heights. Each certificate also goes to the ledger, without a flush of its own. A section
-//! leaves the archive once the ledger has its certificates durably; so do the sections of an archive that holds the whole chain,
-//! as earlier versions kept it. No certificate is checked here.
+//! The archive is durable before a block is passed to the ledger. It has an index in memory and two open files for each section, so it
+//! covers a window of recent heights. Each certificate is also written to the ledger, without a flush of its own. A section is pruned
+//! once its certificates are durable in the ledger; an archive of the whole chain, as earlier versions kept it, shrinks in the same
+//! way. Certificates are not verified here.
 
 use bytes::Bytes;
 use commonware_codec::{DecodeExt as _, Encode as _};
@@ -17,14 +17,14 @@ use hansa_ledger::{Ledger, LedgerError};
 
 use crate::{
     application::offload,
+    block_archive::{MARGIN_BLOCKS, SECTION_BLOCKS},
     digest::BlockDigest,
-    shelf::{MARGIN_BLOCKS, SECTION_BLOCKS},
     types::{Finalization, Scheme},
 };
 
 type Archive<E> = prunable::Archive<EightCap, E, BlockDigest, Finalization>;
 
-/// Why a certificate cannot be stored or read.
+/// A failed access to a certificate.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CertificateStoreError {
     #[error("the archive of certificates failed")]
@@ -35,7 +35,7 @@ pub(crate) enum CertificateStoreError {
     Undecodable(#[from] commonware_codec::Error),
 }
 
-/// The archive and, behind it, the ledger.
+/// The archive, backed by the ledger.
 pub(crate) struct CertificateStore<E: Storage + Metrics + Clock> {
     context: E,
     archive: Archive<E>,
@@ -47,7 +47,7 @@ impl<E: Storage + Metrics + Clock + Spawner> CertificateStore<E> {
         Self { context, archive, ledger }
     }
 
-    /// Writes to the ledger; never returns when the runtime stops meanwhile.
+    /// Writes to the ledger. Never returns if the runtime stops.
     async fn write(
         &self,
         work: impl FnOnce(&Ledger) -> Result<(), LedgerError> + Send + 'static,
@@ -64,23 +64,23 @@ impl<E: Storage + Metrics + Clock + Spawner> CertificateStore<E> {
         Ok(encoded.map(Finalization::decode).transpose()?)
     }
 
-    /// The end of the archive's oldest section, if that section is below the window.
+    /// The end of the oldest section, if it is below the window.
     fn expired(&self) -> Option<u64> {
         let window = self.ledger.head().number().saturating_sub(MARGIN_BLOCKS);
         let oldest = self.archive.first_index()? / SECTION_BLOCKS;
         let end = oldest.saturating_add(1).saturating_mul(SECTION_BLOCKS);
-        // At a start the engine looks in the archive for the newest certificate at or below its height. So a section stays
-        // until a later one has a certificate below the window.
+        // At startup the engine searches the archive for the newest certificate at or below its height, so a section stays until a later
+        // one has a certificate below the window.
         let (next, _) = Certificates::ranges_from(&self.archive, Height::new(end)).next()?;
         (next.get().max(end) <= window).then_some(end)
     }
 
-    /// Drops the oldest section of the archive if it is below the window. One at a time, so that no block waits long.
+    /// Prunes the oldest section if it is below the window; one at a time, so that no block waits long.
     async fn shrink(self) -> Result<Self, CertificateStoreError> {
         let Some(end) = self.expired() else { return Ok(self) };
         let mut missing = Vec::new();
         for height in self.archive.first_index().unwrap_or(end)..end {
-            // A crash may have cost the ledger's copy, and earlier versions wrote none.
+            // The ledger's copy is missing after a crash, or from earlier versions.
             if self.ledger.certificate(height)?.is_none()
                 && let Some(certificate) = Certificates::get(&self.archive, Identifier::Index(height)).await?
             {
@@ -146,7 +146,7 @@ impl<E: Storage + Metrics + Clock + Spawner> Certificates for CertificateStore<E
     }
 
     async fn prune(self, _: Height) -> Result<Self, CertificateStoreError> {
-        // The archive follows the ledger's head, and the ledger keeps all.
+        // Pruning follows the ledger's head instead.
         Ok(self)
     }
 
@@ -219,7 +219,7 @@ mod tests {
         Certificates::put(store, Height::new(height), digest, &certificate).await.unwrap()
     }
 
-    /// An earlier version kept the certificates of the whole chain in the archive, and none in the ledger.
+    /// Earlier versions kept the certificates of the whole chain in the archive, and none in the ledger.
     #[test]
     fn an_archive_of_the_whole_chain_shrinks_to_a_window_and_nothing_is_lost() {
         deterministic::Runner::default().start(|context| async move {
@@ -256,7 +256,7 @@ mod tests {
         });
     }
 
-    /// A node that catches up by parents has no certificates for long stretches. The engine needs the newest one below its height.
+    /// A node that catches up by parents has long gaps between certificates. The engine needs the newest one below its height.
     #[test]
     fn the_newest_certificate_below_the_window_stays_in_the_archive() {
         deterministic::Runner::default().start(|context| async move {

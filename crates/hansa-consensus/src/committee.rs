@@ -1,8 +1,7 @@
-//! Reads from the registry who sits in which epoch, at heights that can no longer change.
+//! Committees of epochs, from the registry at final heights.
 //!
-//! The committee of epoch E is announced in the last block of E−2, so it is read from the registry as it stood at the
-//! last block of E−3, which every node that proposes or checks that announcement has finalised. The founders sit in the
-//! epochs before.
+//! The committee of epoch E is announced in the last block of E−2. It is the registry's at the last block of E−3, which is final for
+//! every node that proposes or verifies the announcement. The founders are the committee of the first three epochs.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,10 +21,10 @@ use crate::{
     types::{Directory, PARTICIPANTS_MAX, PublicKey},
 };
 
-/// Epochs between a registry and the committee drawn from it.
+/// Epochs between a registry and its committee.
 const DELAY: u64 = 3;
 
-/// A frozen registry, reduced to what consensus reads.
+/// The consensus data of a final registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seats {
     validators: Vec<PublicKey>,
@@ -52,7 +51,7 @@ impl Seats {
     }
 }
 
-/// The committees of all epochs, as far as they are fixed.
+/// The committees of all epochs that are determined.
 #[derive(Clone)]
 pub(crate) struct Committees {
     ledger: Ledger,
@@ -75,7 +74,7 @@ impl Committees {
         Self { ledger, board, seats: Arc::default(), founding }
     }
 
-    /// The account that a block proposed by `leader` in `epoch` names as its beneficiary.
+    /// The beneficiary of a block proposed by `leader` in `epoch`.
     pub(crate) async fn beneficiary(&self, epoch: Epoch, leader: &PublicKey) -> Account {
         match self.located(epoch.get(), leader).await {
             Some((account, _)) => account,
@@ -83,7 +82,7 @@ impl Committees {
         }
     }
 
-    /// The registry from which the committee of `epoch` is drawn; waits until it is final.
+    /// The registry of the committee of `epoch`; waits until it is final.
     async fn frozen(&self, epoch: u64) -> Arc<Seats> {
         let Some(end) = epoch.checked_sub(DELAY) else { return self.founding.clone() };
         let mut progress = self.board.subscribe();
@@ -113,8 +112,8 @@ impl Committees {
         Ok(seats)
     }
 
-    /// Where `key` stands in the newest registry that knows it, not newer than that of `epoch`'s committee. A key that
-    /// was replaced is still found for the epochs in which it holds a seat.
+    /// The entry of `key` in the newest registry that has it, up to that of `epoch`'s committee. A replaced key is found for the epochs in
+    /// which it holds a seat.
     async fn located(&self, epoch: u64, key: &PublicKey) -> Option<(Account, Address)> {
         for back in 0..=DELAY.saturating_add(1) {
             let Some(epoch) = epoch.checked_sub(back) else { break };
@@ -133,7 +132,7 @@ impl ParticipantsProvider for Committees {
     async fn participants(&mut self, epoch: Epoch) -> Set<PublicKey> {
         let seats = self.frozen(epoch.get()).await;
         match seats.validators.is_empty() {
-            // A registry without a single validator would end the chain; the founders keep it going.
+            // A registry without a validator would end the chain: fall back to the founders.
             true => Set::from_iter_dedup(self.founding.validators.iter().cloned()),
             false => Set::from_iter_dedup(seats.validators.iter().cloned()),
         }
@@ -142,7 +141,7 @@ impl ParticipantsProvider for Committees {
     async fn directory(&mut self, epoch: Epoch, peers: Set<PublicKey>) -> Directory {
         let mut places = Vec::with_capacity(peers.len());
         for peer in &peers {
-            // The next players were drawn from the registry one epoch further on.
+            // The next players are from the registry of one epoch later.
             let place = self.located(epoch.get().saturating_add(1), peer).await;
             let place = place.map_or_else(|| address(""), |(_, place)| place);
             places.push((peer.clone(), place));
@@ -151,7 +150,7 @@ impl ParticipantsProvider for Committees {
     }
 }
 
-/// The registered key of a leader, for people to read.
+/// The registered key of a leader, for display.
 pub(crate) fn leader_name(leader: &PublicKey) -> NetworkKey {
     network_key(leader)
 }

@@ -1,6 +1,6 @@
-//! The block hash in the shape that the agreement engine asks of a digest.
+//! The block hash as a digest type of the agreement engine.
 //!
-//! It hashes nothing: keccak-256 of the header is computed where the block is built or decoded.
+//! Nothing is hashed here: keccak-256 of the header is computed when a block is built or decoded.
 
 use core::{fmt, ops::Deref};
 

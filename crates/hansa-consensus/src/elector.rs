@@ -1,9 +1,9 @@
-//! Draws each view's leader.
+//! Leader election.
 //!
-//! Within an epoch the engine's random elector does it, from the threshold signature of the view before. The first view of an
-//! epoch has no such signature, and the engine would give it to the validators in turn. Here it is drawn from the header of
-//! the last block of the epoch before: its `prevrandao` is the hash of a threshold signature too, which no leader can choose.
-//! Anybody can check that draw with the header alone. The chain's very first leader follows from the genesis block.
+//! Within an epoch, the engine's random elector draws the leader from the threshold signature of the previous view. The first view of
+//! an epoch has no such signature, and the engine would use round-robin. Here its leader is drawn from the `prevrandao` of the last
+//! block of the previous epoch, which is the hash of a threshold signature too and cannot be chosen by a leader. The draw can be
+//! verified with the header alone. The first leader of the chain follows from the genesis block.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,15 +21,15 @@ use parking_lot::Mutex;
 
 use crate::types::{PublicKey, Scheme};
 
-/// Last blocks remembered, of epochs that the ledger may not have executed yet.
+/// Number of epochs in the cache, for epochs that the ledger has not executed yet.
 const EPOCHS_KEPT: usize = 64;
 
-/// The randomness with which each epoch begins.
+/// The randomness at the start of each epoch.
 #[derive(Clone)]
 pub(crate) struct Beginnings {
     ledger: Ledger,
     epoch_blocks: u64,
-    /// By the epoch that follows.
+    /// `prevrandao` of the last block before each epoch.
     recent: Arc<Mutex<BTreeMap<u64, B256>>>,
 }
 
@@ -38,7 +38,7 @@ impl Beginnings {
         Self { ledger, epoch_blocks, recent: Arc::default() }
     }
 
-    /// To be called with each final block before the engine hears of it: the ledger may execute it later.
+    /// Records a final block. Call it before the engine learns of the block, because the ledger may execute it later.
     pub(crate) fn saw(&self, block: &Block) {
         let next = block.number().saturating_add(1);
         if next.checked_rem(self.epoch_blocks) != Some(0) {
@@ -56,7 +56,7 @@ impl Beginnings {
         if let Some(known) = self.recent.lock().get(&epoch.get()) {
             return *known;
         }
-        // After a restart within the epoch: what came before it is final and executed.
+        // After a restart within the epoch: the previous epoch is final and executed.
         let last = epoch.get().saturating_mul(self.epoch_blocks).saturating_sub(1);
         let last = if epoch.is_zero() { 0 } else { last };
         match self.ledger.block(last) {

@@ -1,7 +1,7 @@
-//! Wires one node's agreement engine together.
+//! The assembly of a node's agreement engine.
 //!
-//! Generic over the runtime, the network and the store of secrets, so that the deterministic simulation runs the same
-//! assembly as production. It starts actors and waits; it decides nothing.
+//! It is generic over runtime, network and secret store, so that the deterministic simulation runs the same assembly as production. It
+//! starts actors and supervises them.
 
 use core::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
 use std::{sync::Arc, time::Duration};
@@ -31,28 +31,28 @@ use rand_core::CryptoRng;
 use crate::{
     application::Application,
     block::{BlockRules, ChainBlock},
+    block_archive::{BlockArchive, SECTION_BLOCKS},
     budget::{Allowance, FromValidators},
     certificate_store::CertificateStore,
     committee::Committees,
     config::Timing,
     elector::{Beginnings, Draw},
+    epoch_barrier::EpochBarrier,
     error::ConsensusError,
     finaliser::{Deliveries, Finaliser},
     genesis, gossip,
     journals::Journals,
     network::Channels,
+    observer::Observer,
     peers::MemberPeers,
     registrar::Schemes,
     release::{
         actor::{self, Actor as ReleaseActor},
         ingress::Inbox,
     },
-    roll_call::RollCall,
     seeds::SeedBook,
-    shelf::{SECTION_BLOCKS, Shelf},
     status::StatusBoard,
     types::{Epochs, PARTICIPANTS_MAX, PrivateKey, PublicKey, SHARING_MODE, Scheme},
-    witness::Witness,
 };
 
 const PAGE_BYTES: NonZeroU16 = NZU16!(4_096);
@@ -60,18 +60,18 @@ const PAGES: NonZeroUsize = NZUsize!(2_048);
 const BUFFER_BYTES: NonZeroUsize = NZUsize!(256 * 1024);
 const MAILBOX: NonZeroUsize = NZUsize!(1_024);
 const SECTION_ITEMS: NonZeroU64 = NZU64!(SECTION_BLOCKS);
-/// Views of an epoch kept for peers that lag a little.
+/// Retained views of an epoch, for peers that lag.
 const VIEWS_KEPT: ViewDelta = ViewDelta::new(64);
-/// Final blocks handed to the ledger before it has acknowledged the first; what a crash makes it execute again.
+/// Maximum number of unacknowledged final blocks, which are executed again after a crash.
 const UNACKNOWLEDGED_MAX: NonZeroUsize = NZUsize!(64);
-/// Missing blocks fetched at a time.
+/// Missing blocks in concurrent backfill.
 const REPAIRS: NonZeroUsize = NZUsize!(64);
-/// Blocks kept for each sender until consensus asks for them.
+/// Buffered broadcast blocks of each sender.
 const BLOCKS_BUFFERED: usize = 16;
-/// What one validator may broadcast: several times what a chain at its fastest needs.
+/// Broadcast budget of a validator: several times the needs of a chain at its peak.
 const BROADCAST: Allowance = Allowance { bytes_per_second: 32 * 1024 * 1024, burst_bytes: 64 * 1024 * 1024 };
 
-/// What a node brings to the assembly.
+/// The node-specific parts of the assembly.
 pub(crate) struct Node<M, X, SS> {
     pub(crate) signer: PrivateKey,
     pub(crate) ledger: Ledger,
@@ -80,15 +80,15 @@ pub(crate) struct Node<M, X, SS> {
     pub(crate) secrets: SS,
     pub(crate) timing: Timing,
     pub(crate) board: StatusBoard,
-    /// Decides which keys this node releases,
+    /// The policy by which this node releases keys.
     pub(crate) judge: Arc<dyn ReleaseJudge>,
-    /// and what it wants released itself.
+    /// This node's own requests for releases.
     pub(crate) releases: Inbox,
-    /// Prefix of everything stored in the runtime's storage, which simulated nodes share.
+    /// Prefix of all partitions in the runtime's storage, which simulated nodes share.
     pub(crate) partition: String,
 }
 
-/// What every part of the assembly needs.
+/// Shared settings of all parts.
 struct Site {
     me: PublicKey,
     partition: String,
@@ -96,7 +96,7 @@ struct Site {
     namespace: Vec<u8>,
     epoch_blocks: NonZeroU64,
     pages: CacheRef,
-    /// Checks certificates of every epoch, since the group key never changes.
+    /// Verifies certificates of every epoch, because the group key never changes.
     verifier: Scheme,
 }
 
@@ -185,17 +185,17 @@ impl Site {
             fetch_retry_delay: Duration::from_millis(100),
             view_retention: VIEWS_KEPT,
             skip: SkipPolicy::Enabled { timeout: timing.absence, budget: SkipBudget::Participants },
-            // The leader sends its block to everybody; who missed it fetches it.
+            // The leader broadcasts its block; nodes that miss it fetch it.
             forward: ForwardPolicy::Disabled,
             track_historical_votes: false,
         }
     }
 }
 
-/// Starts a node and returns a handle that resolves when the first part of it stops.
+/// Starts a node; the handle resolves when the first part of it stops.
 ///
 /// # Errors
-/// When the genesis file cannot start an engine.
+/// If the genesis file is unusable.
 pub(crate) async fn start<E, M, X, SS, S, R>(
     context: E,
     node: Node<M, X, SS>,
@@ -247,7 +247,7 @@ where
         channels.backfill,
     );
 
-    // The codec of threshold certificates needs no configuration: they are of one length.
+    // Threshold certificates have a fixed length, so their codec needs no configuration.
     let certificates = site.archive("finalisations", ());
     let certificates = prunable::Archive::init(context.child("finalisations"), certificates)
         .await
@@ -258,7 +258,7 @@ where
     let blocks = prunable::Archive::init(context.child("blocks"), blocks)
         .await
         .map_err(|error| ConsensusError::Stopped(format!("the archive of blocks: {error}")))?;
-    let blocks = Shelf::new(blocks, node.ledger.clone(), site.rules.clone());
+    let blocks = BlockArchive::new(blocks, node.ledger.clone(), site.rules.clone());
     let (marshal_actor, marshal, _) =
         MarshalActor::init(context.child("marshal"), certificates, blocks, site.marshal_config()).await;
 
@@ -302,7 +302,7 @@ where
         timing: node.timing,
     };
     let application = reshare::Application::new(application, reshare.clone(), site.epoch_blocks);
-    let roll_call = RollCall::new(schemes.clone(), node.timing.roll_call);
+    let barrier = EpochBarrier::new(schemes.clone(), node.timing.epoch_wait);
     let beginnings = Beginnings::new(node.ledger.clone(), site.epoch_blocks.get());
     let inline = Inline::new(context.child("application"), application, marshal.clone(), site.epochs());
     let (orchestrator_actor, orchestrator) = orchestrator::Actor::new(
@@ -312,7 +312,7 @@ where
             manager: peers.clone(),
             provider: schemes,
             marshal: marshal.clone(),
-            application: Witness::new(context.child("witness"), inline, seeds, board.clone(), roll_call),
+            application: Observer::new(context.child("witness"), inline, seeds, board.clone(), barrier),
             strategy: Sequential,
             simplex: site.simplex_config(&node.timing, beginnings.clone()),
             gate,
@@ -374,7 +374,7 @@ where
     Ok(context.child("supervisor").spawn(move |_| supervise(finaliser, parts)))
 }
 
-/// Resolves when the first part of a node stops, with the reason where it is known.
+/// Resolves when the first part of a node stops, with the cause if it is known.
 async fn supervise(
     finaliser: Handle<Result<(), hansa_ledger::LedgerError>>,
     parts: impl Future<Output = Result<(), commonware_runtime::Error>>,
@@ -387,7 +387,7 @@ async fn supervise(
             _ => Err(ConsensusError::Stopped("the finaliser ended".into())),
         },
         outcome = &mut parts => match outcome {
-            // Parts end one after the other when the runtime stops; the ledger may have been the cause.
+            // All parts end when the runtime stops; the finaliser may have the cause.
             Ok(()) => match futures::FutureExt::now_or_never(&mut finaliser) {
                 Some(Ok(Err(error))) => Err(error.into()),
                 _ => Err(ConsensusError::Stopped("a part of it ended".into())),

@@ -1,14 +1,14 @@
-//! What can go wrong when the ceremony or the engine starts or runs.
+//! Errors of the ceremony and the engine.
 
 use std::{io, net::AddrParseError};
 
-/// Why consensus cannot start, or stopped.
+/// A failed start or a stop of consensus.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsensusError {
-    /// The genesis file names no group key: the founders have not finished the ceremony.
+    /// The genesis file has no group key, because the founders have not finished the ceremony.
     #[error("the genesis file has no group key; the founders must run the ceremony first")]
     NoGroupKey,
-    /// The genesis file's group key is not what a ceremony produces, or belongs to other founders.
+    /// The genesis file's group key is malformed, or belongs to other founders.
     #[error("the genesis file's group key cannot be used: {0}")]
     GroupKey(&'static str),
     /// A founder's network key is not an ed25519 public key.
@@ -23,9 +23,9 @@ pub enum ConsensusError {
     /// A setting cannot be used.
     #[error("the consensus setting {name} is unusable: {reason}")]
     Setting {
-        /// Its name in the configuration.
+        /// The setting's name.
         name: &'static str,
-        /// What is wrong with it.
+        /// The violated rule.
         reason: &'static str,
     },
     /// The address to listen on is malformed.
@@ -34,9 +34,9 @@ pub enum ConsensusError {
     /// The store of secret shares failed.
     #[error("the store of secret shares failed at {path}")]
     Secrets {
-        /// The file or folder concerned.
+        /// The file or folder.
         path: String,
-        /// Why.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
@@ -48,10 +48,10 @@ pub enum ConsensusError {
         "the founders' key generation failed: {0}; delete the ceremony folder on every founder and try again"
     )]
     Ceremony(&'static str),
-    /// The ledger refused what the network finalised, or its storage failed.
+    /// The ledger refused a final block, or its storage failed.
     #[error("the ledger cannot follow the finalised chain")]
     Ledger(#[from] hansa_ledger::LedgerError),
-    /// A part of the engine stopped; its log says why.
+    /// A part of the engine stopped. The log has the cause.
     #[error("the consensus engine stopped: {0}")]
     Stopped(String),
     /// The thread of the engine cannot be started.

@@ -1,7 +1,6 @@
-//! Hands final blocks to the ledger and acknowledges them once they are durable.
+//! Passes final blocks to the ledger and acknowledges them once they are durable.
 //!
-//! Blocks that queue up, as they do while a node catches up, are committed together. A ledger that cannot follow the
-//! final chain stops the node.
+//! Queued blocks, as during catch-up, are committed in groups. A ledger that cannot follow the final chain stops the node.
 
 use std::sync::Arc;
 
@@ -20,13 +19,13 @@ use crate::{
     types::PublicKey,
 };
 
-/// Blocks committed together at most.
+/// Maximum number of blocks in a group.
 const GROUP_MAX: usize = 64;
 
-/// A final block that waits to be executed.
+/// A final block in the queue.
 pub(crate) type Delivery = (Digested<ChainBlock>, Exact);
 
-/// Takes final blocks from the engine. The engine bounds how many are unacknowledged.
+/// The engine's end of the queue of final blocks. The engine bounds the number of unacknowledged blocks.
 #[derive(Clone)]
 pub(crate) struct Deliveries {
     sender: mpsc::UnboundedSender<Delivery>,
@@ -62,7 +61,7 @@ impl Reporter for Deliveries {
     }
 }
 
-/// Executes final blocks, and lets the registry decide who may connect.
+/// Executes final blocks and updates the admitted peers from the registry.
 pub(crate) struct Finaliser<M> {
     pub(crate) ledger: Ledger,
     pub(crate) board: StatusBoard,
@@ -73,7 +72,7 @@ impl<M: AddressableManager<PublicKey = PublicKey>> Finaliser<M> {
     /// Runs until the engine stops.
     ///
     /// # Errors
-    /// When the ledger cannot execute or store a final block.
+    /// If the ledger cannot execute or store a final block.
     pub(crate) async fn run<E: Spawner + Clock>(
         mut self,
         context: E,

@@ -1,6 +1,6 @@
-//! What the agreement engine derives from the genesis file.
+//! Values that the agreement engine derives from the genesis file.
 //!
-//! Every node computes the same from the same file; nothing here is stored.
+//! All nodes derive equal values. Nothing is stored.
 
 use alloy_primitives::B256;
 use commonware_codec::{Decode as _, DecodeExt as _};
@@ -16,22 +16,22 @@ use crate::{
     types::{Directory, EpochInfo, Output, PARTICIPANTS_MAX, PublicKey, SHARING_VERSION},
 };
 
-/// The namespace of the signatures that release deposited keys. No other signature's namespace begins with it.
+/// The namespace of the signatures that release deposited keys. It is no prefix of another namespace.
 pub(crate) fn release_namespace(chain_id: u64, genesis_hash: B256) -> Vec<u8> {
     [b"hansa-release:".as_slice(), &chain_id.to_be_bytes(), genesis_hash.as_slice()].concat()
 }
 
-/// The namespace of the ceremony that makes `draft` complete.
+/// The namespace of the ceremony for `draft`.
 pub(crate) fn ceremony_namespace(draft: &Genesis) -> Vec<u8> {
     [b"hansa-ceremony:".as_slice(), draft.digest().as_slice()].concat()
 }
 
-/// Reads a registered network key.
+/// The engine's form of a registered network key.
 pub(crate) fn public_key(key: NetworkKey) -> Option<PublicKey> {
     PublicKey::decode(bytes::Bytes::copy_from_slice(key.0.as_slice())).ok()
 }
 
-/// The registered form of an identity.
+/// The registered form of an engine's key.
 pub(crate) fn network_key(key: &PublicKey) -> NetworkKey {
     let mut bytes = [0; 32];
     for (to, from) in bytes.iter_mut().zip(key.as_ref()) {
@@ -40,10 +40,10 @@ pub(crate) fn network_key(key: &PublicKey) -> NetworkKey {
     NetworkKey(bytes.into())
 }
 
-/// The founders' identities.
+/// The founders' keys.
 ///
 /// # Errors
-/// When one is not an ed25519 public key.
+/// If one is no ed25519 public key.
 pub(crate) fn founders(genesis: &Genesis) -> Result<Set<PublicKey>, ConsensusError> {
     let keys = genesis.founders.iter().enumerate().map(|(i, founder)| {
         public_key(founder.network_key).ok_or(ConsensusError::NetworkKey(i.saturating_add(1)))
@@ -58,7 +58,7 @@ pub(crate) fn founders(genesis: &Genesis) -> Result<Set<PublicKey>, ConsensusErr
     Ok(Set::from_iter_dedup(keys))
 }
 
-/// Where the founders listen.
+/// The founders' endpoints.
 pub(crate) fn directory(genesis: &Genesis) -> Directory {
     let addresses = genesis.founders.iter().filter_map(|founder| {
         Some((public_key(founder.network_key)?, peers::address(&founder.consensus_endpoint)))
@@ -91,7 +91,7 @@ pub(crate) fn first_epoch(genesis: &Genesis) -> Result<EpochInfo, ConsensusError
     })
 }
 
-/// The genesis block as the agreement engine sees it.
+/// The genesis block as a [`ChainBlock`].
 ///
 /// # Errors
 /// As [`first_epoch`].

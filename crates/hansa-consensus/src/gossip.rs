@@ -1,8 +1,7 @@
-//! Carries users' transactions to the validators.
+//! Gossip of transactions to the validators.
 //!
-//! Each node sends what its own users handed in to every validator; validators do not forward what they received, since
-//! all members are connected to all of them. What is not in a block after a while is sent again, which heals losses. A
-//! message is `rlp([transaction…])`, each transaction its EIP-2718 envelope.
+//! Each node sends its own users' transactions to every validator. Validators do not forward, because all members are connected to all
+//! validators. Transactions that stay pending are resent. A message is `rlp([transaction…])` of EIP-2718 envelopes.
 
 use std::{
     collections::HashMap,
@@ -29,24 +28,24 @@ use crate::{
     types::PublicKey,
 };
 
-/// The longest message, in bytes; more than the longest transaction that a pool admits.
+/// Maximum length of a message in bytes, above the longest transaction that a pool admits.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
-/// A batch is sent when it reaches this size.
+/// Size at which a batch is sent.
 const BATCH_BYTES: usize = 128 * 1024;
-/// At least this long between batches, so that single transactions do not use up the quota.
+/// Minimum interval between batches, so that single transactions do not exhaust the quota.
 const PACE: Duration = Duration::from_millis(5);
-/// What is still pending after this long is sent again, and then after twice as long each time: behind a long queue it is
-/// pending because of the queue, not because it was lost.
+/// Initial resend interval, doubled each time: behind a long queue, a transaction is pending because of the queue and not because of
+/// a loss.
 const RESEND: Duration = Duration::from_secs(2);
-/// The longest pause, after which a validator that has restarted with an empty pool hears of it.
+/// Maximum resend interval. A validator that restarts with an empty pool waits at most this long.
 const RESEND_PAUSE_MAX: Duration = Duration::from_secs(8);
-/// What one node may send. Each transaction counts for more than its bytes, because its signature has to be checked.
+/// Budget of a node. Each transaction counts more than its bytes, because its signature is verified.
 const ALLOWANCE: Allowance = Allowance { bytes_per_second: 8 * 1024 * 1024, burst_bytes: 48 * 1024 * 1024 };
-/// What checking a signature counts for, in bytes.
+/// Cost of verifying a signature, in bytes.
 const SIGNATURE_BYTES: usize = 400;
-/// A node with a connection to nobody for so long says so.
+/// Time without any connection after which a node logs a warning.
 const LONELY: Duration = Duration::from_secs(30);
-/// Transactions sent again at a time.
+/// Maximum number of transactions in one resend.
 const RESEND_MAX: usize = 4096;
 
 /// Sends the pool's new transactions to the validators.
@@ -79,7 +78,7 @@ where
                 },
                 arrival = arrivals.recv() => match arrival {
                     Ok(transaction) => transaction,
-                    // What was missed is still in the pool and is sent again.
+                    // Missed transactions are still in the pool and are resent.
                     Err(RecvError::Lagged(_)) => continue,
                     Err(RecvError::Closed) => return,
                 },
@@ -91,7 +90,7 @@ where
         }
     }
 
-    /// Sends again what has been pending for too long.
+    /// Resends overdue transactions.
     async fn resend(&mut self, overdue: &mut Overdue, clock: &impl Clock) {
         let pending = self.pool.pending(RESEND_MAX);
         let own = pending.into_iter().filter(|transaction| transaction.origin == Origin::Local).collect();
@@ -132,7 +131,7 @@ where
         }
     }
 
-    /// Notes to whom a connection stands, and who has not voted for a while.
+    /// Records the connected members and the silent validators.
     fn note_connections(&mut self, company: &mut Company, now: SystemTime) {
         if let Ok(checked) = self.sender.check(Recipients::All) {
             let mut connected: Vec<_> = checked.recipients().iter().map(network_key).collect();
@@ -150,7 +149,7 @@ where
     }
 }
 
-/// Since when this node has had no connection.
+/// Detector of isolation.
 #[derive(Default)]
 struct Company {
     alone_since: Option<SystemTime>,
@@ -158,7 +157,7 @@ struct Company {
 }
 
 impl Company {
-    /// Whether it is time to say that nobody is there, which happens once each time.
+    /// Whether isolation is to be logged, once for each period.
     fn is_lonely(&mut self, connected: usize, now: SystemTime) -> bool {
         if connected > 0 {
             *self = Self::default();
@@ -170,12 +169,12 @@ impl Company {
     }
 }
 
-/// When each of the oldest own transactions is to be sent again, and how long to wait after that.
+/// The resend schedule of the oldest own transactions: next time and interval.
 #[derive(Default)]
 struct Overdue(HashMap<B256, (SystemTime, Duration)>);
 
 impl Overdue {
-    /// Those of the pending transactions that are to be sent again now. Forgets those that are pending no more.
+    /// The pending transactions that are due. Removes those that are no longer pending.
     fn of(&mut self, now: SystemTime, pending: Vec<Arc<PooledTransaction>>) -> Vec<Arc<PooledTransaction>> {
         let former = std::mem::take(&mut self.0);
         let after = |pause| now.checked_add(pause).unwrap_or(now);
@@ -191,7 +190,7 @@ impl Overdue {
     }
 }
 
-/// Puts transactions received from members into the pool.
+/// Adds members' transactions to the pool.
 pub(crate) struct Inbound<R, X> {
     pub(crate) pool: Pool,
     pub(crate) receiver: R,
@@ -203,7 +202,7 @@ where
     R: Receiver<PublicKey = PublicKey>,
     X: Blocker<PublicKey = PublicKey>,
 {
-    /// Runs until the network closes. Messages that arrive faster than the pool admits are dropped by the network.
+    /// Runs until the network closes. The network drops messages that arrive faster than the pool admits.
     pub(crate) async fn run(mut self, context: impl Spawner + Clock) {
         let mut budget = Budget::new(ALLOWANCE);
         while let Ok((peer, message)) = self.receiver.recv().await {
@@ -227,7 +226,7 @@ where
     }
 }
 
-/// Decodes a message; `None` when any part of it is malformed.
+/// Decodes a message; `None` if any part of it is malformed.
 pub(crate) fn decode(mut message: &[u8]) -> Option<Vec<SignedTransaction>> {
     if message.len() > MESSAGE_BYTES_MAX {
         return None;

@@ -1,6 +1,6 @@
-//! Runs the agreement engine in a thread and a runtime of its own.
+//! The handle on an agreement engine, which runs in a thread and a runtime of its own.
 //!
-//! The rest of the node talks to it through [`Engine`]; a panic in the engine ends its thread, not the process.
+//! A panic in the engine ends its thread, not the process.
 
 use std::{
     any::Any,
@@ -30,17 +30,17 @@ use crate::{
     types::PrivateKey,
 };
 
-/// How long a stopping engine waits for its parts.
+/// Timeout of a clean stop.
 const STOP: Duration = Duration::from_secs(5);
 
-/// The engine's thread and how it ended.
+/// A thread with a stop signal and its outcome.
 pub(crate) struct Worker<T> {
     thread: Option<JoinHandle<Result<T, ConsensusError>>>,
     stop: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
 }
 
-/// Says that the thread has ended, however it did.
+/// Signals the end of the thread on drop, also after a panic.
 struct Ended(watch::Sender<bool>);
 
 impl Drop for Ended {
@@ -50,7 +50,7 @@ impl Drop for Ended {
 }
 
 impl<T: Send + 'static> Worker<T> {
-    /// Runs `work` in a thread of its own; it gets a receiver that turns true when it should stop.
+    /// Runs `work` in a thread of its own. Its receiver becomes `true` when it should stop.
     pub(crate) fn spawn(
         name: &str,
         work: impl FnOnce(watch::Receiver<bool>) -> Result<T, ConsensusError> + Send + 'static,
@@ -99,11 +99,11 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 /// Resolves when the engine should stop.
 pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
-        tracing::debug!("nobody holds the engine any more");
+        tracing::debug!("the engine's handle was dropped");
     }
 }
 
-/// A secret key as the engine takes it.
+/// The engine's form of a secret key.
 pub(crate) fn private_key(bytes: &[u8; 32]) -> Result<PrivateKey, ConsensusError> {
     PrivateKey::decode(bytes::Bytes::copy_from_slice(bytes)).map_err(|_| ConsensusError::SecretKey)
 }
@@ -111,7 +111,7 @@ pub(crate) fn private_key(bytes: &[u8; 32]) -> Result<PrivateKey, ConsensusError
 /// Encodes a running engine's metrics.
 type Encoder = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// A running agreement engine. Dropping it tells the engine to stop, without waiting.
+/// A running agreement engine. Dropping it requests a stop without waiting.
 pub struct Engine {
     worker: Worker<()>,
     board: StatusBoard,
@@ -121,10 +121,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the engine in a thread of its own and returns at once; it then opens its stores, connects and catches up.
+    /// Starts the engine in a thread of its own and returns at once. The engine then opens its stores, connects and catches up.
     ///
     /// # Errors
-    /// When the configuration or the genesis file cannot be used, or the store of secrets cannot be opened.
+    /// If the configuration or the genesis file is unusable, or the secret store cannot be opened.
     pub fn start(config: Config) -> Result<Self, ConsensusError> {
         let signer = private_key(&config.secret_key)?;
         config.timing.check()?;
@@ -143,22 +143,22 @@ impl Engine {
         Ok(Self { worker, board, handshakes, releases, encoder })
     }
 
-    /// Consensus as this node sees it; changes are signalled.
+    /// The status with change notification.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.board.subscribe()
     }
 
-    /// The members whose last handshake failed, and why.
+    /// The members with a failed last handshake, and the cause.
     pub fn handshakes(&self) -> &Handshakes {
         &self.handshakes
     }
 
-    /// Seals deposits to the group key and has the consortium release them.
+    /// Deposits sealed to the group key, and their release by the consortium.
     pub const fn releases(&self) -> &KeyReleases {
         &self.releases
     }
 
-    /// Reads the engine's own metrics in the Prometheus text format; empty while it starts and after it has ended.
+    /// A reader of the engine's metrics in the Prometheus text format; empty before the start and after the end.
     pub fn metrics(&self) -> impl Fn() -> String + Send + Sync + 'static {
         let encoder = self.encoder.clone();
         move || {
@@ -167,20 +167,20 @@ impl Engine {
         }
     }
 
-    /// Tells the engine to stop. [`Engine::join`] waits for it.
+    /// Requests a stop. [`Engine::join`] waits for it.
     pub fn shutdown(&self) {
         self.worker.stop();
     }
 
-    /// Resolves when the engine has ended, whether asked to or not; [`Engine::join`] then says why.
+    /// Resolves when the engine has ended. [`Engine::join`] returns the cause.
     pub async fn ended(&self) {
         self.worker.ended().await;
     }
 
-    /// Waits for the engine's end. It does not end by itself unless something fails. Blocks the calling thread.
+    /// Waits for the engine's end, which without a request only comes from a failure. Blocks the calling thread.
     ///
     /// # Errors
-    /// Why it ended, unless it was told to.
+    /// The cause of an unrequested end.
     pub fn join(self) -> Result<(), ConsensusError> {
         self.worker.join()
     }
@@ -239,7 +239,7 @@ fn run(
         };
         running.send_replace(None);
         if let Err(error) = context.stop(0, Some(STOP)).await {
-            tracing::debug!(%error, "some parts of the engine were cut short");
+            tracing::debug!(%error, "the engine's runtime did not stop cleanly");
         }
         outcome
     })

@@ -1,8 +1,7 @@
-//! Notes why handshakes with members fail, so that an operator can be told.
+//! Diagnosis of failed handshakes, for operators.
 //!
-//! A handshake fails where the clocks or the genesis files of two nodes differ, and the engine only closes the
-//! connection. The notes are claims: until a handshake succeeds, nothing proves the other side's identity. They are for
-//! people alone and decide nothing.
+//! A handshake fails if the clocks or genesis files of two nodes differ; the engine only closes the connection. A diagnosis is a claim:
+//! before a handshake succeeds, the other side's identity is not proven. No decision depends on it.
 
 use std::collections::BTreeMap;
 
@@ -22,31 +21,31 @@ use crate::{
     types::{PrivateKey, PublicKey},
 };
 
-/// Why the last handshake with a member failed.
+/// The cause of a failed handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The member's clock is this many milliseconds ahead of this node's; negative: behind.
     Clock {
-        /// Its time less this node's.
+        /// The member's time minus this node's.
         ahead_ms: i64,
     },
-    /// The member signs for another chain: its genesis file differs. Or somebody else claims its key.
+    /// The signature is for another chain, because the genesis files differ, or by an impostor.
     Signature,
-    /// The member's node closed the connection: this node is not in its registry, or it sees one of the troubles above.
+    /// The member's node closed the connection: this node is not in its registry, or it sees one of the causes above.
     TurnedAway,
 }
 
-/// The members whose last handshake failed. Clones share the notes.
+/// The members with a failed last handshake. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Handshakes(watch::Sender<BTreeMap<NetworkKey, Trouble>>);
 
 impl Handshakes {
-    /// The notes; changes are signalled.
+    /// The failures with change notification.
     pub fn subscribe(&self) -> watch::Receiver<BTreeMap<NetworkKey, Trouble>> {
         self.0.subscribe()
     }
 
-    /// Drops the notes about members to which a connection stands: of two connections at once, one is refused.
+    /// Removes connected members: of two simultaneous connections, one is refused.
     pub fn settle(&self, connected: &[NetworkKey]) {
         self.0.send_if_modified(|troubles| {
             let before = troubles.len();
@@ -60,7 +59,7 @@ impl Handshakes {
         self.0.send_if_modified(|troubles| match (outcome.map_err(trouble), troubles.get(&key)) {
             (Ok(()), _) => troubles.remove(&key).is_some(),
             (Err(None), _) => false,
-            // It says less than what is known.
+            // The known cause is more specific.
             (Err(Some(Trouble::TurnedAway)), Some(_)) => false,
             (Err(Some(_)), None) if troubles.len() >= PEERS_MAX => false,
             (Err(Some(trouble)), _) => troubles.insert(key, trouble) != Some(trouble),
@@ -68,7 +67,7 @@ impl Handshakes {
     }
 }
 
-/// What an error of a handshake says about the other side; `None` where it says nothing.
+/// The cause that an error of a handshake indicates, if any.
 fn trouble(error: &Error) -> Option<Trouble> {
     match error {
         Error::HandshakeError(SakeError::InvalidTimestamp(theirs, allowed)) => {
@@ -83,10 +82,10 @@ fn trouble(error: &Error) -> Option<Trouble> {
     }
 }
 
-/// How old a handshake's message may be, in milliseconds.
+/// Maximum age of a handshake's message in milliseconds.
 pub(crate) const HANDSHAKE_AGE_MAX_MS: u64 = 20_000;
 
-/// A handshake whose outcomes are noted.
+/// A handshake with recorded outcomes.
 #[derive(Clone)]
 pub(crate) struct Watched {
     pub(crate) inner: Sake<PrivateKey>,
@@ -143,7 +142,7 @@ impl commonware_stream::Handshake for Watched {
         };
         let outcome = self.inner.listen(context, namespace, bouncer, stream, sink).await;
         match (&outcome, admitted) {
-            // A connection that breaks on its way in says nothing about its sender.
+            // A broken connection says nothing about its sender.
             (Err(Error::Frame(_)), _) | (_, None) => {}
             (outcome, Some(peer)) => self.notes.note(&peer, outcome.as_ref().map(drop)),
         }

@@ -1,8 +1,7 @@
-//! Deletes the engine's journals of epochs that are over.
+//! Deletion of the engine's journals of past epochs.
 //!
-//! The engine writes the votes and certificates of each epoch to a partition of its own. It opens that partition again only
-//! when the node restarts within the epoch, and never deletes it. Peers that lag are served from the archives of blocks and
-//! certificates, not from here.
+//! The engine writes the votes and certificates of each epoch to a partition. It reads the partition only after a restart within the
+//! epoch, and never deletes it. Lagging peers are served from the archives of blocks and certificates.
 
 use core::num::NonZeroU64;
 
@@ -10,15 +9,15 @@ use commonware_runtime::{Error, Storage};
 
 use crate::status::StatusBoard;
 
-/// Blocks below the executed height that a restart may deliver again, with room to spare. Journals of their epochs stay.
+/// Upper bound of the blocks below the executed height that a restart delivers again. Journals of their epochs are kept.
 const MARGIN_BLOCKS: u64 = 128;
-/// The search for journals of earlier runs ends after this many epochs in a row without one.
+/// Consecutive epochs without a journal after which the search for old journals ends.
 const GAP_MAX: u64 = 4_096;
 
 /// The journals of all epochs.
 pub(crate) struct Journals<E> {
     context: E,
-    /// The prefix that the engine was given for them.
+    /// The partition prefix of the engine.
     prefix: String,
     epoch_blocks: NonZeroU64,
 }
@@ -28,17 +27,17 @@ impl<E: Storage> Journals<E> {
         Self { context, prefix, epoch_blocks }
     }
 
-    /// Where the engine keeps an epoch's journal.
+    /// The partition of an epoch's journal.
     fn partition(&self, epoch: u64) -> String {
         format!("{}_consensus_{epoch}", self.prefix)
     }
 
-    /// The first epoch whose journal a restart at this executed height may need.
+    /// The first epoch whose journal is needed after a restart at this executed height.
     fn first_needed(&self, height: u64) -> u64 {
         height.saturating_sub(MARGIN_BLOCKS) / self.epoch_blocks
     }
 
-    /// Deletes what is not needed, as the chain grows, until the node stops. Begins with what earlier runs have left.
+    /// Deletes obsolete journals, first those of earlier runs, then as the chain grows. Runs until the node stops.
     pub(crate) async fn run(self, board: StatusBoard) {
         let mut progress = board.subscribe();
         let begun = progress.borrow_and_update().height;

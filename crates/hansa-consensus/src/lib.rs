@@ -10,6 +10,7 @@
 //!   blocks, reshares the group key, and gossips transactions to the validators.
 //! - Inside the engine: one simplex instance an epoch, *marshal* (ordered delivery and backfill), the resharing ceremony, and adapters
 //!   that connect them to the ledger: application (propose and verify), finaliser, certificate store, peers, gossip.
+//! - [`KeyReleases`]: the release of deposited keys by a quorum of validators, for openings that the node's judge accepts.
 //!
 //! # Tasks
 //!
@@ -31,22 +32,15 @@
 //! # Example
 //!
 //! ```
-//! use std::path::Path;
+//! use hansa_consensus::{Config, ConsensusError, Engine, Seat};
 //!
-//! use hansa_consensus::{Config, ConsensusError, Engine, Timing};
-//! use hansa_ledger::Ledger;
-//! use zeroize::Zeroizing;
-//!
-//! fn start(ledger: Ledger, secret: [u8; 32], folder: &Path) -> Result<Engine, ConsensusError> {
-//!     Engine::start(Config {
-//!         secret_key: Zeroizing::new(secret),
-//!         ledger,
-//!         store: folder.to_owned(),
-//!         storage_key: Zeroizing::new([7; 32]),
-//!         listen: ([127, 0, 0, 1], 0).into(),
-//!         worker_threads: 2,
-//!         timing: Timing::default(),
-//!     })
+//! /// Runs a node until it holds a seat, then stops it.
+//! async fn until_seated(config: Config) -> Result<(), ConsensusError> {
+//!     let engine = Engine::start(config)?;
+//!     let mut status = engine.status();
+//!     while status.borrow_and_update().seat != Seat::Validator && status.changed().await.is_ok() {}
+//!     engine.shutdown();
+//!     engine.join()
 //! }
 //! ```
 #![cfg_attr(
@@ -61,6 +55,7 @@
 
 mod application;
 mod block;
+mod block_archive;
 mod budget;
 mod ceremony;
 mod certificate_store;
@@ -69,6 +64,7 @@ mod config;
 mod digest;
 mod elector;
 mod engine;
+mod epoch_barrier;
 mod error;
 mod finaliser;
 mod genesis;
@@ -77,16 +73,14 @@ mod handle;
 mod handshake;
 mod journals;
 mod network;
+mod observer;
 mod peers;
 mod registrar;
 mod release;
-mod roll_call;
 mod secrets;
 mod seeds;
-mod shelf;
 mod status;
 mod types;
-mod witness;
 
 #[cfg(test)]
 mod tests;

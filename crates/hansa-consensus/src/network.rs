@@ -1,6 +1,6 @@
-//! The channels between nodes, their quotas, and the authenticated network below them.
+//! The channels between nodes, their quotas, and the authenticated network.
 //!
-//! Connections are mutually authenticated by the registered keys and encrypted; whom to admit is decided in `peers`.
+//! Connections are encrypted and mutually authenticated by registered keys. Admission is decided in `peers`.
 
 use core::num::{NonZeroU32, NonZeroUsize};
 use std::{net::SocketAddr, time::Duration};
@@ -78,7 +78,7 @@ where
     }
 }
 
-/// The longest message of the engine, in bytes.
+/// Maximum length of an engine's message in bytes.
 pub(crate) fn message_bytes_max(rules: &BlockRules) -> u32 {
     let participants = PARTICIPANTS_MAX.get();
     max_message_size(&[
@@ -89,12 +89,12 @@ pub(crate) fn message_bytes_max(rules: &BlockRules) -> u32 {
     ])
 }
 
-/// How often a node says that it is there when it has nothing else to say.
+/// Interval of pings on an idle connection.
 const PING: Duration = Duration::from_secs(4);
-/// A connection on which nothing has come, or nothing could be sent, for so long is closed: three pings and some.
+/// Time without received or sent bytes after which a connection is closed: a little more than three pings.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(14);
 
-/// How two nodes authenticate one another and encrypt what follows.
+/// Mutual authentication and encryption of connections.
 pub(crate) type Handshake = Cups<Watched, ChaCha20Poly1305>;
 
 /// The network over TCP.
@@ -119,7 +119,7 @@ pub(crate) fn tcp_config(
         handshake,
         namespace: namespace.to_vec(),
         listen,
-        // Members sit in private networks or behind address translation; their keys identify them.
+        // Members are in private networks or behind address translation; their keys identify them.
         allow_private_ips: true,
         allow_dns: true,
         bypass_ip_check: true,
@@ -130,17 +130,17 @@ pub(crate) fn tcp_config(
         handshake_timeout: Duration::from_secs(5),
         dial_timeout: Duration::from_secs(10),
         peer_connection_cooldown: Duration::from_secs(1),
-        // An address alone takes less than a third of the places: its rate times the timeout.
+        // A single address can occupy less than a third of the slots: its rate times the timeout.
         max_concurrent_handshakes: NZU32!(512),
         allowed_handshake_rate_per_ip: Quota::per_second(NZU32!(32)),
-        // Refused attempts of one address count against its subnet too: with a limit there it could keep its neighbours out.
+        // Refused attempts of an address count against its subnet too, so a limit there would let it lock out its neighbours.
         allowed_handshake_rate_per_subnet: Quota::per_second(NZU32!(1_000_000)),
         ping_frequency: PING,
         dial_frequency: Duration::from_millis(100),
-        // Every set names all members, so an older set could only keep removed ones connected.
+        // Every set contains all members, so an older set would only keep removed ones connected.
         tracked_peer_sets: NZUsize!(1),
-        // A node restored from an older copy contradicts itself for a moment and must not stay out for an epoch; a hostile one
-        // gains a handshake and a message a minute.
+        // A node restored from an older copy briefly contradicts itself and must not be blocked for an epoch. A hostile node gains one
+        // handshake and message a minute.
         block_duration: Duration::from_mins(1),
     }
 }

@@ -1,11 +1,11 @@
-//! Decides who may connect: the members that the registry names, and nobody else.
+//! Admission of peers: only registered members can connect.
 //!
-//! An epoch's committee comes from the finalised epoch artifact, everybody else from the registry at the finalised
-//! head, so that a member admitted a moment ago can connect without a restart. Validators are primary peers, which others dial;
-//! members without a seat are secondary peers, which dial.
+//! An epoch's committee comes from the finalised epoch artifact, all other members from the registry at the finalised head, so a new
+//! member can connect without a restart. Validators are primary peers, which others dial; members without a seat are secondary peers,
+//! which dial.
 //!
-//! A removed member is cut off when its last seat ends, so that removals never cost a committee its quorum; without a seat it is cut off at
-//! once. A key that the registry no longer lists, because its member got another, is cut off at once whatever it holds.
+//! A removed member is disconnected when its last seat ends, so that removals never cost a committee its quorum, and at once if it has
+//! no seat. A replaced key is disconnected at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,11 +32,11 @@ use crate::{
     types::{Directory, PublicKey},
 };
 
-/// Most nodes that may connect at a time, this one included.
+/// Maximum number of nodes, including this one.
 pub(crate) const PEERS_MAX: usize = MEMBERS_MAX.saturating_add(1);
 
-/// Reads an endpoint as registered: `IP:port`, or `host:port` with a name that is looked up for each dial. A malformed one
-/// becomes an address at which nobody answers: its member can still dial others.
+/// Parses a registered endpoint: `IP:port`, or `host:port` with a name that is resolved before each dial. A malformed one becomes an
+/// unreachable address: its member can still dial others.
 pub(crate) fn address(endpoint: &str) -> Address {
     if let Ok(socket) = endpoint.parse::<SocketAddr>() {
         return Address::Symmetric(socket);
@@ -51,7 +51,7 @@ pub(crate) fn address(endpoint: &str) -> Address {
     }
 }
 
-/// The peers allowed to connect, kept current in the transport below.
+/// The admitted peers, tracked in the transport.
 #[derive(Clone, Debug)]
 pub(crate) struct MemberPeers<M> {
     transport: M,
@@ -61,7 +61,7 @@ pub(crate) struct MemberPeers<M> {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Grows by one with every set handed to the transport.
+    /// Number of sets passed to the transport.
     sets: u64,
     primary: BTreeMap<PublicKey, Address>,
     secondary: BTreeMap<PublicKey, Address>,
@@ -73,18 +73,18 @@ struct Known {
 }
 
 impl Known {
-    /// Whether a key with a seat may connect: it is a member's present key, or was when the member was removed.
+    /// Whether a key with a seat may connect: it is a member's current key, or was at the member's removal.
     fn is_listed(&self, key: &PublicKey) -> bool {
         !self.read || self.members.contains_key(key) || self.removed.contains(key)
     }
 
-    /// Whether a key holds a seat in this epoch's committee or the next.
+    /// Whether a key has a seat in this epoch's committee or the next.
     fn has_seat(&self, key: &PublicKey) -> bool {
         self.primary.contains_key(key) || self.secondary.contains_key(key)
     }
 
-    /// The set to track. The registry's address wins over the one frozen in the epoch artifact.
-    /// Empty where nobody would answer `me`: it was removed and holds no seat, or its key was replaced.
+    /// The set to track. The registry's address takes precedence over the one in the epoch artifact. Empty if `me` is refused by all
+    /// others: it was removed and has no seat, or its key was replaced.
     fn peers(&self, me: &PublicKey) -> (BTreeMap<PublicKey, Address>, BTreeMap<PublicKey, Address>) {
         let is_out = self.removed.contains(me) && !self.has_seat(me);
         if is_out || (self.has_seat(me) && !self.is_listed(me)) {
@@ -111,7 +111,7 @@ impl<M: AddressableManager<PublicKey = PublicKey>> MemberPeers<M> {
         Self { transport, me, known: Arc::default() }
     }
 
-    /// Takes over the registry at the finalised head.
+    /// Updates the members from the registry at the finalised head.
     pub(crate) fn update(&mut self, members: &[Member]) {
         let mut known = self.known.lock();
         let before = known.peers(&self.me);
@@ -136,7 +136,7 @@ impl<M: AddressableManager<PublicKey = PublicKey>> MemberPeers<M> {
         }
     }
 
-    /// Those with a seat in the current epoch.
+    /// The validators of the current epoch.
     pub(crate) fn validators(&self) -> Vec<PublicKey> {
         self.known.lock().primary.keys().cloned().collect()
     }

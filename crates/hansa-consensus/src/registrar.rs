@@ -20,7 +20,7 @@ use crate::{
     types::{PublicKey, Scheme, Variant},
 };
 
-/// Epochs whose schemes are kept; the engine needs the current one and, for a moment, the one before.
+/// Number of epochs with a retained scheme; the engine needs the current one and briefly the previous one.
 const EPOCHS_KEPT: usize = 4;
 
 /// The schemes of recent epochs.
@@ -49,7 +49,7 @@ impl Schemes {
         &self.terms
     }
 
-    /// Whose vote it is.
+    /// The voter of a seat.
     pub(crate) fn voter(&self, epoch: Epoch, seat: Participant) -> Option<NetworkKey> {
         self.scheme(epoch)?.participants().key(seat).map(network_key)
     }

@@ -1,13 +1,12 @@
-//! Keeps the shares of the group key, dealings and dealers' seeds, encrypted at rest.
+//! The store of group key shares, dealings and dealers' seeds, encrypted at rest.
 //!
-//! A dealer's seed is not stored once it has a share: it is derived from the share and the storage key. So a node that was
-//! restored from an older copy deals as it did before, and honest nodes need not take it for one that lies. Whoever learns the
-//! storage key later cannot derive it, because shares of former epochs are erased.
+//! A dealer with a share does not store its seed: the seed is derived from the share and the storage key. A node restored from an older
+//! copy therefore deals as before, and does not appear Byzantine. A later leak of the storage key does not reveal the seed, because
+//! shares of past epochs are erased.
 //!
-//! One file for each secret, sealed with AES-256-GCM under the node's storage key; the file's name is authenticated with
-//! it, so that secrets cannot be swapped. Every write is durable before it returns. Pruned secrets are overwritten
-//! before they are unlinked; a medium that keeps old copies by itself (a flash translation layer, a snapshot) is beyond
-//! this file's reach, which is why they are never stored in the clear.
+//! Each secret is a file, sealed with AES-256-GCM under the node's storage key. The file's name is authenticated, so that secrets cannot
+//! be swapped. Every write is durable before it returns. Pruned secrets are overwritten and unlinked. A medium with copies of its own
+//! (a flash translation layer, a snapshot) may keep the ciphertext.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -37,15 +36,15 @@ use crate::error::ConsensusError;
 pub(crate) struct SealedSecrets {
     folder: PathBuf,
     key: Arc<LessSafeKey>,
-    /// Derives dealers' seeds.
+    /// The key that derives dealers' seeds.
     seeds: hmac::Key,
 }
 
 impl SealedSecrets {
-    /// Opens the folder, creating it if needed, readable by this user only.
+    /// Opens the folder, or creates it with access for this user only.
     ///
     /// # Errors
-    /// When the folder cannot be created.
+    /// If the folder cannot be created.
     pub(crate) fn open(folder: PathBuf, key: &[u8; 32]) -> Result<Self, ConsensusError> {
         fs::create_dir_all(&folder).map_err(|source| at(&folder, source))?;
         restrict(&folder).map_err(|source| at(&folder, source))?;
@@ -58,10 +57,10 @@ impl SealedSecrets {
         Ok(Self { folder, key: Arc::new(LessSafeKey::new(key)), seeds })
     }
 
-    /// Stores a secret durably, replacing an earlier one of that name.
+    /// Stores a secret durably under a name; replaces an earlier one.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// If the folder cannot be written.
     pub(crate) fn put(&self, name: &str, secret: &[u8]) -> Result<(), ConsensusError> {
         let path = self.folder.join(name);
         let sealed = self.seal(name, secret)?;
@@ -72,10 +71,10 @@ impl SealedSecrets {
             .map_err(|source| at(&path, source))
     }
 
-    /// Reads a secret; `None` when there is none of that name.
+    /// Reads a secret; `None` if it does not exist.
     ///
     /// # Errors
-    /// When the file cannot be read, or was not sealed with this key under this name.
+    /// If the file cannot be read, or was not sealed with this key under this name.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, ConsensusError> {
         let path = self.folder.join(name);
         let mut sealed = Vec::new();
@@ -89,7 +88,7 @@ impl SealedSecrets {
     /// Overwrites and removes every secret of the epochs before `epoch`.
     ///
     /// # Errors
-    /// When the folder cannot be read or written.
+    /// If the folder cannot be read or written.
     pub(crate) fn erase_before(&self, epoch: u64) -> Result<(), ConsensusError> {
         let entries = fs::read_dir(&self.folder).map_err(|source| at(&self.folder, source))?;
         for entry in entries {
@@ -137,7 +136,7 @@ fn at(path: &Path, source: io::Error) -> ConsensusError {
     ConsensusError::Secrets { path: path.display().to_string(), source }
 }
 
-/// The epoch at the beginning of a secret's name.
+/// The epoch in a secret's file name.
 fn epoch_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.split('-').next()?.parse().ok()
 }
@@ -181,8 +180,8 @@ fn dealing_name(epoch: Epoch, dealer: &impl Encode) -> String {
     format!("{}-dealing-{}", epoch.get(), alloy_primitives::hex::encode(dealer.encode()))
 }
 
-/// The engine's store of secrets cannot report errors: a node that cannot keep its share must not go on, since after a
-/// restart it could sign or deal twice.
+/// The engine's interface has no errors, so a failure panics: a node that cannot store its share must stop, because it could sign or
+/// deal twice after a restart.
 impl SealedSecrets {
     fn must<T>(outcome: Result<T, ConsensusError>) -> T {
         match outcome {
@@ -196,7 +195,7 @@ impl SealedSecrets {
         Self::must(self.put(name, &secret));
     }
 
-    /// The seed with which the holder of the epoch's share deals.
+    /// The dealer's seed derived from the epoch's share.
     fn derived_seed(&self, epoch: Epoch) -> Option<Summary> {
         let name = share_name(epoch);
         let share = Self::must(self.read(&name))?;
@@ -224,14 +223,14 @@ impl SecretStore for SealedSecrets {
     }
 
     async fn put_seed(&mut self, epoch: Epoch, seed: Summary) {
-        // The engine draws it before it stores the epoch's share, and asks for it again afterwards.
+        // The engine draws the seed before it stores the epoch's share, and reads it again afterwards.
         if self.derived_seed(epoch).is_none() {
             self.keep(&seed_name(epoch), &seed);
         }
     }
 
     async fn get_seed(&mut self, epoch: Epoch) -> Option<Summary> {
-        // One that is stored comes from a version that stored all of them, and dealings may have been sent with it.
+        // A stored seed is from an earlier version, and dealings may have been sent with it.
         self.fetch(&seed_name(epoch)).or_else(|| self.derived_seed(epoch))
     }
 
@@ -280,7 +279,7 @@ mod tests {
         assert!(!sealed.windows(6).any(|part| part == b"secret"));
     }
 
-    /// A node restored from an older copy, or emptied and given its share again, deals as before.
+    /// A node restored from an older copy, or wiped and given its share again, deals as before.
     #[test]
     fn a_dealers_seed_follows_from_share_and_key() {
         use commonware_runtime::Runner as _;

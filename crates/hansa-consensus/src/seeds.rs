@@ -1,9 +1,8 @@
-//! The random seed of each round, the block header's `prevrandao`, and the evidence of a leader's draw.
+//! Random seeds of rounds, the block header's `prevrandao`, and the evidence of a leader's draw.
 //!
-//! A block's randomness comes from its *parent's* round: the leader of a round could choose among outcomes if a round's
-//! own seed counted. The leader is drawn by the seed of the round *before its own*. A block carries both seeds, the second only where it is
-//! another, so that anybody can check the draw with the chain alone. Seeds are remembered for recent rounds only; any seed can be
-//! checked without being remembered.
+//! A block's randomness is from its *parent's* round, because a leader could otherwise choose among outcomes (ADR 0003). Its leader is
+//! drawn by the seed of the round *before its own*. A block carries both seeds, the second only if it differs, so that the draw can be
+//! verified with the chain alone. Seeds of recent rounds are cached; any seed can be verified without the cache.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,15 +19,15 @@ use tokio::sync::watch;
 
 use crate::types::{Activity, Context, Scheme, Variant};
 
-/// Rounds remembered; more than any branch of blocks that are not yet final.
+/// Number of cached rounds, more than any branch that is not final.
 const REMEMBERED: usize = 1024;
 
-/// The seeds of recent rounds, filled from the certificates that pass by.
+/// A cache of recent seeds, filled from certificates.
 #[derive(Clone)]
 pub(crate) struct SeedBook {
     seeds: Arc<Mutex<BTreeMap<Round, Bytes>>>,
     changed: watch::Sender<()>,
-    /// Checks seeds of every epoch, since the group key never changes.
+    /// Verifies seeds of every epoch.
     verifier: Scheme,
 }
 
@@ -37,8 +36,8 @@ impl SeedBook {
         Self { seeds: Arc::default(), changed: watch::Sender::new(()), verifier }
     }
 
-    /// Takes the seed out of a certificate that the agreement engine has verified.
-    pub(crate) fn witness(&self, activity: &Activity) {
+    /// Caches the seed of a certificate, which the agreement engine has verified.
+    pub(crate) fn record(&self, activity: &Activity) {
         let seed = match activity {
             Activity::Notarization(certificate) | Activity::Certification(certificate) => certificate.seed(),
             Activity::Finalization(certificate) => certificate.seed(),
@@ -67,7 +66,7 @@ impl SeedBook {
         self.seeds.lock().get(&round).cloned()
     }
 
-    /// The seed of a round; waits until one of its certificates has been seen. Empty for no round.
+    /// The seed of a round, empty for `None`; waits for a certificate of the round.
     pub(crate) async fn of(&self, round: Option<Round>) -> Bytes {
         let Some(round) = round else { return Bytes::new() };
         let mut changed = self.changed.subscribe();
@@ -82,7 +81,7 @@ impl SeedBook {
         }
     }
 
-    /// Whether `seed` is that of a round, or empty for no round.
+    /// Whether `seed` is the seed of a round, or empty for `None`.
     pub(crate) fn matches(&self, round: Option<Round>, seed: &[u8]) -> bool {
         let Some(round) = round else { return seed.is_empty() };
         if let Some(known) = self.remembered(round) {

@@ -1,4 +1,4 @@
-//! What consensus tells the rest of the node about itself.
+//! The status of consensus, for the rest of the node.
 
 use core::num::NonZeroU64;
 use std::{
@@ -13,7 +13,7 @@ use hansa_types::{Block, NetworkKey};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// What this node does in the current epoch.
+/// The role of this node in the current epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Seat {
     /// Follows the chain.
@@ -21,73 +21,72 @@ pub enum Seat {
     Follower,
     /// Votes and proposes.
     Validator,
-    /// Sits in the committee but has no share of the key, as after its data was lost. It receives one in the first key resharing
-    /// that it attends from the beginning; [`Status::rejoins`] says when that counts.
+    /// A member of the committee without a share of the key, as after a loss of its data. It receives one in the first resharing that it
+    /// attends from the start, with effect from [`Status::rejoins`].
     ValidatorWithoutShare,
 }
 
-/// When a validator without a share of the key takes part again, at the earliest.
+/// The earliest return of a validator without a share of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejoin {
     /// The epoch.
     pub epoch: u64,
-    /// Its first block.
+    /// The epoch's first block.
     pub height: u64,
 }
 
-/// A snapshot of consensus as this node sees it.
+/// The status of consensus at this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// What this node does in the current epoch.
+    /// The role of this node in the current epoch.
     pub seat: Seat,
     /// The current epoch.
     pub epoch: u64,
-    /// The latest view for which a certificate or proposal was seen.
+    /// The latest view with a certificate or a proposal.
     pub view: u64,
-    /// The height up to which this node has executed the final chain, durably.
+    /// The last height that this node has executed durably.
     pub height: u64,
-    /// The hash at that height.
+    /// The block hash at that height.
     pub head: B256,
-    /// The greatest height known to be final; above `height` while the node catches up.
+    /// The last height known to be final; above `height` during catch-up.
     pub final_height: u64,
-    /// Who proposed, or is to propose, in the latest view known.
+    /// The leader of the latest view.
     pub leader: Option<NetworkKey>,
     /// The validators of the current epoch, in the order of their seats.
     pub committee: Vec<NetworkKey>,
-    /// Those of them, without this node, that are behind with their votes and have not been heard for ten seconds.
+    /// The other validators that lag with their votes and have not been heard for ten seconds.
     pub silent: Vec<NetworkKey>,
-    /// Members to which a connection stands. One that has died is noticed after some fifteen seconds.
+    /// Connected members. A dead connection is detected after about fifteen seconds.
     pub connected: Vec<NetworkKey>,
-    /// Median, over the last 64 final blocks whose proposal this node saw, of the time from then to the durable
-    /// execution here.
+    /// Median time from the first sight of a proposal to its durable execution, over the last 64 final blocks.
     pub finality: Option<Duration>,
-    /// When the block at `height` was executed here; since the start if none was.
+    /// Time of execution of the block at `height`, or of the start.
     pub advanced_at: Option<SystemTime>,
-    /// Mean time between the last 64 final blocks.
+    /// Mean interval of the last 64 final blocks.
     pub block_interval: Option<Duration>,
-    /// When this node takes part again, if it has a seat and no share.
+    /// The earliest return of this node, if it has a seat and no share.
     pub rejoins: Option<Rejoin>,
 }
 
 impl Status {
-    /// How long it takes until this node takes part again, if blocks go on coming as they do.
+    /// Estimated time until [`Status::rejoins`] at the current block interval.
     pub fn rejoins_in(&self) -> Option<Duration> {
         let blocks = self.rejoins?.height.saturating_sub(self.height.max(self.final_height));
         Some(self.block_interval?.saturating_mul(u32::try_from(blocks).ok()?))
     }
 }
 
-/// Proposals whose finality is still being timed.
+/// Maximum number of timed proposals.
 const TIMED_MAX: usize = 256;
-/// Final blocks over which figures are taken.
+/// Number of final blocks in the statistics.
 const WINDOW: usize = 64;
-/// After this long without a vote a validator that is behind counts as silent.
+/// Time without a vote after which a lagging validator is silent.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Figures of the last final blocks.
+/// Statistics of the last final blocks.
 #[derive(Default)]
 struct Pace {
-    /// Heights, and when they were executed.
+    /// Heights and times of execution.
     reached: VecDeque<(u64, SystemTime)>,
     finality: VecDeque<Duration>,
 }
@@ -117,21 +116,21 @@ impl Pace {
     }
 }
 
-/// A block that is executed so long after it was made was made without this node.
+/// Age at execution from which a block counts as proposed in this node's absence.
 const LATE: Duration = Duration::from_secs(5);
 
-/// The last vote of each validator, and when it came.
+/// Round and time of the last vote of each validator.
 type Votes = BTreeMap<NetworkKey, (Round, SystemTime)>;
 
-/// Where the engine's parts note what they see.
+/// The collector of status updates from the engine's parts.
 #[derive(Clone, Default)]
 pub(crate) struct StatusBoard {
     status: watch::Sender<Status>,
-    /// First sight of each proposal.
+    /// Hash and first sight of each proposal by height.
     seen: Arc<Mutex<BTreeMap<u64, (B256, SystemTime)>>>,
     votes: Arc<Mutex<Votes>>,
     pace: Arc<Mutex<Pace>>,
-    /// The highest block that was executed long after it had been made.
+    /// The highest block that was executed late.
     late: Arc<Mutex<u64>>,
 }
 
@@ -140,7 +139,7 @@ impl StatusBoard {
         self.status.subscribe()
     }
 
-    /// An epoch's scheme has been installed.
+    /// Records the start of an epoch.
     pub(crate) fn entered(
         &self,
         epoch: Epoch,
@@ -162,14 +161,14 @@ impl StatusBoard {
         });
     }
 
-    /// A validator's vote was seen.
+    /// Records a validator's vote.
     pub(crate) fn voted(&self, voter: NetworkKey, round: Round, now: SystemTime) {
         let mut votes = self.votes.lock();
         let (last, at) = votes.entry(voter).or_insert((round, now));
         (*last, *at) = ((*last).max(round), now);
     }
 
-    /// Finds out which validators but this node, `me`, are silent.
+    /// Updates the silent validators; `me` is this node.
     pub(crate) fn note_silent(&self, me: &NetworkKey, now: SystemTime) {
         let committee = self.status.borrow().committee.clone();
         let silent = silent(&mut self.votes.lock(), &committee, me, now);
@@ -180,7 +179,7 @@ impl StatusBoard {
         });
     }
 
-    /// A certificate, proposal or request for a round was seen.
+    /// Records a certificate, proposal or request of a round.
     pub(crate) fn saw_round(&self, round: Round, leader: Option<NetworkKey>) {
         self.status.send_if_modified(|status| {
             let seen = (round.epoch().get(), round.view().get());
@@ -193,7 +192,7 @@ impl StatusBoard {
         });
     }
 
-    /// A proposal was built or received at this time.
+    /// Records the first sight of a proposal.
     pub(crate) fn saw_proposal(&self, number: u64, hash: B256, now: SystemTime) {
         let mut seen = self.seen.lock();
         seen.insert(number, (hash, now));
@@ -202,7 +201,7 @@ impl StatusBoard {
         }
     }
 
-    /// When the proposal of `block` was first seen here.
+    /// The first sight of `block` as a proposal.
     pub(crate) fn proposal_seen(&self, block: &Block) -> Option<SystemTime> {
         self.seen_at(block.number(), block.hash())
     }
@@ -212,8 +211,7 @@ impl StatusBoard {
         seen.get(&number).filter(|(seen, _)| *seen == hash).map(|(_, at)| *at)
     }
 
-    /// How far apart blocks come: the time between the last two proposals, `parent`'s being the second, or the time since
-    /// then if that is longer.
+    /// The block interval: the time between the proposal of `parent` and the one before, or since the former if that is longer.
     pub(crate) fn interval(&self, parent: &Block, now: SystemTime) -> Option<Duration> {
         let last = self.proposal_seen(parent)?;
         let before = self.seen_at(parent.number().checked_sub(1)?, parent.header().parent_hash);
@@ -221,7 +219,7 @@ impl StatusBoard {
         Some(between.max(now.duration_since(last).unwrap_or_default()))
     }
 
-    /// A height is known to be final, though not yet executed here.
+    /// Records a final height.
     pub(crate) fn saw_tip(&self, height: u64) {
         self.status.send_if_modified(|status| {
             let higher = height > status.final_height;
@@ -230,7 +228,7 @@ impl StatusBoard {
         });
     }
 
-    /// A final block has been executed durably.
+    /// Records the durable execution of a final block.
     pub(crate) fn finalised(&self, height: u64, head: B256, now: SystemTime) {
         let timed = {
             let mut seen = self.seen.lock();
@@ -252,7 +250,7 @@ impl StatusBoard {
         });
     }
 
-    /// A final block is about to be executed. One that comes late shows that its epoch had begun before this node was there.
+    /// Records a final block before its execution. A late one shows that this node has missed the start of its epoch.
     pub(crate) fn note_delay(&self, block: &Block, now: SystemTime) {
         let made = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(block.header().timestamp));
         if made.and_then(|made| now.duration_since(made).ok()).is_none_or(|delay| delay < LATE) {
@@ -274,7 +272,7 @@ impl StatusBoard {
         });
     }
 
-    /// The connections that stand.
+    /// Records the connected members.
     pub(crate) fn connected(&self, peers: Vec<NetworkKey>) {
         self.status.send_if_modified(|status| {
             let changed = status.connected != peers;
@@ -284,22 +282,22 @@ impl StatusBoard {
     }
 }
 
-/// When a validator without a share in `epoch` gets one: with the next epoch if it has been there from the beginning, and one later
-/// if it executed blocks of the epoch late, `late` being the highest such block. The dealers hand out the shares of the next epoch in
-/// the first blocks, and do not deal again to whoever has acknowledged and then lost its share.
+/// The return of a validator without a share in `epoch`: the next epoch if it attended this one from the start, and one epoch later if it
+/// executed blocks of this one late (`late` is the highest such block). Dealers distribute the shares of the next epoch in the first
+/// blocks, and do not deal again to a player that has acknowledged and lost its share.
 fn rejoin(epoch: u64, late: u64, epoch_blocks: NonZeroU64) -> Rejoin {
     let missed = late >= epoch.saturating_mul(epoch_blocks.get());
     let epoch = epoch.saturating_add(if missed { 2 } else { 1 });
     Rejoin { epoch, height: epoch.saturating_mul(epoch_blocks.get()) }
 }
 
-/// The validators but `me` that are behind the last vote of anybody, and have been for a while. On a chain that stands still,
-/// those that are there have all voted in the last view, and say nothing new either.
+/// The other validators that have lagged behind the latest vote for a while. On a stalled chain, the present validators have all voted
+/// in the last view, so they do not lag.
 fn silent(votes: &mut Votes, committee: &[NetworkKey], me: &NetworkKey, now: SystemTime) -> Vec<NetworkKey> {
     let Some(latest) = votes.values().map(|(round, _)| *round).max() else { return Vec::new() };
     let begin = Round::new(Epoch::zero(), commonware_consensus::types::View::zero());
     let is_silent = |voter: &&NetworkKey| {
-        // One that has never voted is given the same time.
+        // A validator without a vote gets the same time.
         let (round, at) = *votes.entry(**voter).or_insert((begin, now));
         round < latest && now.duration_since(at).unwrap_or_default() > SILENCE
     };
@@ -329,7 +327,7 @@ mod tests {
         for height in 1..=200 {
             let hash = B256::with_last_byte(height as u8);
             board.saw_proposal(height, hash, at(height * 1_000));
-            // Every tenth block takes long.
+            // Every tenth block is slow.
             let taken = if height % 10 == 0 { 900 } else { 50 };
             board.finalised(height, hash, at(height * 1_000 + taken));
         }
@@ -356,7 +354,7 @@ mod tests {
             assert!(view > 10 || silent(view * 1_000).is_empty());
         }
         assert_eq!(silent(20_000), [key(4)], "it has never voted");
-        // The third stops too. The others have voted in the last view and have nothing to add.
+        // The third stops too. The others have voted in the last view.
         board.voted(key(2), round(21), at(21_000));
         assert_eq!(silent(90_000), [key(3), key(4)]);
         board.voted(key(4), round(21), at(90_500));
@@ -376,7 +374,7 @@ mod tests {
             board.subscribe().borrow().rejoins
         };
         late(1_000, 200);
-        // It was not there when epoch 3 began: shares for epoch 4 have been handed out.
+        // It missed the start of epoch 3, when the shares of epoch 4 were dealt.
         assert_eq!(enter(3, Seat::ValidatorWithoutShare), Some(Rejoin { epoch: 5, height: 1_280 }));
         board.finalised(1_022, B256::ZERO, at(0));
         board.finalised(1_023, B256::ZERO, at(1_000));
@@ -384,7 +382,7 @@ mod tests {
         let status = board.subscribe().borrow().clone();
         assert_eq!(status.rejoins_in(), Some(Duration::from_secs(257)));
         assert_eq!(enter(5, Seat::Validator), None);
-        // Blocks of an epoch may come late after it was entered.
+        // Blocks of an epoch can be late after it was entered.
         assert_eq!(enter(6, Seat::ValidatorWithoutShare).unwrap().epoch, 7);
         for (number, second, epoch) in [(1_535, 200, 7), (1_536, 103, 7), (1_536, 200, 8), (1_537, 200, 8)] {
             assert_eq!(late(number, second), Some(Rejoin { epoch, height: epoch * 256 }));

@@ -1,4 +1,4 @@
-//! What the network survives: partition, loss, crashes, silence, equivocation.
+//! Faults that the network survives: partition, loss, crashes, silence, equivocation.
 
 use std::time::Duration;
 
@@ -165,8 +165,7 @@ impl Receiver for Arriving {
     }
 }
 
-/// What a member without a seat broadcasts, and what a validator broadcasts beyond its allowance, is dropped before anybody
-/// decodes it.
+/// Broadcasts of members without a seat, and of validators above their budget, are dropped undecoded.
 #[test]
 fn a_flooder_is_not_decoded() {
     deterministic::Runner::default().start(|context| async move {

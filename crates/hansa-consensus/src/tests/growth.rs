@@ -1,4 +1,4 @@
-//! Of a node's files only blocks and certificates grow with the chain.
+//! Only blocks and certificates grow with the chain.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,15 +6,15 @@ use commonware_runtime::{Blob as _, Clock as _, Storage as _};
 use hansa_kv::{KeyRange, KvStore as _, Order, Space};
 
 use super::world::{Shape, World, simulate};
-use crate::shelf::{MARGIN_BLOCKS, SECTION_BLOCKS};
+use crate::block_archive::{MARGIN_BLOCKS, SECTION_BLOCKS};
 
 const EPOCH_BLOCKS: u64 = 8;
 
-/// Most bytes that an idle day may add beside blocks, with a block each second.
+/// Maximum growth of an idle day in bytes, without blocks; one block a second.
 const DAY_BYTES_MAX: u64 = 20_000_000;
 const DAY_BLOCKS: u64 = 86_400;
 
-/// The ledger's spaces without blocks and state.
+/// The ledger's spaces other than blocks and state.
 const BESIDE_BLOCKS: [&str; 6] = [
     "ledger-hashes",
     "ledger-receipts",
@@ -31,7 +31,7 @@ struct Size {
     bytes: u64,
 }
 
-/// Everything that the engine stores for a node that does not run, by kind.
+/// The files of a stopped node's engine, by kind.
 async fn engine_sizes(world: &World, index: usize, epochs: u64) -> BTreeMap<&'static str, Size> {
     let archive = |name: &str| ["metadata", "key", "value"].map(|part| format!("{name}-{part}")).to_vec();
     let mut partitions = vec![
@@ -95,14 +95,14 @@ fn hundreds_of_epochs_leave_blocks_and_certificates_and_nothing_else() {
             let grows = after.bytes > before.bytes * 6 / 5 || after.files > before.files * 6 / 5;
             assert!(!grows, "{kind}: {before:?} {after:?}");
         }
-        // Two files for each section of the window, which its index in memory and its open files follow.
+        // Two files for each section of the window. The index in memory and the open files are proportional.
         let sections = (MARGIN_BLOCKS / SECTION_BLOCKS + 2) as usize;
         assert!(engine[1]["certificates"].files <= 2 * sections + 2, "{:?}", engine[1]);
         let blocks = (EPOCHS[1] - EPOCHS[0]) * EPOCH_BLOCKS;
         let daily = (ledger[1] - ledger[0]) * DAY_BLOCKS / blocks;
         assert!(daily < DAY_BYTES_MAX, "{daily} bytes a day beside blocks");
 
-        // A new node gets early blocks with their certificates from one that has them no longer in its window.
+        // A new node gets early blocks and certificates from a node that has them outside its window.
         world.start(1).await;
         world.reach(EPOCHS[1] * EPOCH_BLOCKS).await;
         let certified = |height: &u64| world.nodes[&1].ledger.certificate(*height).unwrap().is_some();

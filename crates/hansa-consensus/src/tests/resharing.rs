@@ -20,7 +20,7 @@ use commonware_runtime::{Clock as _, Storage as _};
 
 const EPOCH_BLOCKS: u64 = 24;
 
-/// What the last block of an epoch says about the next one.
+/// The next epoch as announced in the last block of an epoch.
 fn announced(world: &World, epoch: u64) -> EpochInfo {
     let epoch_blocks = world.genesis.limits.epoch_blocks;
     let last: Block = world.nodes[&0].ledger.block((epoch + 1) * epoch_blocks - 1).unwrap().unwrap();
@@ -55,7 +55,7 @@ fn shares_change_and_the_group_key_stays() {
     });
 }
 
-/// Nodes lose what reaches them before they have entered an epoch, so its first leader waits for them.
+/// Nodes lose messages of an epoch that they have not entered, so its first leader waits.
 #[test]
 fn an_epoch_begins_with_a_pause() {
     let shape = Shape { founders: 4, followers: 0, epoch_blocks: 8, seed: 5 };
@@ -81,7 +81,7 @@ fn an_epoch_begins_with_a_pause() {
     });
 }
 
-/// Two of four nodes hear a validator so late that their quorum does without its vote; it is not absent for that.
+/// Two of four nodes hear a validator so late that they form a quorum without it. It must not count as inactive.
 #[test]
 fn a_slow_validator_costs_an_epoch_no_view() {
     let shape = Shape { founders: 4, followers: 0, epoch_blocks: 8, seed: 5 };
@@ -108,7 +108,7 @@ fn a_slow_validator_costs_an_epoch_no_view() {
     });
 }
 
-/// Which epochs' journals node 0 still has.
+/// The epochs with a journal at node 0.
 async fn journals(world: &World, epochs: u64) -> Vec<u64> {
     let mut kept = Vec::new();
     for epoch in 0..epochs {
@@ -132,7 +132,7 @@ fn short_epochs_leave_few_journals_and_begin_with_a_drawn_leader() {
         }
         world.reach(EPOCHS * BLOCKS).await;
         world.context.sleep(Duration::from_millis(50)).await;
-        // A restart may need those of the last 128 blocks.
+        // A restart can need the journals of the last 128 blocks.
         let kept = journals(&world, EPOCHS + 4).await;
         assert!(*kept.first().unwrap() >= EPOCHS - 16 && *kept.last().unwrap() >= EPOCHS, "{kept:?}");
 
@@ -160,12 +160,11 @@ fn short_epochs_leave_few_journals_and_begin_with_a_drawn_leader() {
     });
 }
 
-/// Its dealings are gone with its data, and nobody deals again to who has acknowledged: it cannot have a share of the next
-/// epoch. It gets one of the epoch after that.
+/// Its dealings are lost with its data, and dealers do not deal again to a player that has acknowledged. It gets a share of the epoch
+/// after the next.
 #[test]
 fn a_wiped_validator_votes_again_with_the_epoch_that_it_is_told() {
-    // Long enough for every dealer to lead in the second half of an epoch. Otherwise a ceremony may fail, and all keep their
-    // shares.
+    // Long enough for every dealer to lead in the second half of an epoch. Otherwise a resharing can fail, and all shares stay.
     const BLOCKS: u64 = 64;
     let shape = Shape { founders: 4, followers: 0, epoch_blocks: BLOCKS, seed: 9 };
     simulate(shape, |world| async {
@@ -175,7 +174,7 @@ fn a_wiped_validator_votes_again_with_the_epoch_that_it_is_told() {
         }
         world.reach(BLOCKS + 9).await;
         world.wipe(3);
-        // An idle chain takes a second for each block.
+        // An idle chain has a block each second.
         world.context.sleep(Duration::from_secs(6)).await;
         world.start(3).await;
         let height = world.height(0);

@@ -42,7 +42,7 @@ use crate::{
     types::PublicKey,
 };
 
-/// Peer sets as one simulated node tracks them; the simulated oracle keeps only one history for the whole network.
+/// The peer sets of one simulated node. The simulated oracle has only one history for the whole network.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LocalPeers(Arc<Mutex<Tracked>>);
 
@@ -96,11 +96,11 @@ impl AddressableManager for LocalPeers {
     }
 }
 
-/// The halves of the network that two twins see: nodes that share a key and contradict one another. An honest node has
-/// no halves and speaks to everybody.
+/// The halves of the network that two twins see. Twins are nodes with one key that contradict each other. An honest node has no halves
+/// and sends to all.
 type Halves = Option<[Vec<PublicKey>; 2]>;
 
-/// Decides what a node, or one of two twins, may send to whom.
+/// The filter of messages from a node, or from one of two twins.
 type Forward = &'static (
              dyn Fn(SplitOrigin, &Recipients<PublicKey>, &IoBuf) -> Option<Recipients<PublicKey>>
                  + Send
@@ -129,7 +129,7 @@ fn route(halves: Halves) -> impl Fn(&(PublicKey, IoBuf)) -> SplitTarget + Send +
     }
 }
 
-/// A node that runs, or did until it crashed.
+/// A running or crashed node.
 pub(super) struct Running {
     pub(super) ledger: Ledger,
     pub(super) board: StatusBoard,
@@ -143,25 +143,25 @@ pub(super) struct World {
     pub(super) organisations: Vec<Organisation>,
     pub(super) genesis: Genesis,
     pub(super) nodes: BTreeMap<usize, Running>,
-    /// The times that nodes keep which are started from now on.
+    /// Timing of nodes started later.
     pub(super) timing: Timing,
     /// What the nodes know of openings.
     pub(super) judges: Judges,
     oracle: Oracle<PublicKey, Context>,
     pub(super) shares: Map<PublicKey, Share>,
     pub(super) stores: Vec<MemoryStore>,
-    /// How often each node has lost its data; part of the names of what it stores.
+    /// Number of data losses of each node, part of its partition names.
     wiped: Vec<u32>,
     secrets: TempDir,
     starts: u32,
 }
 
-/// What a network looks like.
+/// The shape of a network.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
-    /// Founders, all of them validators.
+    /// Number of founders, all validators.
     pub(super) founders: usize,
-    /// Further nodes, without a seat.
+    /// Number of further nodes without a seat.
     pub(super) followers: usize,
     pub(super) epoch_blocks: u64,
     pub(super) seed: u64,
@@ -173,7 +173,7 @@ pub(super) const GOOD_LINK: Link = Link {
     success_rate: commonware_utils::probability!(1.0),
 };
 
-/// Runs a scenario in a network of its own and returns its outcome and the fingerprint of everything that happened.
+/// Runs a scenario in a new network; returns its outcome and the fingerprint of all events.
 pub(super) fn simulate<T, F>(shape: Shape, scenario: impl FnOnce(World) -> F) -> (T, String)
 where
     F: Future<Output = (T, World)>,
@@ -226,7 +226,7 @@ impl World {
         signer(&self.organisations[index]).public_key()
     }
 
-    /// Replaces all links: those for which `linked` holds get `link`, the others none.
+    /// Replaces all links: pairs with `linked` get `link`, the others none.
     pub(super) async fn connect(&mut self, link: Link, linked: impl Fn(usize, usize) -> bool) {
         for from in 0..self.organisations.len() {
             for to in (0..self.organisations.len()).filter(|to| *to != from) {
@@ -281,7 +281,7 @@ impl World {
         self.nodes.insert(index, running);
     }
 
-    /// Starts two nodes with the key of one, each of which speaks to half of the others: an equivocator.
+    /// Starts two nodes with one key, each of which sends to half of the others: an equivocator.
     pub(super) async fn start_twins(&mut self, index: usize) {
         let half = |remainder| {
             let others = (0..self.organisations.len()).filter(|other| *other != index);
@@ -334,12 +334,12 @@ impl World {
         Running { ledger, board, releases, handle }
     }
 
-    /// What the name of everything that a node stores begins with.
+    /// The prefix of a node's partitions.
     pub(super) fn name(&self, index: usize) -> String {
         format!("{index}-{}", self.wiped[index])
     }
 
-    /// Ends a node without warning, and everything that it had stored is lost.
+    /// Crashes a node and deletes its data.
     pub(super) fn wipe(&mut self, index: usize) {
         self.crash(index);
         self.stores[index] = MemoryStore::new();
@@ -350,7 +350,7 @@ impl World {
         self.nodes[&index].board.subscribe().borrow().clone()
     }
 
-    /// Ends a node without warning. What it had stored stays.
+    /// Crashes a node. Its data stay.
     pub(super) fn crash(&mut self, index: usize) {
         self.nodes.remove(&index).unwrap().handle.abort();
     }
@@ -359,15 +359,14 @@ impl World {
         self.nodes[&index].ledger.head().number()
     }
 
-    /// Waits until all running nodes have executed the chain up to `height`.
+    /// Waits until all running nodes have executed `height`.
     pub(super) async fn reach(&self, height: u64) {
         while self.nodes.values().any(|node| node.ledger.head().number() < height) {
             self.context.sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Checks that all running nodes have the same blocks up to the least of their heights, and returns the last one's
-    /// hash and state root.
+    /// Checks that all running nodes have equal blocks up to their lowest height; returns that height, its hash and state root.
     pub(super) fn agreed(&self) -> (u64, B256, B256) {
         let height = self.nodes.values().map(|node| node.ledger.head().number()).min().unwrap();
         for number in 1..=height {

@@ -1,7 +1,7 @@
-//! Sees what the agreement engine asks for and reports, on its way to and from the application.
+//! A wrapper between the agreement engine and the application that observes requests and events.
 //!
-//! It notes seeds, progress and voters and passes everything on unchanged, apart from the first certification of an epoch,
-//! which waits for the voters.
+//! It records seeds, progress and voters. All calls pass unchanged, except the first certification of an epoch, which waits for the
+//! epoch's barrier.
 
 use std::sync::Arc;
 
@@ -16,43 +16,43 @@ use commonware_utils::channel::oneshot;
 use crate::{
     committee::leader_name,
     digest::BlockDigest,
-    roll_call::RollCall,
+    epoch_barrier::EpochBarrier,
     seeds::SeedBook,
     status::StatusBoard,
     types::{Activity, Context, PublicKey},
 };
 
-/// The application, watched.
-pub(crate) struct Witness<E, A> {
+/// The observed application.
+pub(crate) struct Observer<E, A> {
     context: Arc<E>,
     inner: A,
     seeds: SeedBook,
     board: StatusBoard,
-    roll_call: RollCall,
+    barrier: EpochBarrier,
 }
 
-// Not derived, since a runtime's context cannot be cloned.
-impl<E, A: Clone> Clone for Witness<E, A> {
+// Not derived, because a runtime's context cannot be cloned.
+impl<E, A: Clone> Clone for Observer<E, A> {
     fn clone(&self) -> Self {
         Self {
             context: self.context.clone(),
             inner: self.inner.clone(),
             seeds: self.seeds.clone(),
             board: self.board.clone(),
-            roll_call: self.roll_call.clone(),
+            barrier: self.barrier.clone(),
         }
     }
 }
 
-impl<E, A> Witness<E, A> {
+impl<E, A> Observer<E, A> {
     pub(crate) fn new(
         context: E,
         inner: A,
         seeds: SeedBook,
         board: StatusBoard,
-        roll_call: RollCall,
+        barrier: EpochBarrier,
     ) -> Self {
-        Self { context: Arc::new(context), inner, seeds, board, roll_call }
+        Self { context: Arc::new(context), inner, seeds, board, barrier }
     }
 
     fn saw(&self, context: &Context) {
@@ -60,7 +60,7 @@ impl<E, A> Witness<E, A> {
     }
 }
 
-impl<E, A> Automaton for Witness<E, A>
+impl<E, A> Automaton for Observer<E, A>
 where
     E: Send + Sync + 'static,
     A: Automaton<Context = Context, Digest = BlockDigest>,
@@ -79,7 +79,7 @@ where
     }
 }
 
-impl<E, A> CertifiableAutomaton for Witness<E, A>
+impl<E, A> CertifiableAutomaton for Observer<E, A>
 where
     E: Spawner + Clock,
     A: CertifiableAutomaton<Context = Context, Digest = BlockDigest>,
@@ -90,13 +90,13 @@ where
 
     async fn certify(&mut self, round: Round, payload: BlockDigest) -> oneshot::Receiver<bool> {
         let answer = self.inner.certify(round, payload).await;
-        let Some(scheme) = self.roll_call.open(round.epoch()) else { return answer };
-        let roll_call = self.roll_call.clone();
+        let Some(scheme) = self.barrier.open(round.epoch()) else { return answer };
+        let barrier = self.barrier.clone();
         let (mut held, receiver) = oneshot::channel();
         self.context.child("roll_call").spawn(move |clock| async move {
             let (answer, ()) = select! {
                 () = held.closed() => return,
-                both = futures::future::join(answer, roll_call.complete(&clock, round.epoch(), &scheme)) => both,
+                both = futures::future::join(answer, barrier.complete(&clock, round.epoch(), &scheme)) => both,
             };
             if let Ok(certified) = answer {
                 let _ = held.send(certified);
@@ -106,7 +106,7 @@ where
     }
 }
 
-impl<E, A> Relay for Witness<E, A>
+impl<E, A> Relay for Observer<E, A>
 where
     E: Send + Sync + 'static,
     A: Relay<Digest = BlockDigest, PublicKey = PublicKey, Plan = Plan<PublicKey>>,
@@ -120,7 +120,7 @@ where
     }
 }
 
-impl<E, A> Reporter for Witness<E, A>
+impl<E, A> Reporter for Observer<E, A>
 where
     E: Clock,
     A: Reporter<Activity = Activity>,
@@ -128,8 +128,8 @@ where
     type Activity = Activity;
 
     fn report(&mut self, activity: Activity) -> Feedback {
-        self.seeds.witness(&activity);
-        if let Some((round, voter)) = self.roll_call.hear(&activity) {
+        self.seeds.record(&activity);
+        if let Some((round, voter)) = self.barrier.hear(&activity) {
             self.board.voted(voter, round, self.context.current());
         }
         match &activity {

@@ -1,7 +1,7 @@
-//! Where the agreement engine finds final blocks: its own archive for the newest, the ledger for all others.
+//! The agreement engine's store of final blocks: an archive for recent blocks, and the ledger for all others.
 //!
-//! The ledger keeps every final block anyway, so the archive only has to bridge the time until a block has been executed
-//! and to hold a margin after that. Neither is ever asked for a block that is not final.
+//! The ledger stores every final block, so the archive holds blocks until they are executed, and a margin after that. Blocks that are
+//! not final are not stored here.
 
 use std::sync::Arc;
 
@@ -20,16 +20,16 @@ use crate::{
     digest::BlockDigest,
 };
 
-/// Blocks that the archive drops together.
+/// Blocks that are pruned together.
 pub(crate) const SECTION_BLOCKS: u64 = 512;
-/// Executed blocks that stay in the archive, more than the engine looks back on its own account.
+/// Executed blocks that stay in the archive, more than the engine looks back.
 pub(crate) const MARGIN_BLOCKS: u64 = 1_024;
 
 type Archive<E> = prunable::Archive<EightCap, E, BlockDigest, Arc<ChainBlock>>;
 
-/// Why a final block cannot be stored or read.
+/// A failed access to a final block.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ShelfError {
+pub(crate) enum BlockArchiveError {
     #[error("the archive of blocks failed")]
     Archive(#[from] Error),
     #[error("the ledger cannot be read")]
@@ -38,19 +38,22 @@ pub(crate) enum ShelfError {
     Undecodable(#[from] commonware_codec::Error),
 }
 
-/// The archive and, behind it, the ledger.
-pub(crate) struct Shelf<E: Storage + Metrics + Clock> {
+/// The archive, backed by the ledger.
+pub(crate) struct BlockArchive<E: Storage + Metrics + Clock> {
     archive: Archive<E>,
     ledger: Ledger,
     rules: BlockRules,
 }
 
-impl<E: Storage + Metrics + Clock> Shelf<E> {
+impl<E: Storage + Metrics + Clock> BlockArchive<E> {
     pub(crate) fn new(archive: Archive<E>, ledger: Ledger, rules: BlockRules) -> Self {
         Self { archive, ledger, rules }
     }
 
-    fn in_ledger(&self, id: &Identifier<'_, BlockDigest>) -> Result<Option<Arc<ChainBlock>>, ShelfError> {
+    fn in_ledger(
+        &self,
+        id: &Identifier<'_, BlockDigest>,
+    ) -> Result<Option<Arc<ChainBlock>>, BlockArchiveError> {
         let block: Option<Block> = match id {
             Identifier::Index(number) => self.ledger.block(*number)?,
             Identifier::Key(digest) => self.ledger.block_by_hash(B256::from(**digest))?,
@@ -63,32 +66,35 @@ impl<E: Storage + Metrics + Clock> Shelf<E> {
     }
 }
 
-impl<E: Storage + Metrics + Clock> Blocks for Shelf<E> {
+impl<E: Storage + Metrics + Clock> Blocks for BlockArchive<E> {
     type Block = Arc<ChainBlock>;
-    type Error = ShelfError;
+    type Error = BlockArchiveError;
 
-    async fn put(self, digest: BlockDigest, block: &Arc<ChainBlock>) -> Result<Self, ShelfError> {
+    async fn put(self, digest: BlockDigest, block: &Arc<ChainBlock>) -> Result<Self, BlockArchiveError> {
         let archive = Blocks::put(self.archive, digest, block).await?;
-        let shelf = Self { archive, ..self };
+        let store = Self { archive, ..self };
         match block.block().number() {
             number if number.is_multiple_of(SECTION_BLOCKS) => {
-                shelf.prune(Height::new(number.saturating_sub(MARGIN_BLOCKS))).await
+                store.prune(Height::new(number.saturating_sub(MARGIN_BLOCKS))).await
             }
-            _ => Ok(shelf),
+            _ => Ok(store),
         }
     }
 
-    async fn sync(self) -> Result<Self, ShelfError> {
+    async fn sync(self) -> Result<Self, BlockArchiveError> {
         let archive = Blocks::sync(self.archive).await?;
         Ok(Self { archive, ..self })
     }
 
-    async fn start_sync(self) -> Result<(Self, Handle<()>), ShelfError> {
+    async fn start_sync(self) -> Result<(Self, Handle<()>), BlockArchiveError> {
         let (archive, durable) = Blocks::start_sync(self.archive).await?;
         Ok((Self { archive, ..self }, durable))
     }
 
-    async fn get(&self, id: Identifier<'_, BlockDigest>) -> Result<Option<Arc<ChainBlock>>, ShelfError> {
+    async fn get(
+        &self,
+        id: Identifier<'_, BlockDigest>,
+    ) -> Result<Option<Arc<ChainBlock>>, BlockArchiveError> {
         let known = match &id {
             Identifier::Index(number) => Blocks::get(&self.archive, Identifier::Index(*number)).await?,
             Identifier::Key(digest) => Blocks::get(&self.archive, Identifier::Key(digest)).await?,
@@ -99,8 +105,8 @@ impl<E: Storage + Metrics + Clock> Blocks for Shelf<E> {
         }
     }
 
-    async fn prune(self, min: Height) -> Result<Self, ShelfError> {
-        // What the ledger does not have yet must stay.
+    async fn prune(self, min: Height) -> Result<Self, BlockArchiveError> {
+        // Blocks that the ledger does not have must stay.
         let executed = Height::new(self.ledger.head().number());
         let archive = Blocks::prune(self.archive, min.min(executed)).await?;
         Ok(Self { archive, ..self })
