@@ -1,7 +1,6 @@
-//! Installs each epoch's signing scheme and hands it to the agreement engine.
+//! Installs each epoch's signing scheme in the agreement engine, and announces its share to the release of keys.
 //!
-//! The share is also announced to the task that releases keys. Whether this node signs, is a member without a share or only follows is decided by the resharing; here it is only
-//! remembered.
+//! The resharing decides whether this node signs, is a member without a share, or follows. Here the result is only stored.
 
 use core::num::NonZeroU64;
 use std::{collections::BTreeMap, sync::Arc};

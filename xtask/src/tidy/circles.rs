@@ -66,6 +66,7 @@ const KNOWN: &[(&str, &[&str])] = &[
             "releases.rs",
             "replicate/mod.rs",
             "responder.rs",
+            "rewrap.rs",
             "scrub.rs",
             "sharing.rs",
         ],
