@@ -311,17 +311,8 @@ async fn perform(
     let mut presence = Presence { sender, receiver, roll, stage: Stage::Present };
 
     // A founder with a share must not wait for others that have left.
-    let resumed = own.get_share(Epoch::zero()).await.is_some();
-    loop {
-        let missing = presence.roll.missing(Stage::Present);
-        if missing.is_empty() || resumed {
-            break;
-        }
-        if note.send_if_modified(|progress| replace(progress, CeremonyProgress::WaitingFor(missing.clone())))
-        {
-            tracing::info!(founders = missing.join(", "), "waiting for founders");
-        }
-        presence.round(context).await?;
+    if own.get_share(Epoch::zero()).await.is_none() {
+        await_founders(context, &mut presence, &note).await?;
     }
     note.send_replace(CeremonyProgress::Generating);
     tracing::info!("all founders are present; generating the group key");
@@ -364,13 +355,42 @@ async fn perform(
         error = presence.keep(context) => return Err(error),
     };
     let info = accepted(completion.info)?;
-    let share = own.get_share(Epoch::zero()).await;
-    let share = share.ok_or(ConsensusError::Ceremony("this founder got no share"))?;
-    engine.put_share(Epoch::zero(), share).await;
+    hand_over_share(&mut own, &mut engine).await?;
     linger(context, &mut presence, &note).await?;
     note.send_replace(CeremonyProgress::Completed);
     tracing::info!(member = %network_key(&me), "the group key has been generated");
     Ok(Genesis { group: info.output.encode().into(), ..config.draft })
+}
+
+/// Waits until every founder is present.
+async fn await_founders<S, R>(
+    clock: &impl commonware_runtime::Clock,
+    presence: &mut Presence<S, R>,
+    note: &watch::Sender<CeremonyProgress>,
+) -> Result<(), ConsensusError>
+where
+    S: Sender<PublicKey = PublicKey>,
+    R: Receiver<PublicKey = PublicKey>,
+{
+    loop {
+        let missing = presence.roll.missing(Stage::Present);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if note.send_if_modified(|progress| replace(progress, CeremonyProgress::WaitingFor(missing.clone())))
+        {
+            tracing::info!(founders = missing.join(", "), "waiting for founders");
+        }
+        presence.round(clock).await?;
+    }
+}
+
+/// Puts the share that the ceremony generated where the engine finds it.
+async fn hand_over_share(own: &mut SealedSecrets, engine: &mut SealedSecrets) -> Result<(), ConsensusError> {
+    let share = own.get_share(Epoch::zero()).await;
+    let share = share.ok_or(ConsensusError::Ceremony("this founder got no share"))?;
+    engine.put_share(Epoch::zero(), share).await;
+    Ok(())
 }
 
 fn replace(progress: &mut CeremonyProgress, new: CeremonyProgress) -> bool {

@@ -10,10 +10,8 @@ const LINES_MAX: usize = 70;
 
 /// Longer functions, with the lines that each may have for the time being. Entries shrink and go, none comes.
 const KNOWN: &[(&str, &str, usize)] = &[
-    ("crates/hansa-consensus/src/ceremony.rs", "perform", 86),
     ("crates/hansa-consensus/src/engine.rs", "start", 169),
     ("crates/hansa-node/src/node.rs", "start", 118),
-    ("crates/hansa-swarm/src/bitswap/fuzz.rs", "run", 77),
 ];
 
 pub(crate) fn check(sources: &[Source]) -> Vec<String> {

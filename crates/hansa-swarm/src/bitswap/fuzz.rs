@@ -59,87 +59,102 @@ impl Script<'_> {
     }
 }
 
+/// The two state machines and their clock.
+struct Machines {
+    now: Instant,
+    wants: Wants,
+    ledgers: Ledgers,
+    jobs: Vec<Job>,
+}
+
+impl Machines {
+    fn step(&mut self, script: &mut Script<'_>) {
+        match script.byte() % 12 {
+            0 => self.wants.connected(script.peer(), self.now),
+            1 => {
+                let peer = script.peer();
+                self.wants.disconnected(peer, self.now);
+                self.ledgers.forget(&peer);
+            }
+            2 => self.wants.lost(script.peer(), self.now),
+            3 => self.wants.unsupported(script.peer(), self.now),
+            4 => {
+                let (id, byte) = (script.session(), script.byte());
+                let only = (byte & 1 != 0).then(|| script.peer());
+                self.wants.close(id);
+                self.wants.open(id, only, self.now);
+            }
+            5 => {
+                let id = script.session();
+                let cids: Vec<Cid> = (0..script.byte() % 8).map(|_| script.cid()).collect();
+                self.wants.want(id, cids, self.now);
+            }
+            6 => self.receive_block(script.peer(), &script.cid()),
+            7 => {
+                let (peer, cid, have) = (script.peer(), script.cid(), script.byte() & 1 != 0);
+                if self.wants.presences(peer, &[Presence { cid, have }], self.now).is_err() {
+                    self.wants.disconnected(peer, self.now);
+                }
+            }
+            8 => {
+                self.now =
+                    self.now.checked_add(Duration::from_secs(script.byte().into())).unwrap_or(self.now);
+                self.wants.tick(self.now, IDLE);
+            }
+            9 => {
+                let peer = script.peer();
+                if let Some(message) = script.message() {
+                    let _ = self.wants.presences(peer, &message.presences, self.now);
+                    self.ledgers.receive(peer, message.wants, message.full);
+                }
+            }
+            10 => {
+                let peer = script.peer();
+                let entries = (0..script.byte()).map(|_| script.entry()).collect();
+                self.ledgers.receive(peer, entries, false);
+                self.jobs.extend(std::iter::from_fn(|| self.ledgers.next_job()));
+            }
+            _ => self.answer(script),
+        }
+    }
+
+    /// The node disconnects a peer that sends unwanted blocks.
+    fn receive_block(&mut self, peer: PeerId, cid: &Cid) {
+        let key = key_of(cid).expect("invariant: sha2-256");
+        if self.wants.received(peer, &key, self.now).is_err() {
+            self.wants.disconnected(peer, self.now);
+        }
+    }
+
+    /// Answers half of the wants of a job.
+    fn answer(&mut self, script: &mut Script<'_>) {
+        let Some(job) = self.jobs.pop() else { return };
+        let leftover = job.wants.iter().skip(job.wants.len() / 2).copied().collect();
+        let bytes = usize::from(script.byte()) << 13;
+        if self.ledgers.answered(&job, bytes, leftover) && script.byte() & 1 == 0 {
+            self.ledgers.sent(&job.peer, bytes);
+        }
+    }
+}
+
 /// Runs a sequence.
 ///
 /// # Panics
 /// If an invariant is broken.
 pub(crate) fn run(script: &[u8]) {
     let mut script = Script(script);
-    let mut now = Instant::now();
-    let mut wants = Wants::default();
-    let mut ledgers = Ledgers::default();
-    let mut jobs: Vec<Job> = Vec::new();
+    let (wants, ledgers) = (Wants::default(), Ledgers::default());
+    let mut machines = Machines { now: Instant::now(), wants, ledgers, jobs: Vec::new() };
     while !script.0.is_empty() {
-        match script.byte() % 12 {
-            0 => wants.connected(script.peer(), now),
-            1 => {
-                let peer = script.peer();
-                wants.disconnected(peer, now);
-                ledgers.forget(&peer);
-            }
-            2 => wants.lost(script.peer(), now),
-            3 => wants.unsupported(script.peer(), now),
-            4 => {
-                let (id, byte) = (script.session(), script.byte());
-                let only = (byte & 1 != 0).then(|| script.peer());
-                wants.close(id);
-                wants.open(id, only, now);
-            }
-            5 => {
-                let id = script.session();
-                let cids: Vec<Cid> = (0..script.byte() % 8).map(|_| script.cid()).collect();
-                wants.want(id, cids, now);
-            }
-            6 => {
-                let (peer, cid) = (script.peer(), script.cid());
-                let key = key_of(&cid).expect("invariant: sha2-256");
-                // The node disconnects a peer that sends unwanted blocks.
-                if wants.received(peer, &key, now).is_err() {
-                    wants.disconnected(peer, now);
-                }
-            }
-            7 => {
-                let (peer, cid, have) = (script.peer(), script.cid(), script.byte() & 1 != 0);
-                if wants.presences(peer, &[Presence { cid, have }], now).is_err() {
-                    wants.disconnected(peer, now);
-                }
-            }
-            8 => {
-                now = now.checked_add(Duration::from_secs(script.byte().into())).unwrap_or(now);
-                wants.tick(now, IDLE);
-            }
-            9 => {
-                let peer = script.peer();
-                if let Some(message) = script.message() {
-                    let _ = wants.presences(peer, &message.presences, now);
-                    ledgers.receive(peer, message.wants, message.full);
-                }
-            }
-            10 => {
-                let peer = script.peer();
-                let entries = (0..script.byte()).map(|_| script.entry()).collect();
-                ledgers.receive(peer, entries, false);
-                jobs.extend(std::iter::from_fn(|| ledgers.next_job()));
-            }
-            _ => {
-                if let Some(job) = jobs.pop() {
-                    let leftover = job.wants.len() / 2;
-                    let leftover = job.wants.iter().skip(leftover).copied().collect();
-                    let bytes = usize::from(script.byte()) << 13;
-                    if ledgers.answered(&job, bytes, leftover) && script.byte() & 1 == 0 {
-                        ledgers.sent(&job.peer, bytes);
-                    }
-                }
-            }
-        }
-        check_outcomes(&wants.take_outcomes());
-        wants.take_messages();
-        ledgers.check();
+        machines.step(&mut script);
+        check_outcomes(&machines.wants.take_outcomes());
+        machines.wants.take_messages();
+        machines.ledgers.check();
     }
     for id in 0..SESSIONS {
-        wants.close(SessionId(id.into()));
+        machines.wants.close(SessionId(id.into()));
     }
-    assert!(wants.is_idle(), "something is left of closed sessions");
+    assert!(machines.wants.is_idle(), "something is left of closed sessions");
 }
 
 fn check_outcomes(outcomes: &[Outcome]) {
