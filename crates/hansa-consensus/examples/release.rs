@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for developers")]
 
 #[path = "../tests/it/organisation.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
 mod organisation;
 
 use std::time::Instant;

@@ -275,7 +275,7 @@ impl Inner {
         report(1);
         let (keyring, known) = (self.keyring.clone(), known(version, about, sealed));
         Self::blocking(move || keyring.remember(object, &known)).await?;
-        self.publish_if_public(object, stored.record.keyEpoch, &kek, visibility).await?;
+        self.publish_key(object, stored.record.keyEpoch, &kek, visibility).await?;
         self.table().end_recording(VersionId::new(object, version), stored.record.root)?;
         Ok((stored, recorded))
     }
@@ -295,21 +295,6 @@ impl Inner {
             self.renew_deposits(object, epoch, &key).await?;
             let keyring = self.keyring.clone();
             Self::blocking(move || keyring.renewed(object)).await?;
-        }
-        Ok(())
-    }
-
-    /// A public object can be read by everybody only when its key is on the chain. The caller holds the object's lock.
-    pub(crate) async fn publish_if_public(
-        &self,
-        object: ObjectId,
-        epoch: u32,
-        kek: &AudienceKey,
-        visibility: Visibility,
-    ) -> Result<(), SharingError> {
-        let public = visibility == Visibility::Public;
-        if public && self.contracts.published_key(object, epoch).await?.is_none() {
-            self.contracts.set_visibility(object, Visibility::Public, epoch, Some(kek)).await?;
         }
         Ok(())
     }
