@@ -67,6 +67,7 @@
 )]
 
 mod allocation;
+mod audience;
 mod awaiting;
 mod chain;
 mod collect;

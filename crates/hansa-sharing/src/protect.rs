@@ -234,6 +234,7 @@ impl Inner {
             let visibility = self.contracts.visibility(object, Version(newest.version)).await?;
             let version = Version(newest.version.checked_add(1).ok_or(SharingError::Conflict(object))?);
             let place = Place { object, version, visibility };
+            self.rotate_if_due(object, &newest).await?;
             match self.record_new(me, place, about, sealed, progress).await {
                 Err(SharingError::Chain(e))
                     if refused_with::<abi::DataStore::DataStoreVersionOutOfOrder>(&e) => {}
@@ -245,6 +246,21 @@ impl Inner {
             }
         }
         Err(SharingError::Conflict(object))
+    }
+
+    /// Has the next version encrypted under a new key where somebody who may hold the newest one's may no longer read.
+    async fn rotate_if_due(
+        &self,
+        object: ObjectId,
+        newest: &abi::RecordedVersion,
+    ) -> Result<(), SharingError> {
+        let (version, epoch) = (Version(newest.version), newest.keyEpoch);
+        if !self.keyring.epochs(object)?.rotate
+            && self.contracts.has_former_reader(object, version, epoch).await?
+        {
+            self.keyring.rotate(object)?;
+        }
+        Ok(())
     }
 
     /// Stores and records a version. The caller holds the object's lock.

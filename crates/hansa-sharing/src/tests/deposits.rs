@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use alloy_primitives::B256;
+use alloy_sol_types::SolCall as _;
+use hansa_contracts::{GOVERNANCE, abi};
 use hansa_types::{
     DcId, ObjectId, ReleaseId, ReleaseRefusal, ReleaseVerdict, ReleasedKey, Version, Visibility,
 };
@@ -149,4 +151,55 @@ async fn without_a_quorum_the_owner_is_asked_and_without_both_the_opening_stays(
     b.validators.down.store(false, Ordering::SeqCst);
     assert_eq!(b.get(object, None).await.unwrap(), b"deposited", "the opening was kept for this");
     assert_eq!(b.validators.released.load(Ordering::SeqCst), 1);
+}
+
+/// Whether the owner's newest version is under a later key than the one before.
+async fn is_rotated_by_update(a: &Node, object: ObjectId) -> bool {
+    let epoch = async || a.sharing.0.contracts.record(object, None).await.unwrap().keyEpoch;
+    let before = epoch().await;
+    a.update(object, "order.json", b"next").await;
+    epoch().await > before
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_changes_when_a_member_that_may_hold_it_may_no_longer_read() {
+    let net = Consortium::start(3).await;
+    let (a, b, c) = (net.node(1), net.node(2), net.node(3));
+    let object = a.put("order.json", b"one").await.id;
+    a.share(object, b, |grant| grant.expires_at = Some(START + 100)).await;
+    a.share(object, c, |grant| (grant.deposit, grant.max_openings) = (true, Some(2))).await;
+    assert!(!is_rotated_by_update(a, object).await, "nobody has the key");
+    b.get(object, None).await.unwrap();
+    c.get(object, None).await.unwrap();
+    assert!(!is_rotated_by_update(a, object).await, "both may read");
+    c.get(object, None).await.unwrap();
+    assert!(is_rotated_by_update(a, object).await, "one has used up its openings");
+    assert!(!is_rotated_by_update(a, object).await, "nobody has the new key");
+    b.get(object, None).await.unwrap();
+    let held = a.sharing.0.keyring.key(object, 2).unwrap().unwrap();
+    net.set_time(200);
+    a.put("later", b"").await;
+    assert!(is_rotated_by_update(a, object).await, "the other's grant has expired");
+    let record = a.sharing.0.contracts.record(object, None).await.unwrap();
+    let cheated = b.sharing.unlock(object, &record, &held).await.unwrap_err();
+    assert!(matches!(cheated, SharingError::Damaged { .. }), "{cheated}");
+}
+
+/// The contracts' number of this standing.
+const SUSPENDED: u8 = 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_changes_when_a_member_that_may_hold_it_is_suspended() {
+    let net = Consortium::start(3).await;
+    let (a, b) = (net.node(1), net.node(2));
+    let object = a.put_as("order.json", b"one", Visibility::Members).await.id;
+    b.get(object, None).await.unwrap();
+    assert!(!is_rotated_by_update(a, object).await);
+    let suspend = abi::Governance::openStandingCall { dcId: b.id.value(), status: SUSPENDED }.abi_encode();
+    a.chain().submit(GOVERNANCE, suspend.into()).await.unwrap();
+    for voter in [a, net.node(3)] {
+        let vote = abi::Governance::voteCall { id: 1, support: true }.abi_encode();
+        voter.chain().submit(GOVERNANCE, vote.into()).await.unwrap();
+    }
+    assert!(is_rotated_by_update(a, object).await);
 }
