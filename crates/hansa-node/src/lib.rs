@@ -6,6 +6,7 @@
 mod ballots;
 mod clock;
 mod config;
+mod depository;
 mod error;
 mod founding;
 mod health;

@@ -13,7 +13,7 @@ use hansa_gateway::{Network, RestLimits, RestServer, RpcLimits, RpcServer, Token
 use hansa_kv::{FjallOptions, FjallStore, Watched};
 use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
 use hansa_pool::{Pool, PoolConfig};
-use hansa_sharing::{LedgerChain, Parts, ReplicaLimits, Responder, Sharing, disk_space};
+use hansa_sharing::{LedgerChain, LedgerJudge, Parts, ReplicaLimits, Responder, Sharing, disk_space};
 use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmKey, SwarmMember};
 use hansa_types::{Genesis, Member, MemberStatus, NetworkKey, Suite};
 use parking_lot::Mutex;
@@ -25,7 +25,9 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use crate::{
-    FolderLock, Home, NodeConfig, NodeError, clock, founding,
+    FolderLock, Home, NodeConfig, NodeError, clock,
+    depository::EngineDepository,
+    founding,
     identity::{open_keys, read_genesis, read_swarm_key},
     logging,
     pulse::Pulse,
@@ -135,15 +137,6 @@ struct Node {
     rest: RestServer,
 }
 
-/// Releases nothing: this node's deposits are plain.
-struct NoJudge;
-
-impl hansa_types::ReleaseJudge for NoJudge {
-    fn judge(&self, _: NetworkKey, _: u64, _: &hansa_types::ReleaseId) -> hansa_types::ReleaseVerdict {
-        hansa_types::ReleaseVerdict::NotYet
-    }
-}
-
 impl Node {
     async fn start(
         home: &Home,
@@ -171,7 +164,7 @@ impl Node {
             listen: config.consensus_listen,
             worker_threads: CONSENSUS_THREADS,
             timing: timing(config),
-            judge: Arc::new(NoJudge),
+            judge: Arc::new(LedgerJudge::new(ledger.clone())),
         })?;
         let spaces = [&hansa_content::SPACES[..], &hansa_sharing::spaces()].concat();
         let objects = FjallStore::open(home.data().join("objects"), &spaces, FjallOptions::default())?;
@@ -197,6 +190,7 @@ impl Node {
         let sharing = Sharing::new(Parts {
             chain: chain.clone(),
             swarm: Arc::new(swarm.clone()),
+            depository: Arc::new(EngineDepository(engine.releases().clone())),
             keys: keys.clone(),
             kv,
             store: blocks,

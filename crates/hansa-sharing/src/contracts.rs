@@ -234,19 +234,23 @@ impl Contracts {
             .ok_or_else(|| ChainError::Unavailable(format!("visibility {code} has no meaning")).into())
     }
 
+    /// What the owner published for an epoch: the audience key of a public object, or a deposit for every member.
+    pub(crate) async fn published(&self, object: ObjectId, epoch: u32) -> Result<Bytes, SharingError> {
+        let call = abi::Sharing::publishedKeyCall {
+            owner: object.owner.value(),
+            number: object.number,
+            keyEpoch: epoch,
+        };
+        Ok(self.read(SHARING, call).await?)
+    }
+
     /// The audience key that the owner published for an epoch.
     pub(crate) async fn published_key(
         &self,
         object: ObjectId,
         epoch: u32,
     ) -> Result<Option<AudienceKey>, SharingError> {
-        let call = abi::Sharing::publishedKeyCall {
-            owner: object.owner.value(),
-            number: object.number,
-            keyEpoch: epoch,
-        };
-        let key = self.read(SHARING, call).await?;
-        Ok(AudienceKey::from_slice(&key).ok())
+        Ok(AudienceKey::from_slice(&self.published(object, epoch).await?).ok())
     }
 
     /// An opening, `None` when there is none of this id.
@@ -278,7 +282,7 @@ impl Contracts {
         &self,
         object: ObjectId,
         member: DcId,
-        message: impl Fn(&abi::Cell) -> M + Send,
+        message: impl Fn(&abi::Cell) -> Result<M, SharingError> + Send,
         call: impl Fn(M) -> C + Send,
     ) -> Result<ChainReceipt, SharingError>
     where
@@ -298,7 +302,7 @@ impl Contracts {
         &self,
         object: ObjectId,
         member: DcId,
-        message: &(impl Fn(&abi::Cell) -> M + Send),
+        message: &(impl Fn(&abi::Cell) -> Result<M, SharingError> + Send),
         call: &(impl Fn(M) -> C + Send),
     ) -> Result<ChainReceipt, SharingError>
     where
@@ -306,32 +310,33 @@ impl Contracts {
         C: SolCall + Send,
     {
         let (call, effect) = {
-            let message = message(&self.cell(object, member).await?);
+            let message = message(&self.cell(object, member).await?)?;
             let effect = message.effect();
             (call(message), effect)
         };
         Ok(self.submit(SHARING, call, &effect).await?)
     }
 
-    /// Grants. The grant's nonce is set here.
+    /// Grants what `grant` makes of the grant's nonce.
     pub(crate) async fn share(
         &self,
         object: ObjectId,
         member: DcId,
-        grant: &abi::Grant,
+        grant: impl Fn(u32) -> Result<abi::Grant, SharingError> + Send,
     ) -> Result<ChainReceipt, SharingError> {
-        let message =
-            |cell: &abi::Cell| abi::Grant { nonce: cell.shareNonce.saturating_add(1), ..grant.clone() };
+        let message = move |cell: &abi::Cell| grant(cell.shareNonce.saturating_add(1));
         self.submit_next(object, member, message, |g| abi::Sharing::shareCall { g }).await
     }
 
     /// Takes a grant back.
     pub(crate) async fn revoke(&self, object: ObjectId, member: DcId) -> Result<ChainReceipt, SharingError> {
-        let message = |cell: &abi::Cell| abi::Revocation {
-            owner: object.owner.value(),
-            number: object.number,
-            grantee: member.value(),
-            nonce: cell.shareNonce.saturating_add(1),
+        let message = |cell: &abi::Cell| {
+            Ok(abi::Revocation {
+                owner: object.owner.value(),
+                number: object.number,
+                grantee: member.value(),
+                nonce: cell.shareNonce.saturating_add(1),
+            })
         };
         self.submit_next(object, member, message, |r| abi::Sharing::revokeCall { r }).await
     }
@@ -343,12 +348,14 @@ impl Contracts {
         version: Version,
         member: DcId,
     ) -> Result<ChainReceipt, SharingError> {
-        let message = |cell: &abi::Cell| abi::Opening {
-            owner: object.owner.value(),
-            number: object.number,
-            version: version.0,
-            dcId: member.value(),
-            nonce: cell.openNonce.saturating_add(1),
+        let message = |cell: &abi::Cell| {
+            Ok(abi::Opening {
+                owner: object.owner.value(),
+                number: object.number,
+                version: version.0,
+                dcId: member.value(),
+                nonce: cell.openNonce.saturating_add(1),
+            })
         };
         self.submit_next(object, member, message, |o| abi::Sharing::openCall { o }).await
     }
@@ -361,13 +368,15 @@ impl Contracts {
         member: DcId,
         reason: RefusalReason,
     ) -> Result<ChainReceipt, SharingError> {
-        let message = |cell: &abi::Cell| abi::Refusal {
-            owner: object.owner.value(),
-            number: object.number,
-            version: version.0,
-            dcId: member.value(),
-            reason: reason.code(),
-            nonce: cell.refusalNonce.saturating_add(1),
+        let message = |cell: &abi::Cell| {
+            Ok(abi::Refusal {
+                owner: object.owner.value(),
+                number: object.number,
+                version: version.0,
+                dcId: member.value(),
+                reason: reason.code(),
+                nonce: cell.refusalNonce.saturating_add(1),
+            })
         };
         self.submit_next(object, member, message, |r| abi::Sharing::recordRefusalCall { r }).await
     }
@@ -383,13 +392,13 @@ impl Contracts {
         }
     }
 
-    /// Changes the visibility of the versions so far; `key` is published with −1.
+    /// Changes the visibility of the versions so far, and publishes what goes with it: the audience key with −1, a deposit with 0.
     pub(crate) async fn set_visibility(
         &self,
         object: ObjectId,
         visibility: Visibility,
         epoch: u32,
-        key: Option<&AudienceKey>,
+        published: Bytes,
     ) -> Result<ChainReceipt, SharingError> {
         let nonce = abi::Sharing::visibilityNonceCall { owner: object.owner.value(), number: object.number };
         let c = abi::VisibilityChange {
@@ -397,7 +406,7 @@ impl Contracts {
             number: object.number,
             visibility: visibility.code(),
             keyEpoch: epoch,
-            publishedKey: key.map(|key| Bytes::copy_from_slice(key.expose())).unwrap_or_default(),
+            publishedKey: published,
             nonce: self.read(SHARING, nonce).await?.saturating_add(1),
         };
         let effect = c.effect();

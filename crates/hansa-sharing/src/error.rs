@@ -12,7 +12,7 @@ use hansa_types::{
     api::{Code, Problem},
 };
 
-use crate::{ChainError, SwarmFault};
+use crate::{ChainError, DepositFault, SwarmFault};
 
 /// The crate's error.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +128,9 @@ pub enum SharingError {
     /// The swarm node failed.
     #[error(transparent)]
     Swarm(#[from] SwarmFault),
+    /// A key could not be deposited, or a deposited one not be had.
+    #[error("the consortium's deposit of a key failed")]
+    Deposit(#[from] DepositFault),
     /// A worker thread ended early.
     #[error("a worker of this node ended early; the node's log says more")]
     Worker,
@@ -193,6 +196,7 @@ impl SharingError {
             | Self::Content(_)
             | Self::Store(_)
             | Self::Swarm(_)
+            | Self::Deposit(_)
             | Self::Worker => Code::Internal,
         }
     }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use alloy_primitives::Bytes;
 use hansa_contracts::{ContractEvent, SHARING, abi};
 use hansa_envelope::{AudienceKey, KekContext, wrap_kek};
 use hansa_types::{
@@ -15,7 +16,11 @@ use hansa_types::{
 };
 
 use crate::{
-    ChainReceipt, EventFilter, Sharing, SharingError, contracts::refused_with, history::topic, sharing::Inner,
+    ChainReceipt, EventFilter, Sharing, SharingError,
+    contracts::refused_with,
+    deposits::{NO_DEPOSIT, takes_no_deposit},
+    history::topic,
+    sharing::Inner,
 };
 
 /// Why a deposit no longer serves its grantee.
@@ -28,7 +33,7 @@ enum Stale {
 }
 
 /// [`abi::Cell`]'s state of a grant that stands.
-const GRANTED: u8 = 1;
+pub(crate) const GRANTED: u8 = 1;
 
 fn recorded(receipts: Vec<ChainReceipt>) -> Recorded {
     Recorded {
@@ -96,13 +101,22 @@ impl Sharing {
         if visibility.code() > before.code() {
             self.0.keyring.rotate(object)?;
         }
-        let key = match visibility {
-            Visibility::Public => Some(self.0.own_key(object, record.keyEpoch)?),
-            Visibility::Members | Visibility::Listed => None,
+        let epoch = record.keyEpoch;
+        let published = match visibility {
+            Visibility::Listed => Bytes::new(),
+            Visibility::Members | Visibility::Public => {
+                self.0.published_with(object, epoch, &self.0.own_key(object, epoch)?, visibility)?
+            }
         };
-        let receipt =
-            self.0.contracts.set_visibility(object, visibility, record.keyEpoch, key.as_ref()).await?;
-        Ok(recorded(vec![receipt]))
+        let contracts = &self.0.contracts;
+        let changed = match contracts.set_visibility(object, visibility, epoch, published).await {
+            Err(error) if takes_no_deposit(visibility, &error) => {
+                tracing::warn!(%object, "{NO_DEPOSIT}");
+                contracts.set_visibility(object, visibility, epoch, Bytes::new()).await
+            }
+            changed => changed,
+        };
+        Ok(recorded(vec![changed?]))
     }
 }
 
@@ -118,21 +132,21 @@ impl Inner {
         epoch: u32,
         request: &GrantRequest,
     ) -> Result<ChainReceipt, SharingError> {
-        let wrapped = match request.deposit {
-            true => self.wrap(object, epoch, &self.own_key(object, epoch)?, grantee)?,
-            false => Vec::new(),
+        let key = request.deposit.then(|| self.own_key(object, epoch)).transpose()?;
+        let grant = |nonce| {
+            let deposit = key.as_ref().map(|key| self.deposit(object, epoch, key, (grantee, nonce)));
+            Ok(abi::Grant {
+                owner: object.owner.value(),
+                number: object.number,
+                grantee: grantee.dc_id.value(),
+                expiresAt: request.expires_at.unwrap_or(0),
+                maxOpenings: request.max_openings.unwrap_or(0),
+                keyEpoch: epoch,
+                wrappedKey: deposit.transpose()?.unwrap_or_default().into(),
+                nonce,
+            })
         };
-        let grant = abi::Grant {
-            owner: object.owner.value(),
-            number: object.number,
-            grantee: grantee.dc_id.value(),
-            expiresAt: request.expires_at.unwrap_or(0),
-            maxOpenings: request.max_openings.unwrap_or(0),
-            keyEpoch: epoch,
-            wrappedKey: wrapped.into(),
-            nonce: 0,
-        };
-        self.contracts.share(object, grantee.dc_id, &grant).await
+        self.contracts.share(object, grantee.dc_id, grant).await
     }
 
     /// Wraps an audience key to a member's registered key.
@@ -200,17 +214,19 @@ impl Inner {
             Err(SharingError::UnknownMember(_)) => return Ok(()),
             recipient => recipient?,
         };
-        let grant = abi::Grant {
-            owner: object.owner.value(),
-            number: object.number,
-            grantee: member.value(),
-            expiresAt: cell.expiresAt,
-            maxOpenings: left,
-            keyEpoch: epoch,
-            wrappedKey: self.wrap(object, epoch, key, &recipient)?.into(),
-            nonce: 0,
+        let grant = |nonce| {
+            Ok(abi::Grant {
+                owner: object.owner.value(),
+                number: object.number,
+                grantee: member.value(),
+                expiresAt: cell.expiresAt,
+                maxOpenings: left,
+                keyEpoch: epoch,
+                wrappedKey: self.deposit(object, epoch, key, (&recipient, nonce))?.into(),
+                nonce,
+            })
         };
-        self.contracts.share(object, member, &grant).await?;
+        self.contracts.share(object, member, grant).await?;
         Ok(())
     }
 

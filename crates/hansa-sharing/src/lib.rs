@@ -1,7 +1,7 @@
 //! Does what members do with data: protect, share, open, verify, recover.
 //!
-//! Every decision about access is read from the finalised chain, never from local state. Chain and swarm are the traits [`Chain`] and
-//! [`Swarm`]. The crate does not speak HTTP, and does not encrypt by itself (`hansa-envelope` does).
+//! Every decision about access is read from the finalised chain, never from local state. Chain, swarm and the keeper of
+//! deposited keys are the traits [`Chain`], [`Swarm`] and [`Depository`]. The crate does not speak HTTP, and does not encrypt by itself (`hansa-envelope` does).
 //!
 //! # Actors
 //!
@@ -67,11 +67,14 @@
 )]
 
 mod allocation;
+mod audience;
 mod awaiting;
 mod chain;
 mod collect;
 mod content;
 mod contracts;
+mod depository;
+mod deposits;
 mod effect;
 mod error;
 mod fetches;
@@ -80,6 +83,7 @@ mod grants;
 mod history;
 mod holdings;
 mod ingest;
+mod judge;
 mod key_check;
 mod keyring;
 mod ledger_chain;
@@ -107,8 +111,10 @@ mod verify;
 
 pub use allocation::{REPLICAS_OTHER, allocate};
 pub use chain::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter};
+pub use depository::{DepositFault, Depository};
 pub use error::SharingError;
 pub use ingest::{Source, SourceEntry};
+pub use judge::LedgerJudge;
 pub use keyring::spaces;
 pub use ledger_chain::LedgerChain;
 pub use open::{OpenMode, OpenedObject};

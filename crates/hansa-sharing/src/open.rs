@@ -314,18 +314,37 @@ impl Inner {
         {
             return Ok(key);
         }
-        let cell = self.contracts.cell(object, me).await?;
-        let context = KekContext { chain_id: self.contracts.chain.chain_id(), object, epoch, recipient: me };
-        let deposited = (cell.keyEpoch == epoch && !cell.wrappedKey.is_empty())
-            .then(|| unwrap_kek(&self.contracts.keys, &cell.wrappedKey, &context).ok())
-            .flatten();
-        let kek = match deposited {
-            Some(key) => key,
-            None => self.ask_owner(me, object, version, Some(opening.id), opening.block).await?,
-        };
+        let kek = self.key_by_opening(me, object, (version, epoch), opening).await?;
         let key = self.data_key(object, record, root, &kek)?;
         self.keyring.keep(object, version, pending.since, &key)?;
         Ok(key)
+    }
+
+    /// The audience key for an opening: from the deposit, or else from the owner's node.
+    async fn key_by_opening(
+        &self,
+        me: DcId,
+        object: ObjectId,
+        (version, epoch): (Version, u32),
+        opening: OpeningAt,
+    ) -> Result<AudienceKey, SharingError> {
+        let fault = match self.from_deposit(me, object, epoch, opening.id).await {
+            Ok(Some(key)) => return Ok(key),
+            Ok(None) => None,
+            Err(SharingError::Deposit(fault)) => Some(fault),
+            Err(error) => return Err(error),
+        };
+        if let Some(fault) = &fault {
+            tracing::warn!(%object, %version, %fault, "the deposited key was not released; the owner is asked");
+        }
+        let asked = self.ask_owner(me, object, version, Some(opening.id), opening.block).await;
+        match (asked, fault) {
+            (Err(SharingError::OwnerUnreachable { object, owner, why }), Some(fault)) => {
+                let why = format!("{why}; of the deposited key: {fault}");
+                Err(SharingError::OwnerUnreachable { object, owner, why })
+            }
+            (asked, _) => asked,
+        }
     }
 
     /// The opening on the chain that has not been used up, if there is one that what stands at present covers.

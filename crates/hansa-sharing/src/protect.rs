@@ -234,6 +234,7 @@ impl Inner {
             let visibility = self.contracts.visibility(object, Version(newest.version)).await?;
             let version = Version(newest.version.checked_add(1).ok_or(SharingError::Conflict(object))?);
             let place = Place { object, version, visibility };
+            self.rotate_if_due(object, &newest).await?;
             match self.record_new(me, place, about, sealed, progress).await {
                 Err(SharingError::Chain(e))
                     if refused_with::<abi::DataStore::DataStoreVersionOutOfOrder>(&e) => {}
@@ -245,6 +246,21 @@ impl Inner {
             }
         }
         Err(SharingError::Conflict(object))
+    }
+
+    /// Has the next version encrypted under a new key where somebody who may hold the newest one's may no longer read.
+    async fn rotate_if_due(
+        &self,
+        object: ObjectId,
+        newest: &abi::RecordedVersion,
+    ) -> Result<(), SharingError> {
+        let (version, epoch) = (Version(newest.version), newest.keyEpoch);
+        if !self.keyring.epochs(object)?.rotate
+            && self.contracts.has_former_reader(object, version, epoch).await?
+        {
+            self.keyring.rotate(object)?;
+        }
+        Ok(())
     }
 
     /// Stores and records a version. The caller holds the object's lock.
@@ -275,7 +291,7 @@ impl Inner {
         report(1);
         let (keyring, known) = (self.keyring.clone(), known(version, about, sealed));
         Self::blocking(move || keyring.remember(object, &known)).await?;
-        self.publish_if_public(object, stored.record.keyEpoch, &kek, visibility).await?;
+        self.publish_key(object, stored.record.keyEpoch, &kek, visibility).await?;
         self.table().end_recording(VersionId::new(object, version), stored.record.root)?;
         Ok((stored, recorded))
     }
@@ -295,21 +311,6 @@ impl Inner {
             self.renew_deposits(object, epoch, &key).await?;
             let keyring = self.keyring.clone();
             Self::blocking(move || keyring.renewed(object)).await?;
-        }
-        Ok(())
-    }
-
-    /// A public object can be read by everybody only when its key is on the chain. The caller holds the object's lock.
-    pub(crate) async fn publish_if_public(
-        &self,
-        object: ObjectId,
-        epoch: u32,
-        kek: &AudienceKey,
-        visibility: Visibility,
-    ) -> Result<(), SharingError> {
-        let public = visibility == Visibility::Public;
-        if public && self.contracts.published_key(object, epoch).await?.is_none() {
-            self.contracts.set_visibility(object, Visibility::Public, epoch, Some(kek)).await?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Chain, ReplicaLimits, Responder, SharingError, Swarm, allocate,
+    Chain, Depository, ReplicaLimits, Responder, SharingError, Swarm, allocate,
     contracts::Contracts,
     fetches::Fetches,
     flights::Flights,
@@ -56,6 +56,8 @@ pub struct Parts {
     pub chain: Arc<dyn Chain>,
     /// The swarm.
     pub swarm: Arc<dyn Swarm>,
+    /// The consortium as a keeper of deposited keys.
+    pub depository: Arc<dyn Depository>,
     /// This member's keys.
     pub keys: MemberKeys,
     /// The store with [`crate::spaces`].
@@ -88,6 +90,7 @@ pub struct Sharing(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) contracts: Contracts,
     pub(crate) swarm: Arc<dyn Swarm>,
+    pub(crate) depository: Arc<dyn Depository>,
     pub(crate) keyring: Keyring,
     pub(crate) kv: Arc<dyn KvStore>,
     pub(crate) store: BlockStore,
@@ -112,12 +115,13 @@ impl Sharing {
     /// # Errors
     /// Only when the cryptographic library fails.
     pub fn new(parts: Parts) -> Result<Self, SharingError> {
-        let Parts { chain, swarm, keys, kv, store, responder, replicas } = parts;
+        let Parts { chain, swarm, depository, keys, kv, store, responder, replicas } = parts;
         let keyring = Keyring::new(Arc::clone(&kv), &keys)?;
         let contracts = Contracts::new(chain, keys);
         Ok(Self(Arc::new(Inner {
             contracts,
             swarm,
+            depository,
             keyring,
             kv,
             store,

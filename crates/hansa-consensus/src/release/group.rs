@@ -78,6 +78,11 @@ impl GroupKey {
         Ok(Self { chain: genesis_hash, namespace: namespace.into(), public })
     }
 
+    /// Hash of the network's genesis block, which every identity names.
+    pub const fn chain(&self) -> B256 {
+        self.chain
+    }
+
     /// The compressed point of G2, 96 bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.public.encode().to_vec()

@@ -4,7 +4,7 @@
 //! A *deposit* is sealed to the group key under a [`ReleaseId`](hansa_types::ReleaseId): identity-based encryption of a random key,
 //! and under that key, with the identity as associated data, bytes that are already encrypted to the grantee. The private key of an
 //! identity is the group's threshold signature over it. Validators sign an identity only for an opening that is final on their own
-//! chain, so nobody opens a deposit without an opening, and no validator or quorum reads one without the grantee's own key. ADR 0012
+//! chain, so nobody opens a deposit without an opening, and no validator or quorum reads one without the grantee's own key. ADR 0013
 //! has the alternatives and the limits.
 //!
 //! # Actors and tasks

@@ -27,7 +27,8 @@ const EPOCH_BLOCKS: u64 = 16;
 /// A member's standing, as the contracts number it.
 const SUSPENDED: u8 = 2;
 
-fn call(from: &Organisation, nonce: u64, to: Address, input: Vec<u8>) -> SignedTransaction {
+/// A transaction of an organisation's account.
+pub(super) fn call(from: &Organisation, nonce: u64, to: Address, input: Vec<u8>) -> SignedTransaction {
     let transaction = TxEip1559 {
         chain_id: CHAIN_ID,
         nonce,

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use alloy_sol_types::SolCall as _;
 use commonware_p2p::{Receiver as _, Recipients, Sender as _};
 use commonware_runtime::{Clock as _, IoBuf, Spawner as _, Supervisor as _};
+use hansa_contracts::{GOVERNANCE, abi::Governance};
 use hansa_types::{DcId, ReleaseId, ReleaseRefusal, ReleasedKey};
 use rand_core::Rng as _;
 
 use super::{
     fixture::other_shares,
     judges::Mood,
+    proofs::call,
     world::{Shape, SimSender, World, simulate},
 };
 use crate::{
@@ -231,6 +234,58 @@ fn a_resharing_in_the_middle_of_a_collection() {
         let (signature, ()) = futures::join!(world.obtains(GRANTEE, id), end);
         assert_eq!(world.status(GRANTEE).epoch, 1);
         assert_eq!(world.group().open(&id, &signature.unwrap(), &deposit).unwrap(), b"inner");
+        ((), world)
+    });
+}
+
+/// The contracts' number of a member without a seat.
+const PARTICIPANT: u8 = 1;
+
+/// Executes calls of the governance contract one after the other.
+async fn governs(world: &World, calls: Vec<(usize, u64, Vec<u8>)>) {
+    let ledger = &world.nodes[&0].ledger;
+    for (index, nonce, input) in calls {
+        let transaction = call(&world.organisations[index], nonce, GOVERNANCE, input);
+        let hash = *transaction.tx_hash();
+        ledger.pool().add(transaction).unwrap();
+        let receipt = loop {
+            if let Some(receipt) = ledger.receipt(hash).unwrap() {
+                break receipt;
+            }
+            world.context.sleep(Duration::from_millis(20)).await;
+        };
+        assert!(receipt.receipt.status(), "call {nonce} of {index} reverted");
+    }
+}
+
+#[test]
+fn a_deposit_of_epoch_0_opens_in_epoch_3_with_another_committee() {
+    // Long enough for every dealer to lead in the second half of an epoch.
+    const BLOCKS: u64 = 64;
+    let shape = Shape { founders: 5, followers: 1, epoch_blocks: BLOCKS, seed: 9 };
+    simulate(shape, |world| async {
+        let mut world = world;
+        world.timing.heartbeat = Duration::from_millis(200);
+        let world = started(world, &[0, 1, 2, 3, 4, 5]).await;
+        let id = id(&world);
+        let deposit = world.group().seal(&id, b"inner").unwrap();
+        let vote = || Governance::voteCall { id: 1, support: true }.abi_encode();
+        let unseat = Governance::openSeatCall { dcId: 5, role: PARTICIPANT }.abi_encode();
+        governs(&world, vec![(0, 0, unseat), (0, 1, vote()), (1, 0, vote()), (2, 0, vote())]).await;
+        let founders = world.status(0).committee;
+        world.reach(3 * BLOCKS + 2).await;
+        let status = world.status(0);
+        assert_eq!((status.epoch, status.committee.len(), founders.len()), (3, 4, 5));
+        // The former validator signs nothing, and opens like any other member.
+        for index in [4, 5] {
+            let signature = world.opens(index, id).await.unwrap();
+            assert_eq!(world.group().open(&id, &signature, &deposit).unwrap(), b"inner");
+        }
+        for index in 0..2 {
+            world.judges.set(index, Mood::Withholding);
+        }
+        let short = ReleaseError::TooFew { signed: 2, needed: 3 };
+        assert_eq!(world.obtains(5, id).await, Err(short));
         ((), world)
     });
 }

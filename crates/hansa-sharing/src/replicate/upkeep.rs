@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use alloy_primitives::B256;
 use cid::Cid;
 use hansa_envelope::root_cid;
-use hansa_types::{DcId, Member, Visibility};
+use hansa_types::{DcId, Member};
 
 use super::table::{Replica, Unrecorded, VersionId};
 use crate::{
@@ -173,19 +173,17 @@ impl Inner {
         outcome
     }
 
-    /// Publishes the key of a recorded version, if that and the newest one are public.
+    /// Publishes what goes with the visibility of a recorded version, if the newest one has the same.
     async fn finish_recording(&self, id: VersionId, root: B256) -> Result<(), SharingError> {
         // A put, an update or a narrowing under way is finished first.
         let _writer = self.writing(id.object).await;
         let record = self.contracts.record(id.object, Some(id.version)).await?;
         let newest = self.contracts.latest(id.object).await?;
-        for version in [id.version, newest] {
-            if self.contracts.visibility(id.object, version).await? != Visibility::Public {
-                return self.table().end_recording(id, root);
-            }
-        }
-        if let Some(key) = self.keyring.key(id.object, record.keyEpoch)? {
-            self.publish_if_public(id.object, record.keyEpoch, &key, Visibility::Public).await?;
+        let visibility = self.contracts.visibility(id.object, newest).await?;
+        if self.contracts.visibility(id.object, id.version).await? == visibility
+            && let Some(key) = self.keyring.key(id.object, record.keyEpoch)?
+        {
+            self.publish_key(id.object, record.keyEpoch, &key, visibility).await?;
         }
         self.table().end_recording(id, root)
     }

@@ -29,6 +29,7 @@ use hansa_types::{
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+use super::doubles::Validators;
 use crate::{
     Chain, DiskSpace, FetchSink, LedgerChain, OpenMode, Parts, ProgressSink, ReplicaLimits, Responder,
     Sharing, SharingError, Source, SourceEntry, Swarm, SwarmFault, Tip,
@@ -210,6 +211,7 @@ pub(super) struct Node {
     pub(super) sharing: Sharing,
     pub(super) store: BlockStore,
     pub(super) tip: Arc<Heard>,
+    pub(super) validators: Arc<Validators>,
     /// What its disk is said to be.
     pub(super) disk: Arc<Mutex<DiskSpace>>,
     peer: Arc<Peer>,
@@ -265,6 +267,7 @@ impl Node {
         Sharing::new(Parts {
             chain,
             swarm: Arc::clone(&inner.swarm),
+            depository: Arc::clone(&inner.depository),
             keys,
             kv: Arc::clone(&inner.kv),
             store: self.store.clone(),
@@ -325,6 +328,7 @@ impl Node {
         Sharing::new(Parts {
             chain: Arc::clone(&inner.contracts.chain),
             swarm: Arc::clone(&inner.swarm),
+            depository: Arc::clone(&inner.depository),
             keys: self.keys.clone(),
             kv: Arc::new(MemoryStore::new()),
             store: self.store.clone(),
@@ -460,6 +464,7 @@ impl Consortium {
             node.sharing = Sharing::new(Parts {
                 chain: Arc::clone(&inner.contracts.chain),
                 swarm: Arc::new(swarm.clone()),
+                depository: Arc::clone(&inner.depository),
                 keys: node.keys.clone(),
                 kv: Arc::clone(&inner.kv),
                 store: node.store.clone(),
@@ -526,9 +531,11 @@ fn node(
     mesh.peers.lock().insert(me, Arc::clone(&peer));
     let swarm = Arc::new(MeshSwarm { me, store: store.clone(), mesh: Arc::clone(mesh) });
     let disk = Arc::new(Mutex::new(PLENTY));
+    let validators = Arc::new(Validators::new(ledger, me));
     let sharing = Sharing::new(Parts {
         chain,
         swarm,
+        depository: Arc::clone(&validators) as Arc<dyn crate::Depository>,
         keys: keys.clone(),
         kv,
         store: store.clone(),
@@ -537,7 +544,7 @@ fn node(
     })
     .unwrap();
     let id = DcId::new(id).unwrap();
-    Node { id, keys, sharing, store, tip, disk, peer, recording, replication: None, dir }
+    Node { id, keys, sharing, store, tip, validators, disk, peer, recording, replication: None, dir }
 }
 
 /// Finalises whatever is pending, a block at a time.

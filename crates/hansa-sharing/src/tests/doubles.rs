@@ -1,4 +1,4 @@
-//! Doubles named by their fault: a member that sends others' signed calls first, a node whose power fails, a source that
+//! Doubles: validators that release deposits at once; and, named by their fault, a member that sends others' signed calls first, a node whose power fails, a source that
 //! waits for something to happen.
 
 use std::{
@@ -10,14 +10,73 @@ use std::{
     },
 };
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use hansa_kv::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, MemoryStore, Order, Pair, Space};
 use hansa_ledger::{BlockRef, CallOutcome, CallRequest, Ledger};
-use hansa_types::Member;
+use hansa_types::{CAPSULE_BYTES, Deposit, Member, NetworkKey, ReleaseId, ReleaseJudge as _, ReleaseVerdict};
 use parking_lot::Mutex;
 
-use crate::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter, Source, SourceEntry, spaces};
+use crate::{
+    Chain, ChainError, ChainHead, ChainReceipt, DepositFault, Depository, Event, EventFilter, LedgerJudge,
+    Source, SourceEntry, spaces,
+};
+
+/// Validators that judge by the consortium's one ledger. Their deposits are bound to an identity and hide nothing.
+pub(super) struct Validators {
+    judge: LedgerJudge,
+    chain: B256,
+    /// Whose node asks.
+    asking: NetworkKey,
+    pub(super) down: AtomicBool,
+    /// Deposits that were opened.
+    pub(super) released: AtomicU32,
+}
+
+impl Validators {
+    pub(super) fn new(ledger: &Ledger, asking: NetworkKey) -> Self {
+        let chain = ledger.genesis_block().hash();
+        let (down, released) = Default::default();
+        Self { judge: LedgerJudge::new(ledger.clone()), chain, asking, down, released }
+    }
+
+    /// What the validators say to a question of this node.
+    pub(super) fn judge(&self, opening: u64, id: &ReleaseId) -> ReleaseVerdict {
+        self.judge.judge(self.asking, opening, id)
+    }
+}
+
+fn capsule(id: &ReleaseId) -> [u8; CAPSULE_BYTES] {
+    let mut capsule = [0; CAPSULE_BYTES];
+    capsule[..58].copy_from_slice(&id.encode());
+    capsule
+}
+
+#[async_trait]
+impl Depository for Validators {
+    fn chain(&self) -> B256 {
+        self.chain
+    }
+
+    fn seal(&self, id: &ReleaseId, inner: &[u8]) -> Result<Vec<u8>, DepositFault> {
+        Ok(Deposit { capsule: capsule(id), sealed: [inner, &[0; 16]].concat().into() }.encode())
+    }
+
+    async fn open(&self, id: &ReleaseId, opening: u64, deposit: &[u8]) -> Result<Vec<u8>, DepositFault> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(DepositFault::Unavailable("no quorum".to_owned()));
+        }
+        match self.judge(opening, id) {
+            ReleaseVerdict::Release => {}
+            ReleaseVerdict::NotYet => return Err(DepositFault::Unavailable("not yet".to_owned())),
+            ReleaseVerdict::Refused(why) => return Err(DepositFault::Refused(why.to_string())),
+        }
+        let deposit = Deposit::decode(deposit).ok().filter(|deposit| deposit.capsule == capsule(id));
+        let deposit = deposit.ok_or_else(|| DepositFault::Refused("another identity".to_owned()))?;
+        self.released.fetch_add(1, Ordering::SeqCst);
+        Ok(deposit.sealed[..deposit.sealed.len() - 16].to_vec())
+    }
+}
 
 /// A chain with a fault.
 pub(super) struct Faulty {

@@ -2,6 +2,7 @@
 
 mod consortium;
 mod crashes;
+mod deposits;
 mod doubles;
 mod faults;
 mod openings;
