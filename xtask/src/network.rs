@@ -208,6 +208,18 @@ impl Caller {
         Ok(Call::of(&output))
     }
 
+    /// As [`Caller::call`], with a line on standard input.
+    pub(crate) fn call_with(&self, home: &Path, arguments: &[&str], line: &str) -> Outcome<Call> {
+        let failed = |e| format!("hansa: {e}");
+        let mut command = self.command(home, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        let mut input = child.stdin.take().ok_or("hansa has no standard input")?;
+        writeln!(input, "{line}").map_err(failed)?;
+        drop(input);
+        Ok(Call::of(&child.wait_with_output().map_err(failed)?))
+    }
+
     fn command(&self, home: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
         command.arg("--home").arg(home).arg("--json").args(arguments).stdin(Stdio::null());

@@ -18,17 +18,17 @@ use super::steps::{Story, vote};
 
 /// Blocks from the opening of the ballot to the upgrade.
 const NOTICE_BLOCKS: u64 = 100;
-/// No block may be this late, though a quarter of the validators stops in the midst of it.
+/// No block may be this late: all validators know the new suite.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// `begunAt()` of the sharing contract's next version, and where that suite's new contract is.
 const BEGUN_AT: &str = "0x2c098a25";
 const SHARING: &str = "0x0000000000000000000000000000000000001003";
 const NOTICES: &str = "0x0000000000000000000000000000000000001021";
 
-/// An upgrade by ballot under load; the fourth member's node does not know the new suite (B12).
+/// An upgrade by ballot under load; the fifth member's node, which has no seat, does not know the new suite (B12).
 pub(crate) fn upgrade(story: &mut Story) -> Outcome<String> {
-    let fourth = story.member(4)?;
-    let others: Vec<Member> = story.network.members.iter().filter(|m| m.dc != 4).cloned().collect();
+    let old = story.member(5)?;
+    let others: Vec<Member> = story.network.members.iter().filter(|m| m.dc != old.dc).cloned().collect();
     let suite = contracts::next_suite_file();
     for member in &others {
         story.network.expect(&member.home, &["upgrade", "add", shown(&suite)])?;
@@ -40,7 +40,7 @@ pub(crate) fn upgrade(story: &mut Story) -> Outcome<String> {
         let ready = known["ready"].as_array().map_or(0, Vec::len);
         Ok((known["version"] == 2 && ready >= others.len()).then_some(()))
     })?;
-    println!("   {} nodes can run version 2 and have announced it; {} cannot", others.len(), fourth.name);
+    println!("   {} nodes can run version 2 and have announced it; {} cannot", others.len(), old.name);
     let file = story.destination("load.txt");
     fs::write(&file, "written during the upgrade\n").map_err(|e| e.to_string())?;
     let load =
@@ -62,7 +62,7 @@ pub(crate) fn upgrade(story: &mut Story) -> Outcome<String> {
     if pause > PAUSE_MAX {
         return Err(format!("no block came for {} ms", pause.as_millis()));
     }
-    outdated(story, &fourth, height)?;
+    outdated(story, &old, height)?;
     let members = story.network.members.clone();
     for member in &members {
         begun(&story.network, member, height)?;
@@ -156,6 +156,54 @@ fn begun(network: &Network, member: &Member, height: u64) -> Outcome {
         return Err(format!("{} has the field {field} and the code {code}", member.name));
     }
     Ok(())
+}
+
+/// The fifth member loses its home folder. Its recovery key and another member bring it back with all its objects (C7).
+pub(crate) fn recover(story: &mut Story) -> Outcome<String> {
+    let (first, fifth) = (story.member(1)?, story.member(5)?);
+    let mut objects = Vec::new();
+    for number in 1..=3 {
+        let file = story.destination(&format!("precious-{number}.txt"));
+        fs::write(&file, format!("the fifth member's own, number {number}\n")).map_err(|e| e.to_string())?;
+        objects.push((text(&story.network.expect(&fifth.home, &["put", shown(&file)])?, "id"), file));
+    }
+    let made = story.network.expect(&fifth.home, &["keys", "recovery"])?;
+    let (key, backup) = (text(&made, "recoveryKey"), text(&made, "backup"));
+    story.network.stop_node(&fifth.home, "TERM")?;
+    fs::remove_dir_all(&fifth.home).map_err(|e| e.to_string())?;
+    println!(
+        "   {}'s home folder is deleted; {} fetches its backup, object {backup}",
+        fifth.name, first.name
+    );
+    let file = story.destination("backup");
+    story.network.expect(&first.home, &["get", &backup, "-o", shown(&file)])?;
+    let wrong = "0".repeat(72);
+    let arguments = ["node", "recover", shown(&file), "--rest-port", "0", "--rpc-port", "0"];
+    if story.network.caller().call_with(&fifth.home, &arguments, &wrong)?.code == 0 || fifth.home.exists() {
+        return Err("a wrong recovery key made a home".into());
+    }
+    let recovered = story.network.caller().call_with(&fifth.home, &arguments, &key)?;
+    if recovered.code != 0 {
+        return Err(format!("`hansa node recover` ended with {}: {}", recovered.code, recovered.error));
+    }
+    story.network.expect(&fifth.home, &["upgrade", "add", shown(&contracts::next_suite_file())])?;
+    story.network.run_node(&fifth.home)?;
+    awake(&story.network, &fifth)?;
+    for (object, original) in &objects {
+        let to = story.destination("regained");
+        story.network.until("the member opens its object again", |n| {
+            let got = n.call(&fifth.home, &["get", object, "-o", shown(&to), "--force"])?;
+            Ok((got.code == 0).then_some(()))
+        })?;
+        crate::files::same(original, &to)?;
+    }
+    let (object, file) = &objects[0];
+    story.network.until("the member goes on writing", |n| {
+        Ok((n.call(&fifth.home, &["update", object, shown(file), "--replicas", "0"])?.code == 0)
+            .then_some(()))
+    })?;
+    println!("   {} reads its {} objects and goes on writing", fifth.name, objects.len());
+    Ok(format!("{} objects back with their keys", objects.len()))
 }
 
 /// The second member's keys have leaked: a ballot gives it others while an object is shared with it (A3).

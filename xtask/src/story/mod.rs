@@ -55,7 +55,7 @@ pub(crate) struct Step {
 
 type Tell = fn(&mut steps::Story) -> Outcome<String>;
 
-const STEPS: [(&str, Tell); 11] = [
+const STEPS: [(&str, Tell); 12] = [
     ("four members agree on blocks", steps::agree),
     ("a fifth joins by ballot, an outsider does not", steps::admit),
     ("the first member protects every file", steps::protect),
@@ -65,6 +65,7 @@ const STEPS: [(&str, Tell); 11] = [
     ("a flipped byte is named and repaired", steps::repair),
     ("a validator is killed, nothing stops or is lost", steps::survive),
     ("the contracts are replaced by ballot under load", governance::upgrade),
+    ("the fifth loses its disk and is restored from its recovery key", governance::recover),
     ("the fifth is removed by ballot and cut off", steps::remove),
     ("the second gets new keys by ballot, the old ones can do nothing", governance::reset),
 ];
