@@ -35,14 +35,23 @@ impl Layout {
         Ok(Self { variables: places(&layout["storage"])?, structs: structs.collect::<Outcome<_>>()? })
     }
 
+    /// Whether a struct is the element of an array somewhere: then its length must stay, too.
+    fn is_element(&self, name: &str) -> bool {
+        let element = format!("{name}[");
+        let fields = self.structs.values().flatten();
+        self.variables.iter().chain(fields).any(|place| place.contains(&element))
+    }
+
     /// The first way in which `self` does not continue `before`.
     pub(crate) fn broken(&self, before: &Self) -> Option<String> {
         let moved = first_change(&before.variables, &self.variables);
         let fields = || {
             let lists = before.structs.iter();
             lists.filter_map(|(name, fields)| {
-                let present = self.structs.get(name).map(Vec::as_slice).unwrap_or_default();
-                first_change(fields, present).map(|change| format!("{name}: {change}"))
+                let present = self.structs.get(name).map_or(&[][..], Vec::as_slice);
+                let grown = self.is_element(name) && present.len() > fields.len();
+                let grown = grown.then(|| "it has grown, and stands in an array".to_owned());
+                first_change(fields, present).or(grown).map(|change| format!("{name}: {change}"))
             })
         };
         moved.or_else(|| fields().next())
@@ -104,6 +113,7 @@ mod tests {
                 "t_uint64": { "label": "uint64" },
                 "t_address": { "label": "address" },
                 "t_struct": { "label": "struct Entry", "members": places(fields) },
+                "t_array": { "label": "struct Entry[]" },
             },
         }})
     }
@@ -117,8 +127,12 @@ mod tests {
             Layouts::from([("One".to_owned(), layout)])
         };
         let before = layout(&[a, b], &[field]);
-        let grown = layout(&[a, b, ("1", 0, "_c", "t_struct")], &[field, ("1", 0, "owner", "t_address")]);
+        let owner = ("1", 0, "owner", "t_address");
+        let grown = layout(&[a, b, ("1", 0, "_c", "t_struct")], &[field, owner]);
         check(&before, &grown).unwrap();
+        let listed = ("1", 0, "_list", "t_array");
+        let error = check(&layout(&[listed], &[field]), &layout(&[listed], &[field, owner])).unwrap_err();
+        assert!(error.contains("stands in an array"), "{error}");
         let broken = [
             layout(&[a], &[field]),
             layout(&[b, a], &[field]),
