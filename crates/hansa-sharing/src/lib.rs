@@ -1,7 +1,8 @@
 //! Does what members do with data: protect, share, open, verify, recover.
 //!
 //! Every decision about access is read from the finalised chain, never from local state. Chain, swarm and the keeper of
-//! deposited keys are the traits [`Chain`], [`Swarm`] and [`Depository`]. The crate does not speak HTTP, and does not encrypt by itself (`hansa-envelope` does).
+//! deposited keys are the traits [`Chain`], [`Swarm`] and [`Depository`]. The crate does not speak HTTP, and does not encrypt by itself
+//! (`hansa-envelope` does).
 //!
 //! # Actors
 //!

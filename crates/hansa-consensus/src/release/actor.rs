@@ -32,10 +32,8 @@ use crate::{
 
 /// Own releases under way at the same time.
 const COLLECTIONS_MAX: usize = 256;
-/// Questions under judgement at the same time,
-const QUESTIONS_MAX: usize = 256;
-/// and of one node.
-const QUESTIONS_OF_ONE_MAX: usize = 64;
+/// Questions of one node under judgement at the same time. The registry bounds the nodes, and no node takes another's places.
+const QUESTIONS_MAX: usize = 64;
 /// Questions that a node may ask in a second, and at once; the budget counts each as a byte.
 const ALLOWANCE: Allowance = Allowance { bytes_per_second: 256, burst_bytes: 512 };
 /// Pause before who has not answered is asked again; it doubles each time
@@ -221,10 +219,10 @@ where
         }
     }
 
-    /// Has a question judged, unless too many are.
+    /// Has a question judged, unless too many of its node's are.
     fn judge(&mut self, question: Question) {
         let of_one = self.asked.entry(question.asking.clone()).or_default();
-        if *of_one >= QUESTIONS_OF_ONE_MAX || self.answering.len() >= QUESTIONS_MAX {
+        if *of_one >= QUESTIONS_MAX {
             tracing::debug!(peer = ?question.asking, "dropped a request for a key: too many are under judgement");
             return;
         }

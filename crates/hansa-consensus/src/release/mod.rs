@@ -17,8 +17,8 @@
 //! Collections under way. The caller asks again; validators keep nothing about a release and answer as before.
 //!
 //! # Bounds
-//! Collections, questions under judgement and questions of one peer are limited in number, a peer's questions also in time. What
-//! exceeds a limit is dropped and asked again. Nothing is stored.
+//! Collections are limited in number, each peer's questions in number and in time. What exceeds a limit is dropped and asked again.
+//! Nothing is stored.
 
 pub(crate) mod actor;
 mod collection;
