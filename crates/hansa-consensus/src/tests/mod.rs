@@ -11,4 +11,5 @@ mod judges;
 mod proofs;
 mod releases;
 mod resharing;
+mod seats;
 mod world;

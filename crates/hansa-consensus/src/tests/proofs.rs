@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use alloy_consensus::{SignableTransaction as _, TxEip1559};
 use alloy_eips::eip2718::Encodable2718 as _;
-use alloy_primitives::{Address, B256, Bytes, Signature, TxKind};
+use alloy_primitives::{Address, B256, Bytes, TxKind};
 use alloy_sol_types::SolCall as _;
 use alloy_trie::{HashBuilder, Nibbles, proof::ProofRetainer};
 use commonware_consensus::CertifiableBlock as _;
@@ -18,7 +18,7 @@ use hansa_types::SignedTransaction;
 use serde_json::{Value, json};
 
 use super::{
-    organisation::{CHAIN_ID, Organisation, account_secret},
+    organisation::{CHAIN_ID, Organisation},
     world::{Shape, World, simulate},
 };
 use crate::{block::ChainBlock, committee::leader_name};
@@ -37,10 +37,8 @@ pub(super) fn call(from: &Organisation, nonce: u64, to: Address, input: Vec<u8>)
         input: input.into(),
         ..Default::default()
     };
-    let hash = secp256k1::Message::from_digest(transaction.signature_hash().0);
-    let signature = secp256k1::SECP256K1.sign_ecdsa_recoverable(&hash, &account_secret(from.seed));
-    let (parity, bytes) = signature.serialize_compact();
-    transaction.into_signed(Signature::from_bytes_and_parity(&bytes, i32::from(parity) == 1)).into()
+    let signature = from.sign(transaction.signature_hash());
+    transaction.into_signed(signature).into()
 }
 
 /// A network of four validators, of which the last is silent, and a follower that comes late. It has executed a block of three

@@ -242,7 +242,7 @@ fn a_resharing_in_the_middle_of_a_collection() {
 const PARTICIPANT: u8 = 1;
 
 /// Executes calls of the governance contract one after the other.
-async fn governs(world: &World, calls: Vec<(usize, u64, Vec<u8>)>) {
+pub(super) async fn governs(world: &World, calls: Vec<(usize, u64, Vec<u8>)>) {
     let ledger = &world.nodes[&0].ledger;
     for (index, nonce, input) in calls {
         let transaction = call(&world.organisations[index], nonce, GOVERNANCE, input);

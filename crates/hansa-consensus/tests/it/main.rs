@@ -9,13 +9,9 @@ use std::{
 };
 
 use alloy_consensus::{SignableTransaction as _, TxEip1559};
-use alloy_primitives::{Address, B256, Signature, TxKind, U256};
+use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_sol_types::SolCall as _;
-use hansa_contracts::{
-    GOVERNANCE,
-    abi::{Governance, SignedCard},
-    card_digest, card_from_types,
-};
+use hansa_contracts::{GOVERNANCE, abi::Governance};
 use hansa_kv::MemoryStore;
 use hansa_ledger::Ledger;
 use hansa_proof::{ProofError, Verifier};
@@ -25,7 +21,7 @@ use hansa_types::{
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use self::organisation::{CHAIN_ID, Organisation, account_secret, draft, ledger};
+use self::organisation::{CHAIN_ID, Organisation, draft, ledger};
 use hansa_consensus::{Ceremony, CeremonyConfig, Config, Engine, Seat, Timing, Trouble};
 
 /// Far more than any step takes, so that a standstill ends the test.
@@ -89,23 +85,9 @@ impl Organisation {
         transaction.into_signed(signature).into()
     }
 
-    /// Signs with the account.
-    fn sign(&self, digest: B256) -> Signature {
-        let message = secp256k1::Message::from_digest(digest.0);
-        let signature = secp256k1::SECP256K1.sign_ecdsa_recoverable(&message, &account_secret(self.seed));
-        let (parity, bytes) = signature.serialize_compact();
-        Signature::from_bytes_and_parity(&bytes, i32::from(parity) == 1)
-    }
-
     /// Asks for the admission of another organisation: its first ballot, and this organisation's first transaction.
     fn proposes(&self, applicant: &Self) -> SignedTransaction {
-        let signature = applicant.sign(card_digest(&applicant.card)).as_bytes();
-        let card = SignedCard {
-            card: card_from_types(&applicant.card),
-            accountSignature: signature.into(),
-            networkSignature: Default::default(),
-        };
-        let call = Governance::openJoinCall { card };
+        let call = Governance::openJoinCall { card: applicant.signed_card() };
         self.transaction(0, GOVERNANCE, call.abi_encode())
     }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, Bytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes, Signature, keccak256};
 use ed25519_dalek::SigningKey;
-use hansa_contracts::draft_genesis;
+use hansa_contracts::{abi, card_digest, card_from_types, draft_genesis};
 use hansa_kv::MemoryStore;
 use hansa_ledger::Ledger;
 use hansa_pool::{Pool, PoolConfig};
@@ -36,6 +36,23 @@ impl Organisation {
             swarm_endpoint: "/ip4/127.0.0.1/tcp/1".into(),
         };
         Self { seed, card }
+    }
+
+    /// Signs with the account.
+    pub(crate) fn sign(&self, digest: B256) -> Signature {
+        let message = secp256k1::Message::from_digest(digest.0);
+        let signature = secp256k1::SECP256K1.sign_ecdsa_recoverable(&message, &account_secret(self.seed));
+        let (parity, bytes) = signature.serialize_compact();
+        Signature::from_bytes_and_parity(&bytes, i32::from(parity) == 1)
+    }
+
+    /// Its card, signed by its account, as the contracts take it.
+    pub(crate) fn signed_card(&self) -> abi::SignedCard {
+        abi::SignedCard {
+            card: card_from_types(&self.card),
+            accountSignature: self.sign(card_digest(&self.card)).as_bytes().into(),
+            networkSignature: Bytes::new(),
+        }
     }
 
     /// The secret key with which its node signs in the agreement.
