@@ -367,7 +367,11 @@ fn prove(story: &Story, prover: &Member, other: &Member, goal: u64) -> Outcome<(
         proven += 1;
         skipped += outside["writer"]["viewsSkipped"].as_u64().ok_or("the proof names no writer")?;
     }
-    let damaged = fs::read_to_string(&file).map_err(|e| e.to_string())?.replacen("0x", "0x00", 1);
+    let proof = fs::read_to_string(&file).map_err(|e| e.to_string())?;
+    // Another digit in its place, so that the proof is read and found to be wrong.
+    let digit = proof.find("0x").map_or(0, |at| at + 2);
+    let other_digit = if proof[digit..].starts_with('0') { "1" } else { "0" };
+    let damaged = [&proof[..digit], other_digit, &proof[digit + 1..]].concat();
     fs::write(&file, damaged).map_err(|e| e.to_string())?;
     let call = story.network.call(
         &story.destination("nobody"),
