@@ -30,7 +30,7 @@ contract ConsortiumRegistry is IConsortiumRegistry {
     }
 
     /// Epochs from a registry to the committee drawn from it.
-    uint256 private constant COMMITTEE_DELAY = 3;
+    uint256 private constant COMMITTEE_DELAY = 4;
 
     /// Slot 0. The ledger reads it, and slot 1, without running code.
     mapping(address account => Authority) private _authorities;

@@ -6,7 +6,8 @@ import {Authority, Card, Member, Role, SignedCard, Standing} from "../lib/Types.
 /// @title Who belongs to the consortium, with which keys and contracts.
 /// @notice A `dcId` is assigned once, counting from 1, and never again. Neither are an account, a network key or an
 /// encryption key: they stay taken after their member is removed or got others.
-/// A committee of consensus is drawn from the active validators at the end of the third epoch before its own.
+/// A committee of consensus is drawn from the active validators at the end of the fourth epoch before its own,
+/// provided that the resharing of the group key to it succeeds.
 interface IConsortiumRegistry {
     /// A member was admitted and its two contracts created.
     event MemberAdmitted(

@@ -54,7 +54,7 @@ interface IGovernance is IUpgrades {
     /// @notice Opens a ballot on new keys for a member that lost its own, or whose keys leaked. Any active member.
     function openReset(uint32 dcId, SignedCard calldata card) external returns (uint64 id);
 
-    /// @notice Opens a ballot on whether a member validates blocks; with its next committee, in three epochs. Any active member.
+    /// @notice Opens a ballot on whether a member validates blocks; with its next committee, in the fourth epoch after. Any active member.
     function openSeat(uint32 dcId, Role role) external returns (uint64 id);
 
     /// @notice Opens a ballot on a limit. Any active member.

@@ -1,7 +1,8 @@
-//! Committees of epochs, from the registry at final heights.
+//! Committees from the registry, at heights whose state is final.
 //!
-//! The committee of epoch E is announced in the last block of E−2. It is the registry's at the last block of E−3, which is final for
-//! every node that proposes or verifies the announcement. The founders are the committee of the first three epochs.
+//! A set of participants has two lives: in epoch E−1 it receives shares of the group key, in epoch E it is the committee. The receivers of epoch E−1 are
+//! announced in the last block of E−3. They are the registry's validators at the last block of E−4, which is final for every node that proposes or
+//! verifies the announcement. The founders are the committee of the first four epochs.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,7 +22,7 @@ use crate::{
     types::{Directory, PARTICIPANTS_MAX, PublicKey},
 };
 
-/// Epochs between a registry and its committee.
+/// Epochs between a registry and the one in which its validators receive their shares.
 const DELAY: u64 = 3;
 
 /// The consensus data of a final registry.

@@ -278,7 +278,7 @@ fn registry(error: &RegistryError) -> String {
             "the member already has this role, or was removed for good".into()
         }
         RegistryError::RegistryCommitteeWithoutQuorum(_) => {
-            "too many seats of a committee in force would belong to replaced keys; wait until the next committees have formed, three epochs".into()
+            "too many seats of a committee in force would belong to replaced keys; wait until the next committees have formed, four epochs".into()
         }
         RegistryError::RegistryNotMember(e) => format!(
             "account {} is not that of an active member; send from the member's registered account",

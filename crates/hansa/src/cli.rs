@@ -228,7 +228,7 @@ pub(crate) enum Member {
         /// The member's new card, as `hansa keys new` or `hansa keys renew` writes it
         card: PathBuf,
     },
-    /// Open a ballot on giving a member a seat among the validators, or taking it; from the third epoch after on
+    /// Open a ballot on giving a member a seat among the validators, or taking it; from the fourth epoch after on
     Seat {
         #[command(flatten)]
         subject: Subject,

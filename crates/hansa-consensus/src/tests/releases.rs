@@ -259,7 +259,7 @@ pub(super) async fn governs(world: &World, calls: Vec<(usize, u64, Vec<u8>)>) {
 }
 
 #[test]
-fn a_deposit_of_epoch_0_opens_in_epoch_3_with_another_committee() {
+fn a_deposit_of_epoch_0_opens_in_epoch_4_with_another_committee() {
     // Long enough for every dealer to lead in the second half of an epoch.
     const BLOCKS: u64 = 64;
     let shape = Shape { founders: 5, followers: 1, epoch_blocks: BLOCKS, seed: 9 };
@@ -273,9 +273,9 @@ fn a_deposit_of_epoch_0_opens_in_epoch_3_with_another_committee() {
         let unseat = Governance::openSeatCall { dcId: 5, role: PARTICIPANT }.abi_encode();
         governs(&world, vec![(0, 0, unseat), (0, 1, vote()), (1, 0, vote()), (2, 0, vote())]).await;
         let founders = world.status(0).committee;
-        world.reach(3 * BLOCKS + 2).await;
+        world.reach(4 * BLOCKS + 2).await;
         let status = world.status(0);
-        assert_eq!((status.epoch, status.committee.len(), founders.len()), (3, 4, 5));
+        assert_eq!((status.epoch, status.committee.len(), founders.len()), (4, 4, 5));
         // The former validator signs nothing, and opens like any other member.
         for index in [4, 5] {
             let signature = world.opens(index, id).await.unwrap();

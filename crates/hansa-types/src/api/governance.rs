@@ -28,7 +28,7 @@ pub enum Motion {
         /// Its card from then on.
         card: SignedCard,
     },
-    /// Gives a member a seat in consensus or takes it, with the committee of the third epoch after.
+    /// Gives a member a seat in consensus or takes it, with the committee of the fourth epoch after.
     Seat {
         /// The member.
         member: DcId,
@@ -79,7 +79,7 @@ pub struct BallotPreview {
     pub before: ValidatorSet,
     /// Validators of the first committee after it.
     pub after: ValidatorSet,
-    /// The committee in force. Its seats last until the committee of the third epoch after the ballot.
+    /// The committee in force. Its seats last until the committee of the fourth epoch after the ballot.
     pub committee: ValidatorSet,
     /// The rule that refuses it, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
