@@ -14,10 +14,12 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
+use hansa_types::NetworkKey;
+
 use crate::NodeError;
 
 /// The layout of the databases and blocks, as their folder's file `version` names it.
-pub(crate) const DATA_LAYOUT: &str = "5";
+pub(crate) const DATA_LAYOUT: &str = "6";
 
 /// Where a node listens and how it paces itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +149,30 @@ impl Home {
     /// The bearer token of the REST interface.
     pub fn token_file(&self) -> PathBuf {
         self.0.join("rest.token")
+    }
+
+    /// The folder of consensus for this network key. Shares and votes of another key, which a ballot has replaced, are deleted: a node that signed with them under its
+    /// new key would be taken for an impostor.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn claim_consensus(&self, key: NetworkKey) -> Result<PathBuf, NodeError> {
+        let folder = self.data().join("consensus");
+        let note = self.data().join("consensus-key");
+        let failed = |source| NodeError::Write { path: folder.clone(), source };
+        match std::fs::read_to_string(&note) {
+            Ok(text) if text.trim() == key.to_string() => return Ok(folder),
+            Ok(_) => match std::fs::remove_dir_all(&folder) {
+                Err(source) if source.kind() != ErrorKind::NotFound => return Err(failed(source)),
+                _ => tracing::info!(
+                    "this node has another network key than before: it begins its part in consensus anew"
+                ),
+            },
+            Err(source) if source.kind() == ErrorKind::NotFound => {}
+            Err(source) => return Err(NodeError::Read { path: note, source }),
+        }
+        write_file(&note, format!("{key}\n").as_bytes(), Secrecy::Public)?;
+        Ok(folder)
     }
 
     /// Keys that wait for a ballot to give them to the member.
@@ -354,5 +380,21 @@ mod tests {
         std::fs::remove_file(home.data().join("version")).unwrap();
         assert_eq!(layout().as_deref(), Some("unnamed"));
         assert!(!home.data().join("version").exists());
+    }
+
+    /// A reset: the share of the group key belongs to the key that a ballot has replaced.
+    #[test]
+    fn the_consensus_folder_belongs_to_one_network_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let [old, new] = [1, 2].map(|byte| NetworkKey(alloy_primitives::B256::repeat_byte(byte)));
+        let share = home.claim_consensus(old).unwrap().join("secrets/share");
+        std::fs::create_dir_all(share.parent().unwrap()).unwrap();
+        std::fs::write(&share, "sealed").unwrap();
+        home.claim_consensus(old).unwrap();
+        assert!(share.exists());
+        home.claim_consensus(new).unwrap();
+        assert!(!share.exists());
+        home.claim_consensus(new).unwrap();
     }
 }

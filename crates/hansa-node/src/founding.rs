@@ -27,7 +27,7 @@ pub(crate) async fn complete(
     let ceremony = Ceremony::start(CeremonyConfig {
         secret_key: Zeroizing::new(*keys.network_secret()),
         draft: draft.clone(),
-        store: home.data().join("consensus"),
+        store: home.claim_consensus(keys.network_key())?,
         storage_key: storage_key.clone(),
         listen: config.consensus_listen,
     })?;

@@ -159,7 +159,7 @@ impl Node {
         let engine = Engine::start(ConsensusConfig {
             secret_key: Zeroizing::new(*keys.network_secret()),
             ledger: ledger.clone(),
-            store: home.data().join("consensus"),
+            store: home.claim_consensus(keys.network_key())?,
             storage_key,
             listen: config.consensus_listen,
             worker_threads: CONSENSUS_THREADS,
