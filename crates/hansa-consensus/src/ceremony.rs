@@ -216,6 +216,10 @@ where
     S: Sender<PublicKey = PublicKey>,
     R: Receiver<PublicKey = PublicKey>,
 {
+    fn new((sender, receiver): (S, R), roll: Roll) -> Self {
+        Self { sender, receiver, roll, stage: Stage::Present }
+    }
+
     /// Sends one message and receives until the next is due.
     async fn round(&mut self, clock: &impl commonware_runtime::Clock) -> Result<bool, ConsensusError> {
         let _ = self.sender.send(Recipients::All, IoBuf::from(vec![self.stage as u8]), true);
@@ -295,10 +299,7 @@ async fn perform(
     let me = signer.public_key();
     let participants = founders(&config.draft)?;
     let places = directory(&config.draft);
-    let count = u32::try_from(participants.len()).ok().and_then(core::num::NonZeroU32::new);
-    let count = count.ok_or(ConsensusError::Ceremony("there are no founders"))?;
-    let longest =
-        max_message_size(&[bootstrap::max_payload_size::<Variant, Directory>(count, SHARING_VERSION)]);
+    let longest = longest_message(participants.len())?;
     let namespace = ceremony_namespace(&config.draft);
     let settings = tcp_config(signer.clone(), &namespace, config.listen, longest, handshakes);
     let (mut network, oracle) = TcpNetwork::new(context.child("network"), settings);
@@ -306,9 +307,7 @@ async fn perform(
     network.start();
     let mut peers = MemberPeers::new(oracle.clone(), me.clone());
     let _ = peers.track(Epoch::zero(), TrackedPeers::primary(participants.clone()), &places);
-    let (sender, receiver) = channels.gossip;
-    let roll = Roll::new(&config.draft, &me);
-    let mut presence = Presence { sender, receiver, roll, stage: Stage::Present };
+    let mut presence = Presence::new(channels.gossip, Roll::new(&config.draft, &me));
 
     // A founder with a share must not wait for others that have left.
     if own.get_share(Epoch::zero()).await.is_none() {
@@ -360,6 +359,13 @@ async fn perform(
     note.send_replace(CeremonyProgress::Completed);
     tracing::info!(member = %network_key(&me), "the group key has been generated");
     Ok(Genesis { group: info.output.encode().into(), ..config.draft })
+}
+
+/// Length of the longest message that the ceremony's engine may send.
+fn longest_message(founders: usize) -> Result<u32, ConsensusError> {
+    let count = u32::try_from(founders).ok().and_then(core::num::NonZeroU32::new);
+    let count = count.ok_or(ConsensusError::Ceremony("there are no founders"))?;
+    Ok(max_message_size(&[bootstrap::max_payload_size::<Variant, Directory>(count, SHARING_VERSION)]))
 }
 
 /// Waits until every founder is present.

@@ -1,8 +1,8 @@
 //! Committees from the registry, at heights whose state is final.
 //!
-//! A set of participants has two lives: in epoch E−1 it receives shares of the group key, in epoch E it is the committee. The receivers of epoch E−1 are
-//! announced in the last block of E−3. They are the registry's validators at the last block of E−4, which is final for every node that proposes or
-//! verifies the announcement. The founders are the committee of the first four epochs.
+//! A set of participants has two lives: in epoch E−1 it receives shares of the group key, in epoch E it is the committee. The receivers
+//! of epoch E−1 are announced in the last block of E−3. They are the registry's validators at the last block of E−4, which is final for
+//! every node that proposes or verifies the announcement. The founders are the committee of the first four epochs.
 
 use std::{collections::BTreeMap, sync::Arc};
 

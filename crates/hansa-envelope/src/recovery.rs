@@ -1,8 +1,9 @@
 //! The backup of a member's secrets, which only its recovery key opens (C7).
 //!
-//! The recovery key is 32 random bytes that exist on paper alone. Its X-Wing key pair follows from it, so whoever seals the backup needs the public half only, and an
-//! attacker with a quantum computer gains nothing from the ciphertext, which every member may read. Text form of the key: lower-case hexadecimal in groups of eight
-//! digits, the last group the start of a SHA-256 over the others, so that a slip of the pen is noticed.
+//! The recovery key is 32 random bytes that exist on paper alone. Its X-Wing key pair follows from it, so whoever seals the backup needs
+//! the public half only, and an attacker with a quantum computer gains nothing from the ciphertext, which every member may read. Text
+//! form of the key: lower-case hexadecimal in groups of eight digits, the last group the start of a SHA-256 over the others, so that a
+//! slip of the pen is noticed.
 
 use std::{fmt, str::FromStr};
 

@@ -1,7 +1,8 @@
 //! The root block of a stored version. The chain records its digest.
 //!
-//! Encoding: dag-cbor, CIDv1, sha2-256. The block has no secrets in the clear. Its links let any IPFS node fetch and pin the whole version without
-//! a key. Everything that must be provable of a version later is in it, because the digest in the contract's storage then commits to it.
+//! Encoding: dag-cbor, CIDv1, sha2-256. The block has no secrets in the clear. Its links let any IPFS node fetch and pin the whole
+//! version without a key. Everything that must be provable of a version later is in it, because the digest in the contract's storage
+//! then commits to it.
 
 use alloy_primitives::B256;
 use bytes::Bytes;

@@ -106,8 +106,8 @@ pub(crate) enum Node {
     Run,
     /// Make this member's home folder anew from its backup and its recovery key, which is read from standard input
     ///
-    /// Any other member fetches the backup: `hansa get OBJECT -o backup`, with the object that `hansa keys recovery` named. The node then catches up by itself and
-    /// fetches the member's objects with their keys.
+    /// Any other member fetches the backup: `hansa get OBJECT -o backup`, with the object that `hansa keys recovery` named. The
+    /// node then catches up by itself and fetches the member's objects with their keys.
     Recover {
         /// The backup's file
         backup: PathBuf,
@@ -158,8 +158,8 @@ pub(crate) enum Keys {
     Adopt,
     /// Back the member's keys up in the swarm, and print once the recovery key that opens the backup
     ///
-    /// The backup is a public object of this member, sealed to the recovery key: any member can fetch it, nobody can read it. Run it again after
-    /// new keys; the earlier backup then serves no more.
+    /// The backup is a public object of this member, sealed to the recovery key: any member can fetch it, nobody can read it. Run
+    /// it again after new keys; the earlier backup then serves no more.
     Recovery,
     /// Change the key store's passphrase
     Passphrase {
