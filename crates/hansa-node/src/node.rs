@@ -197,12 +197,11 @@ impl Node {
             responder,
             replicas: replica_limits(home, config),
         })?;
-        let own = keys.network_key();
         let mut tasks = vec![
             sharing.start_replication(),
             sharing.start_scrubbing(),
             sharing.start_rewrapping(),
-            tokio::spawn(follow_registry(ledger.clone(), swarm.clone(), registry, own)),
+            tokio::spawn(follow_registry(ledger.clone(), swarm.clone(), registry, keys.network_key())),
             recording,
             tokio::spawn(upgrades::announce(ledger.clone(), chain.clone(), keys.account())),
         ];

@@ -1,5 +1,5 @@
-//! Doubles: validators that release deposits at once; and, named by their fault, a member that sends others' signed calls first, a node
-//! whose power fails, a source that waits for something to happen.
+//! Doubles: validators that release deposits at once; and, named by their fault, a member whose calls are sent first by another
+//! program, a node whose power fails, a source that waits for something to happen.
 
 use std::{
     io,
