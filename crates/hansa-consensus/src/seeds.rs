@@ -19,13 +19,22 @@ use tokio::sync::watch;
 
 use crate::types::{Activity, Context, Scheme, Variant};
 
-/// Number of cached rounds, more than any branch that is not final.
+/// Number of cached rounds of each kind, more than any branch that is not final.
 const REMEMBERED: usize = 1024;
+
+/// Why a round's seed is cached.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// A block of the round is certified. A leader waits for its parent's seed, however many views are skipped meanwhile.
+    Certified,
+    /// The round was skipped, or only another validator's block carries its seed.
+    Other,
+}
 
 /// A cache of recent seeds, filled from certificates.
 #[derive(Clone)]
 pub(crate) struct SeedBook {
-    seeds: Arc<Mutex<BTreeMap<Round, Bytes>>>,
+    seeds: Arc<Mutex<BTreeMap<Kind, BTreeMap<Round, Bytes>>>>,
     changed: watch::Sender<()>,
     /// Verifies seeds of every epoch.
     verifier: Scheme,
@@ -38,32 +47,35 @@ impl SeedBook {
 
     /// Caches the seed of a certificate, which the agreement engine has verified.
     pub(crate) fn record(&self, activity: &Activity) {
-        let seed = match activity {
-            Activity::Notarization(certificate) | Activity::Certification(certificate) => certificate.seed(),
-            Activity::Finalization(certificate) => certificate.seed(),
+        let (kind, seed) = match activity {
+            Activity::Notarization(certificate) | Activity::Certification(certificate) => {
+                (Kind::Certified, certificate.seed())
+            }
+            Activity::Finalization(certificate) => (Kind::Certified, certificate.seed()),
             Activity::Nullification(certificate) => {
                 let Some(signature) = certificate.certificate.get() else { return };
-                Seed::new(certificate.round, signature.seed_signature)
+                (Kind::Other, Seed::new(certificate.round, signature.seed_signature))
             }
             _ => return,
         };
-        self.insert(seed.round, seed.signature.encode());
+        self.insert(kind, seed.round, seed.signature.encode());
     }
 
-    fn insert(&self, round: Round, signature: Bytes) {
+    fn insert(&self, kind: Kind, round: Round, signature: Bytes) {
         let mut seeds = self.seeds.lock();
-        if seeds.insert(round, signature).is_some() {
+        let seeds_of_kind = seeds.entry(kind).or_default();
+        if seeds_of_kind.insert(round, signature).is_some() {
             return;
         }
-        if seeds.len() > REMEMBERED {
-            seeds.pop_first();
+        if seeds_of_kind.len() > REMEMBERED {
+            seeds_of_kind.pop_first();
         }
         drop(seeds);
         self.changed.send_replace(());
     }
 
     fn remembered(&self, round: Round) -> Option<Bytes> {
-        self.seeds.lock().get(&round).cloned()
+        self.seeds.lock().values().find_map(|seeds| seeds.get(&round).cloned())
     }
 
     /// The seed of a round, empty for `None`; waits for a certificate of the round.
@@ -91,7 +103,7 @@ impl SeedBook {
         let Ok(decoded) = SeedSignature::decode(signature.clone()) else { return false };
         let genuine = Seed::<Variant>::new(round, decoded).verify(&self.verifier);
         if genuine {
-            self.insert(round, signature);
+            self.insert(Kind::Other, round, signature);
         }
         genuine
     }
@@ -170,6 +182,19 @@ mod tests {
         }
         assert!(book.matches(follows, b""));
         assert!(!book.matches(follows, &seed(8)), "a second copy of the parent's seed");
+    }
+
+    /// A leader that waits for an evicted seed never proposes, and the chain stands still.
+    #[test]
+    fn skipped_views_do_not_evict_the_seed_of_a_certified_block() {
+        let book = SeedBook::new(fixture::verifier());
+        let round = |view: usize| Round::new(Epoch::zero(), View::new(view as u64));
+        book.insert(Kind::Certified, round(1), Bytes::from_static(b"parent"));
+        (2..REMEMBERED + 9)
+            .for_each(|view| book.insert(Kind::Other, round(view), Bytes::from_static(b"skipped")));
+        assert_eq!(book.remembered(round(1)).unwrap(), &b"parent"[..]);
+        assert_eq!(book.remembered(round(2)), None, "the cache has a bound");
+        assert!(book.remembered(round(REMEMBERED + 8)).is_some());
     }
 
     #[test]
