@@ -236,7 +236,7 @@ contract Sharing is ISharing {
         _authorise(c.owner, actor, Actions.VISIBILITY, Subject(c.owner, c.number, 0, 0, 0));
         if (c.visibility < -1 || c.visibility > 1) revert SharingFieldOutOfRange("visibility");
         bool publishes = c.publishedKey.length != 0;
-        if (c.publishedKey.length > PUBLISHED_KEY_MAX || (publishes && c.visibility != -1)) {
+        if (c.publishedKey.length > PUBLISHED_KEY_MAX || (publishes && c.visibility > 0)) {
             revert SharingFieldOutOfRange("publishedKey");
         }
         uint256 key = _key(c.owner, c.number, 0);

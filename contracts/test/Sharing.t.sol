@@ -246,7 +246,7 @@ contract SharingTest is Consortium {
         change.visibility = -2;
         refusesChange(change, field("visibility"));
         change.visibility = 0;
-        change.publishedKey = "key";
+        (change.visibility, change.publishedKey) = (1, "key");
         refusesChange(change, field("publishedKey"));
         change.visibility = -1;
         change.publishedKey = new bytes(257);

@@ -141,7 +141,8 @@ struct VisibilityChange {
     int64 visibility;
     /// Epoch of the audience's key in `publishedKey`.
     uint32 keyEpoch;
-    /// The audience's key in the clear, for −1 only; at most 256 bytes, may be empty.
+    /// For −1 the audience's key in the clear, for 0 a deposit of it that opens for every member's recorded opening; at most 256
+    /// bytes, may be empty.
     bytes publishedKey;
     /// One more than the object's `visibilityNonce`.
     uint32 nonce;

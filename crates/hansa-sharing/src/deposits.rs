@@ -4,20 +4,10 @@
 //! object's key would be, and holds the audience key itself.
 
 use alloy_primitives::Bytes;
-use hansa_contracts::abi;
 use hansa_envelope::{AudienceKey, KekContext, unwrap_kek};
 use hansa_types::{DcId, Deposit, Member, ObjectId, ReleaseId, ReleasedKey, Visibility};
 
-use crate::{DepositFault, SharingError, contracts::refused_with, sharing::Inner};
-
-/// What is logged where [`takes_no_deposit`].
-pub(crate) const NO_DEPOSIT: &str = "the network's contracts take no deposit for every member; readers need this node until an upgrade by ballot";
-
-/// Whether a visibility was refused for what goes with it: there are suites that take no deposit for every member.
-pub(crate) fn takes_no_deposit(visibility: Visibility, error: &SharingError) -> bool {
-    let SharingError::Chain(error) = error else { return false };
-    visibility == Visibility::Members && refused_with::<abi::Sharing::SharingFieldOutOfRange>(error)
-}
+use crate::{DepositFault, SharingError, sharing::Inner};
 
 impl Inner {
     fn deposit_id(&self, object: ObjectId, epoch: u32, grantee: Option<DcId>, nonce: u32) -> ReleaseId {
@@ -73,10 +63,7 @@ impl Inner {
             return Ok(());
         }
         let published = self.published_with(object, epoch, key, visibility)?;
-        match self.contracts.set_visibility(object, visibility, epoch, published).await {
-            Err(error) if takes_no_deposit(visibility, &error) => tracing::warn!(%object, "{NO_DEPOSIT}"),
-            changed => drop(changed?),
-        }
+        self.contracts.set_visibility(object, visibility, epoch, published).await?;
         Ok(())
     }
 

@@ -16,11 +16,7 @@ use hansa_types::{
 };
 
 use crate::{
-    ChainReceipt, EventFilter, Sharing, SharingError,
-    contracts::refused_with,
-    deposits::{NO_DEPOSIT, takes_no_deposit},
-    history::topic,
-    sharing::Inner,
+    ChainReceipt, EventFilter, Sharing, SharingError, contracts::refused_with, history::topic, sharing::Inner,
 };
 
 /// Why a deposit no longer serves its grantee.
@@ -108,15 +104,7 @@ impl Sharing {
                 self.0.published_with(object, epoch, &self.0.own_key(object, epoch)?, visibility)?
             }
         };
-        let contracts = &self.0.contracts;
-        let changed = match contracts.set_visibility(object, visibility, epoch, published).await {
-            Err(error) if takes_no_deposit(visibility, &error) => {
-                tracing::warn!(%object, "{NO_DEPOSIT}");
-                contracts.set_visibility(object, visibility, epoch, Bytes::new()).await
-            }
-            changed => changed,
-        };
-        Ok(recorded(vec![changed?]))
+        Ok(recorded(vec![self.0.contracts.set_visibility(object, visibility, epoch, published).await?]))
     }
 }
 

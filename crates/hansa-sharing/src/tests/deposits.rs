@@ -41,6 +41,19 @@ fn first(net: &Consortium, object: ObjectId) -> ReleaseId {
     }
 }
 
+/// D3 for every member: the key is deposited once, and each opening of each member releases it, with the owner away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_every_member_may_read_opens_with_the_owner_away() {
+    let net = Consortium::start(4).await;
+    let (a, b, c) = (net.node(1), net.node(2), net.node(3));
+    let object = a.put("notice.txt", b"to all").await.id;
+    a.sharing.set_visibility(object, Visibility::Members).await.unwrap();
+    a.go_offline();
+    for reader in [b, c] {
+        assert_eq!(reader.get(object, None).await.unwrap(), b"to all");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn validators_release_for_the_grantees_opening_of_the_deposited_key_alone() {
     let net = Consortium::start_idle(3).await;
