@@ -245,7 +245,6 @@ contract SharingTest is Consortium {
         refusesChange(change, field("visibility"));
         change.visibility = -2;
         refusesChange(change, field("visibility"));
-        change.visibility = 0;
         (change.visibility, change.publishedKey) = (1, "key");
         refusesChange(change, field("publishedKey"));
         change.visibility = -1;

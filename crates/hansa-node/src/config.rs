@@ -151,8 +151,8 @@ impl Home {
         self.0.join("rest.token")
     }
 
-    /// The folder of consensus for this network key. Shares and votes of another key, which a ballot has replaced, are deleted: a node that signed with them under its
-    /// new key would be taken for an impostor.
+    /// The folder of consensus for this network key. Shares and votes of another key, which a ballot has replaced, are deleted: the other
+    /// validators block a node that signs with a share of a seat that its key does not have.
     ///
     /// # Errors
     /// When a file cannot be read or written.

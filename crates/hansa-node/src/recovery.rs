@@ -1,7 +1,7 @@
 //! A member's backup and its way back onto an empty disk (C7).
 //!
-//! The backup holds the secrets and public files of the home folder, sealed to a recovery key that is on paper only. The keys of the member's objects are not in it: each
-//! object's root carries its audience key under the storage secret, so that they are as many and as new as the objects themselves.
+//! The backup holds the secrets and public files of the home folder, sealed to a recovery key that is on paper only. The keys of the
+//! member's objects are not in it: each object's root carries its audience key, wrapped under the storage secret.
 
 use hansa_envelope::{Backup, RecoveryKey};
 use hansa_types::{Genesis, Host, SignedCard};
@@ -27,8 +27,8 @@ pub fn make_backup(home: &Home) -> Result<(RecoveryKey, Vec<u8>), NodeError> {
     Ok((key, sealed))
 }
 
-/// Makes the home folder of the member whose backup this is. `options` gives the ports of REST and JSON-RPC and the passphrase's file; everything else follows from the
-/// backup's card.
+/// Makes the home folder of the member whose backup this is. `options` gives the ports of REST and JSON-RPC and the passphrase's file;
+/// everything else follows from the backup's card.
 ///
 /// # Errors
 /// [`NodeError::Envelope`] when the key does not open the backup; when there is a home already, or a file cannot be written.

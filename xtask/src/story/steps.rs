@@ -196,7 +196,15 @@ pub(crate) fn share(story: &mut Story) -> Outcome<String> {
     story.network.run_node(&first.home)?;
     got?;
     files::same(&object.path, &to)?;
-    println!("   {:>7} opened by {} with the owner's node stopped", object.id, away.name);
+    let log = story.network.expect(&away.home, &["log", &object.id])?;
+    let mut events = log["events"].as_array().into_iter().flatten();
+    if !events.any(|event| event["kind"] == "opened" && event["dcId"] == away.dc) {
+        return Err(format!("the key of {} was released without an opening on the chain", object.id));
+    }
+    println!(
+        "   {:>7} opened by {} with the owner's node stopped: a quorum of validators released the key for the recorded opening",
+        object.id, away.name
+    );
     awake(&story.network, &first)?;
     Ok(format!("{total} bytes equal; also with the owner's node stopped"))
 }
