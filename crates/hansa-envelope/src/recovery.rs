@@ -228,7 +228,7 @@ mod tests {
         let key = RecoveryKey([0xab; 32]);
         let text = key.to_text();
         assert_eq!(text.split(' ').count(), 9);
-        let back: RecoveryKey = format!("\n {} \n", text.to_string()).parse().unwrap();
+        let back: RecoveryKey = format!("\n {} \n", *text).parse().unwrap();
         assert_eq!(back.0, key.0);
         for bad in ["", "abababab", &text[1..], &text.replacen("ab", "ba", 1)] {
             assert!(matches!(bad.parse::<RecoveryKey>(), Err(EnvelopeError::RecoveryKeyText)), "{bad}");

@@ -53,6 +53,10 @@ impl PublicKey {
         signed.extend_from_slice(message);
         let hashed = Hasher::new(DOMAIN).ok()?.hash(&signed).ok()?;
         // e(hashed, key) = e(signature, generator), as one product.
+        #[expect(
+            clippy::arithmetic_side_effects,
+            reason = "a point of the curve has an inverse; nothing overflows"
+        )]
         let generator = -G2Affine::generator();
         Some(Bls12_381::multi_pairing([hashed, signature], [self.0, generator]).is_zero())
     }

@@ -68,7 +68,7 @@ impl Inner {
     }
 
     /// The audience key of an epoch from what is deposited, by an opening that is final. `None` when nothing is deposited.
-    pub(crate) async fn from_deposit(
+    pub(crate) async fn deposited_key(
         &self,
         me: DcId,
         object: ObjectId,

@@ -328,7 +328,7 @@ impl Inner {
         (version, epoch): (Version, u32),
         opening: OpeningAt,
     ) -> Result<AudienceKey, SharingError> {
-        let fault = match self.from_deposit(me, object, epoch, opening.id).await {
+        let fault = match self.deposited_key(me, object, epoch, opening.id).await {
             Ok(Some(key)) => return Ok(key),
             Ok(None) => None,
             Err(SharingError::Deposit(fault)) => Some(fault),

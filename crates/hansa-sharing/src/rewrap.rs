@@ -55,7 +55,6 @@ async fn resets(inner: &Inner, from: u64, to: u64) -> Result<BTreeMap<DcId, u64>
         to,
         addresses: vec![REGISTRY],
         topics: [vec![abi::ConsortiumRegistry::MemberKeysReset::SIGNATURE_HASH], vec![], vec![], vec![]],
-        ..EventFilter::default()
     };
     let mut found = BTreeMap::new();
     for event in inner.contracts.chain.events(filter).await? {
