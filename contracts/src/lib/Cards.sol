@@ -48,7 +48,7 @@ library Cards {
         return own ? bytes4(0) : IConsortiumRegistry.RegistryCardNotSigned.selector;
     }
 
-    /// What account and network key sign: the EIP-712 digest of a card.
+    /// The EIP-712 digest of a card, which its account and its network key sign.
     function digest(Card calldata card) internal pure returns (bytes32) {
         bytes32 content = keccak256(
             abi.encode(

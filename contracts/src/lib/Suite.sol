@@ -17,7 +17,7 @@ library Suite {
     uint256 internal constant UINT40_MAX = type(uint40).max;
 }
 
-/// What an account may do for its member.
+/// The rights of an account under its member.
 library Roles {
     /// The member's own account: everything, votes included.
     uint32 internal constant OWNER = 1;

@@ -53,7 +53,7 @@ struct Authority {
     uint40 until;
 }
 
-/// What an action concerns. Fields that an action does not have are 0.
+/// The object and the other member of an action. Fields that an action does not have are 0.
 struct Subject {
     /// The owner of the object.
     uint32 owner;
@@ -210,7 +210,7 @@ struct OpeningRecord {
     uint32 grantNonce;
 }
 
-/// What a ballot decides. The comment says what `Ballot.action` holds, ABI-encoded.
+/// The kinds of ballots. Beside each is the ABI-encoded content of `Ballot.action`.
 enum BallotKind {
     None,
     /// Admits an organisation: `SignedCard`.
@@ -263,6 +263,6 @@ struct Ballot {
     uint32 against;
     /// Bit `d` is set when member `d` has voted.
     uint256 voted;
-    /// What is to be done; see `BallotKind`.
+    /// The action; see `BallotKind`.
     bytes action;
 }

@@ -186,7 +186,7 @@ impl Engine {
     }
 }
 
-/// What ties a running engine to its [`Engine`].
+/// The links of a running engine to its [`Engine`].
 struct Ties {
     board: StatusBoard,
     handshakes: Handshakes,

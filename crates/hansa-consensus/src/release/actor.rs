@@ -43,7 +43,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How long a release may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What the task is made of.
+/// The parts of the task.
 pub(crate) struct Config<S, R, X> {
     pub(crate) me: PublicKey,
     pub(crate) judge: Arc<dyn ReleaseJudge>,

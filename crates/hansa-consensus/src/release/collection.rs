@@ -23,7 +23,7 @@ use crate::types::{PartialSignature, PublicKey, Signature};
 /// How a collection ended.
 pub(crate) type Outcome = Result<ReleaseSignature, ReleaseError>;
 
-/// What the committee has answered so far.
+/// The answers of the committee so far.
 pub(crate) struct Collection {
     id: ReleaseId,
     term: Arc<Term>,
