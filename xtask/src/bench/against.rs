@@ -1,8 +1,8 @@
 //! `bench … --against BINARY`: this version and another in turns on the same machine, so that their ratio and not the
 //! machine decides.
 //!
-//! `chain` and `path` drive either binary from outside with this version's load generator. `ingest` and `transfer` run parts of
-//! a node inside `hansa-bench`, so they need the other version's `hansa-bench` beside BINARY.
+//! `path` drives either binary from outside with this version's load generator. `chain` makes calls of its version's contracts, and
+//! `ingest` and `transfer` run parts of a node inside `hansa-bench`, so they need the other version's `hansa-bench` beside BINARY.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ pub(crate) fn run(hansa: &Path, bench: &Path, words: &[&str], at: usize) -> Outc
     let kept = words.iter().enumerate().filter(|(index, _)| *index != at && *index != at + 1);
     let words: Vec<&str> = kept.map(|(_, word)| *word).filter(|word| *word != "--json").collect();
     let other_bench = match words.first() {
-        Some(&("ingest" | "transfer")) => other.with_file_name("hansa-bench"),
+        Some(&("chain" | "ingest" | "transfer")) => other.with_file_name("hansa-bench"),
         _ => bench.to_path_buf(),
     };
     if !other_bench.is_file() {
