@@ -29,7 +29,7 @@ const CHECK_BYTES: usize = 4;
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct RecoveryKey([u8; 32]);
 
-/// What a backup holds: enough to be the member again on an empty disk.
+/// The content of a backup: enough to be the member again on an empty disk.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Backup {

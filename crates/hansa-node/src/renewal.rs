@@ -66,6 +66,10 @@ pub fn adopt_keys(home: &Home) -> Result<SignedCard, NodeError> {
 /// # Errors
 /// When neither the present nor the new passphrase opens the key store, or a file cannot be written.
 pub fn change_passphrase(home: &Home, new_file: &Path) -> Result<(), NodeError> {
+    if home.next_keys_file().exists() {
+        let problem = "these new keys are sealed with the present passphrase: run `hansa keys adopt` first, or delete the file if no ballot on them is open";
+        return Err(NodeError::Config { path: home.next_keys_file(), problem: problem.into() });
+    }
     let mut config = home.config()?;
     let new_file = std::path::absolute(new_file)
         .map_err(|source| NodeError::Read { path: new_file.to_owned(), source })?;
@@ -152,10 +156,13 @@ mod tests {
     #[test]
     fn another_passphrase_opens_the_same_keys_also_after_a_crash_in_between() {
         let (folder, home) = home();
-        let account = keys(&home).account();
         let new = folder.path().join("new-passphrase");
         assert!(change_passphrase(&home, &new).is_err(), "there is no such file");
         write_file(&new, b"correct horse\n", Secrecy::Private).unwrap();
+        renew_keys(&home).unwrap();
+        let waiting = change_passphrase(&home, &new).unwrap_err().to_string();
+        assert!(waiting.contains("hansa keys adopt"), "{waiting}");
+        let account = adopt_keys(&home).unwrap().card.account;
         let config = home.config().unwrap();
         change_passphrase(&home, &new).unwrap();
         assert_eq!(home.config().unwrap().passphrase_file, new);

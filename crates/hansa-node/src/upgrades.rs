@@ -114,7 +114,7 @@ async fn announce_once(
     Ok(true)
 }
 
-/// What runs, what is decided, and what this node can run.
+/// The suite in force, the pending one, and those that this node can run.
 pub(crate) async fn status(ledger: &Ledger, chain: &LedgerChain) -> Result<SuiteStatus, ChainError> {
     let state = ledger.suite().map_err(|error| ChainError::Unavailable(error.to_string()))?;
     let digests: BTreeSet<_> = ledger.known_suites().map(|suite| (suite.version, suite.digest())).collect();

@@ -33,7 +33,7 @@ pub(crate) struct Question {
     pub(crate) id: ReleaseId,
 }
 
-/// What answering takes.
+/// The validator's side: it judges questions and answers them.
 pub(crate) struct Desk<E> {
     context: E,
     judge: Arc<dyn ReleaseJudge>,

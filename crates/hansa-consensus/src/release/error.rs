@@ -1,4 +1,4 @@
-//! What can go wrong when a deposit is sealed, released or opened.
+//! Errors of sealing, releasing and opening deposits.
 
 use hansa_types::{DepositError, ReleaseRefusal};
 

@@ -1,4 +1,4 @@
-//! What nodes tell one another about releases.
+//! The messages between nodes about releases.
 //!
 //! `layout 1 (01) ‖ kind 1 ‖ number 8 ‖ …`, integers big-endian. The number is the asking node's own and comes back with the answer.
 //! Points are not decoded here: an answer to nothing costs nothing.

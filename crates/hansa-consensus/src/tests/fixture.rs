@@ -71,7 +71,7 @@ pub(crate) fn outsider() -> PublicKey {
     signer(&Organisation::new(9, "127.0.0.1:9".into())).public_key()
 }
 
-/// What verifies [`certificate`].
+/// The verifier of [`certificate`].
 pub(crate) fn verifier() -> Scheme {
     let (genesis, _) = dealt(&[Organisation::new(1, "127.0.0.1:1".into())], 16);
     let info = genesis::first_epoch(&genesis).unwrap();

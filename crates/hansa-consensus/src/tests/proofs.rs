@@ -153,7 +153,7 @@ fn write_vectors(world: &World, kinds: &BTreeMap<&str, u64>, executed: u64) {
     write("state.json", &state_vector(ledger, executed));
 }
 
-/// What is proven against the roots of a block of several transactions.
+/// Proofs against the roots of a block of several transactions.
 fn state_vector(ledger: &Ledger, number: u64) -> Value {
     let slots: Vec<B256> = (0..6).map(B256::with_last_byte).collect();
     let accounts = [(REGISTRY, true), (GOVERNANCE, true), (Address::repeat_byte(0xee), false)];

@@ -145,7 +145,7 @@ pub(super) struct World {
     pub(super) nodes: BTreeMap<usize, Running>,
     /// Timing of nodes started later.
     pub(super) timing: Timing,
-    /// What the nodes know of openings.
+    /// The openings that the nodes know.
     pub(super) judges: Judges,
     oracle: Oracle<PublicKey, Context>,
     pub(super) shares: Map<PublicKey, Share>,
