@@ -87,6 +87,11 @@ struct OpeningRecord {
     uint32 grantNonce;
 }
 
+struct Quota {
+    uint64 bytesPerSecond;
+    uint64 slotsPerSecond;
+}
+
 struct Record {
     uint64 number;
     uint32 version;
@@ -143,6 +148,12 @@ struct SuiteState {
     uint32 pending;
     uint64 height;
     bytes32 digest;
+}
+
+struct Usage {
+    uint64 storedBytes;
+    uint64 newSlots;
+    uint64 time;
 }
 
 struct VisibilityChange {
@@ -242,7 +253,7 @@ interface Governance {
     function ballotCount() external view returns (uint64);
     function ballotSeconds() external view returns (uint64);
     function ballots(uint64 offset, uint64 limit) external view returns (Ballot[] memory found);
-    function initialize(uint32 version, uint64 ballotSeconds_) external;
+    function initialize(uint32 version, uint64 ballotSeconds_, Quota memory quota_) external;
     function openJoin(SignedCard memory card) external returns (uint64);
     function openParameter(uint8 parameter, uint256 value) external returns (uint64);
     function openReset(uint32 dcId, SignedCard memory card) external returns (uint64);
@@ -250,9 +261,11 @@ interface Governance {
     function openStanding(uint32 dcId, uint8 status) external returns (uint64);
     function openUpgrade(uint32 version, bytes32 digest, uint64 height) external returns (uint64);
     function parameterProblem(uint8 parameter, uint256 value) external pure returns (bytes4);
+    function quota() external view returns (Quota memory);
     function readyFor(uint32 version, bytes32 digest) external view returns (uint256 ready);
     function suite() external view returns (SuiteState memory);
     function upgradeProblem(uint32 version, bytes32 digest, uint64 height) external view returns (bytes4);
+    function usageOf(uint32 dcId) external view returns (Usage memory);
     function vote(uint64 id, bool support) external;
 }
 

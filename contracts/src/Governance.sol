@@ -12,9 +12,11 @@ import {
     BallotKind,
     BallotState,
     Parameter,
+    Quota,
     Role,
     SignedCard,
-    Standing
+    Standing,
+    Usage
 } from "./lib/Types.sol";
 
 /// @notice See `IGovernance`.
@@ -40,6 +42,10 @@ contract Governance is Upgrades, IGovernance {
     }
 
     uint64 private constant BALLOT_SECONDS_MAX = 3650 days;
+    /// With less, a day's worth would not carry the transactions that decide about more.
+    uint256 private constant BYTES_PER_SECOND_MIN = 1024;
+    uint256 private constant SLOTS_PER_SECOND_MIN = 16;
+    uint256 private constant RATE_MAX = 1 << 40;
     /// Ballots that one member may have open at a time.
     uint256 private constant OPEN_MAX = 8;
 
@@ -48,12 +54,17 @@ contract Governance is Upgrades, IGovernance {
     mapping(uint256 id => Entry) private _ballots;
     /// By member: the last ballots that it opened, in no order; 0 where there were fewer.
     mapping(uint256 dcId => uint64[OPEN_MAX]) private _opened;
+    /// Slot 6. The ledger reads it, and slot 7, without running code.
+    Quota private _quota;
+    /// Slot 7. Written by the ledger alone, at the end of each block.
+    mapping(uint256 dcId => Usage) private _usage;
 
     /// @inheritdoc IGovernance
-    function initialize(uint32 version, uint64 ballotSeconds_) external onlySystem {
+    function initialize(uint32 version, uint64 ballotSeconds_, Quota calldata quota_) external onlySystem {
         if (_ballotSeconds != 0) revert GovernanceAlreadyInitialised();
-        Problem.raise(parameterProblem(Parameter.BallotSeconds, ballotSeconds_));
-        _ballotSeconds = ballotSeconds_;
+        _set(Parameter.BallotSeconds, ballotSeconds_);
+        _set(Parameter.MemberBytesPerSecond, quota_.bytesPerSecond);
+        _set(Parameter.MemberSlotsPerSecond, quota_.slotsPerSecond);
         _beginWith(version);
     }
 
@@ -150,9 +161,26 @@ contract Governance is Upgrades, IGovernance {
     }
 
     /// @inheritdoc IGovernance
+    function quota() external view returns (Quota memory) {
+        return _quota;
+    }
+
+    /// @inheritdoc IGovernance
+    function usageOf(uint32 dcId) external view returns (Usage memory) {
+        return _usage[dcId];
+    }
+
+    /// @inheritdoc IGovernance
     function parameterProblem(Parameter parameter, uint256 value) public pure returns (bytes4) {
-        if (parameter != Parameter.BallotSeconds) return GovernanceParameterUnknown.selector;
-        bool fits = value != 0 && value <= BALLOT_SECONDS_MAX;
+        if (parameter == Parameter.None) return GovernanceParameterUnknown.selector;
+        bool fits;
+        if (parameter == Parameter.BallotSeconds) {
+            fits = value != 0 && value <= BALLOT_SECONDS_MAX;
+        } else {
+            uint256 least =
+                parameter == Parameter.MemberBytesPerSecond ? BYTES_PER_SECOND_MIN : SLOTS_PER_SECOND_MIN;
+            fits = value == 0 || (value >= least && value <= RATE_MAX);
+        }
         return fits ? bytes4(0) : GovernanceParameterOutOfRange.selector;
     }
 
@@ -211,14 +239,22 @@ contract Governance is Upgrades, IGovernance {
         } else if (kind == BallotKind.Seat) {
             REGISTRY.setRole(subject, abi.decode(action, (Role)));
         } else if (kind == BallotKind.Parameter) {
-            (, uint256 value) = abi.decode(action, (Parameter, uint256));
-            // Checked by `parameterProblem`.
-            // forge-lint: disable-next-line(unsafe-typecast)
-            _ballotSeconds = uint64(value);
+            (Parameter parameter, uint256 value) = abi.decode(action, (Parameter, uint256));
+            _set(parameter, value);
         } else {
             (uint32 version, bytes32 digest, uint64 height) = abi.decode(action, (uint32, bytes32, uint64));
             _schedule(version, digest, height);
         }
+    }
+
+    function _set(Parameter parameter, uint256 value) private {
+        Problem.raise(parameterProblem(parameter, value));
+        // Just checked.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        uint64 value_ = uint64(value);
+        if (parameter == Parameter.BallotSeconds) _ballotSeconds = value_;
+        else if (parameter == Parameter.MemberBytesPerSecond) _quota.bytesPerSecond = value_;
+        else _quota.slotsPerSecond = value_;
     }
 
     /// The selector of the error that stands in the way of an action, 0 when nothing does.

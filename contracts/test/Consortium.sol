@@ -11,6 +11,7 @@ import {
     Grant,
     KeyRelease,
     Opening,
+    Quota,
     Record,
     Refusal,
     Revocation,
@@ -269,7 +270,7 @@ abstract contract Consortium is Hands {
         vm.prank(Suite.SYSTEM);
         registry.initialize(founders, EPOCH_BLOCKS);
         vm.prank(Suite.SYSTEM);
-        governance.initialize(1, BALLOT_SECONDS);
+        governance.initialize(1, BALLOT_SECONDS, Quota(1 << 20, 1 << 10));
         vm.prank(Suite.SYSTEM);
         registry.setGenesisHash(GENESIS_HASH);
     }

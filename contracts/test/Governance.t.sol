@@ -5,20 +5,20 @@ import {IConsortiumRegistry} from "../src/interfaces/IConsortiumRegistry.sol";
 import {IGovernance} from "../src/interfaces/IGovernance.sol";
 import {IUpgrades} from "../src/interfaces/IUpgrades.sol";
 import {Suite} from "../src/lib/Suite.sol";
-import {Ballot, BallotKind, BallotState, Card, Standing} from "../src/lib/Types.sol";
+import {Ballot, BallotKind, BallotState, Card, Quota, Standing} from "../src/lib/Types.sol";
 import {Consortium} from "./Consortium.sol";
 
 contract GovernanceTest is Consortium {
     function test_initialize_refusesASecondTime() external {
         vm.expectRevert(abi.encodeWithSelector(IGovernance.GovernanceAlreadyInitialised.selector));
         vm.prank(Suite.SYSTEM);
-        governance.initialize(1, 1);
+        governance.initialize(1, 1, Quota(0, 0));
     }
 
     function test_initialize_refusesEverybodyButTheSystem() external {
         vm.expectRevert(abi.encodeWithSelector(IUpgrades.GovernanceNotSystem.selector, RELAY));
         vm.prank(RELAY);
-        governance.initialize(1, 1);
+        governance.initialize(1, 1, Quota(0, 0));
     }
 
     function test_initialize_refusesSenselessPeriods() external {
@@ -27,7 +27,7 @@ contract GovernanceTest is Consortium {
         for (uint256 i; i < bad.length; ++i) {
             vm.expectRevert(abi.encodeWithSelector(IGovernance.GovernanceParameterOutOfRange.selector));
             vm.prank(Suite.SYSTEM);
-            IGovernance(address(0xabc)).initialize(1, bad[i]);
+            IGovernance(address(0xabc)).initialize(1, bad[i], Quota(0, 0));
         }
     }
 

@@ -105,6 +105,42 @@ contract UpgradesTest is Consortium {
         governance.openParameter(Parameter.None, 1);
     }
 
+    function test_openParameter_changesWhatMembersMayStore() external {
+        vm.prank(accountOf(1));
+        uint64 id = governance.openParameter(Parameter.MemberBytesPerSecond, 1024);
+        carry(id);
+        vm.prank(accountOf(1));
+        id = governance.openParameter(Parameter.MemberSlotsPerSecond, 0);
+        carry(id);
+        vm.assertEq(uint256(governance.quota().bytesPerSecond), 1024);
+        vm.assertEq(uint256(governance.quota().slotsPerSecond), 0);
+    }
+
+    /// A majority cannot choose a quota under which nobody could vote.
+    function test_openParameter_keepsRoomForVotes() external {
+        outOfRange(Parameter.MemberBytesPerSecond, 1);
+        outOfRange(Parameter.MemberBytesPerSecond, 1023);
+        outOfRange(Parameter.MemberBytesPerSecond, (1 << 40) + 1);
+        outOfRange(Parameter.MemberSlotsPerSecond, 15);
+        outOfRange(Parameter.MemberSlotsPerSecond, type(uint256).max);
+    }
+
+    function outOfRange(Parameter parameter, uint256 value) private {
+        vm.expectRevert(abi.encodeWithSelector(IGovernance.GovernanceParameterOutOfRange.selector));
+        vm.prank(accountOf(1));
+        governance.openParameter(parameter, value);
+    }
+
+    /// The ledger reads slot 6 and writes slot 7 without running code.
+    function test_quota_isStorageSlotsSixAndSeven() external {
+        vm.assertEq(uint256(vm.load(Suite.GOVERNANCE, bytes32(uint256(6)))), (1 << 20) | (1 << (10 + 64)));
+        bytes32 slot = keccak256(abi.encode(uint256(3), uint256(7)));
+        vm.store(Suite.GOVERNANCE, slot, bytes32(uint256(11) | (12 << 64) | (13 << 128)));
+        vm.assertEq(uint256(governance.usageOf(3).storedBytes), 11);
+        vm.assertEq(uint256(governance.usageOf(3).newSlots), 12);
+        vm.assertEq(uint256(governance.usageOf(3).time), 13);
+    }
+
     function test_openSeat_makesAParticipantAValidator() external {
         admit(5);
         vm.prank(accountOf(2));

@@ -14,6 +14,7 @@ interface Vm {
     function getDeployedCode(string calldata artefact) external view returns (bytes memory);
     function etch(address target, bytes calldata code) external;
     function load(address target, bytes32 slot) external view returns (bytes32);
+    function store(address target, bytes32 slot, bytes32 value) external;
     function prank(address sender) external;
     function warp(uint256 timestamp) external;
     function roll(uint256 number) external;

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IUpgrades} from "./IUpgrades.sol";
-import {Ballot, BallotKind, Parameter, Role, SignedCard, Standing} from "../lib/Types.sol";
+import {Ballot, BallotKind, Parameter, Quota, Role, SignedCard, Standing, Usage} from "../lib/Types.sol";
 
 /// @title Ballots of the members: one vote each, more than half of the electorate decides, the outcome executes itself.
 /// @notice The electorate is fixed when a ballot opens. A ballot that fails or expires changes nothing and can be
@@ -41,9 +41,9 @@ interface IGovernance is IUpgrades {
     /// The member has voted already.
     error GovernanceAlreadyVoted(uint64 id, uint32 dcId);
 
-    /// @notice Sets the version of the suite that the network begins with, and how long ballots stay open, in seconds. Once, by the
-    /// system address.
-    function initialize(uint32 version, uint64 ballotSeconds) external;
+    /// @notice Sets the version of the suite that the network begins with, how long ballots stay open, in seconds, and the members'
+    /// quota. Once, by the system address.
+    function initialize(uint32 version, uint64 ballotSeconds, Quota calldata quota) external;
 
     /// @notice Opens a ballot on admitting an organisation. Any active member.
     function openJoin(SignedCard calldata card) external returns (uint64 id);
@@ -78,6 +78,13 @@ interface IGovernance is IUpgrades {
 
     /// @notice How long a ballot stays open, in seconds.
     function ballotSeconds() external view returns (uint64);
+
+    /// @notice What each member may make all nodes store.
+    function quota() external view returns (Quota memory);
+
+    /// @notice What a member had made all nodes store when it last sent something. The ledger takes no more transactions of a member that
+    /// has used up a day's worth of its quota, until time makes up for it.
+    function usageOf(uint32 dcId) external view returns (Usage memory);
 
     /// @notice Why a limit cannot have a value, as the selector of an error of this interface; 0 when it can.
     function parameterProblem(Parameter parameter, uint256 value) external pure returns (bytes4);

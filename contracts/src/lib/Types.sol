@@ -232,7 +232,27 @@ enum BallotKind {
 enum Parameter {
     None,
     /// How long a ballot stays open, in seconds: 1 to 10 years.
-    BallotSeconds
+    BallotSeconds,
+    /// `Quota.bytesPerSecond`: 1,024 to 2^40, or 0 for no limit.
+    MemberBytesPerSecond,
+    /// `Quota.slotsPerSecond`: 16 to 2^40, or 0 for no limit.
+    MemberSlotsPerSecond
+}
+
+/// The rate at which each member may make all nodes store something for good, 0 for no limit. Left unused, it adds up to a day's worth.
+struct Quota {
+    /// Of transactions, logs and code.
+    uint64 bytesPerSecond;
+    /// Storage slots that become other than zero, and new accounts.
+    uint64 slotsPerSecond;
+}
+
+/// What a member has made all nodes store and its quota has not made up for since.
+struct Usage {
+    uint64 storedBytes;
+    uint64 newSlots;
+    /// When these figures were true, in Unix seconds.
+    uint64 time;
 }
 
 /// How far a ballot is. Expired is a ballot past its deadline without a majority.

@@ -21,9 +21,9 @@ use hansa_types::{
     DcId, Endpoints, Member, ObjectId, Version, Visibility,
     api::{
         Ballot, BallotPreview, BlockProof, BlockSummary, Certificate, Collected, Fetching, GrantRequest,
-        Health, Invitation, LogEntry, Motion, NodeStatus, ObjectList, ObjectSummary, Progress, Recorded,
-        RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest, VisibilityRequest, VoteRequest,
-        header,
+        Health, Invitation, LogEntry, Motion, NodeStatus, ObjectList, ObjectSummary, Progress, QuotaStatus,
+        Recorded, RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest, VisibilityRequest,
+        VoteRequest, header,
     },
 };
 use reqwest::Method;
@@ -111,6 +111,14 @@ impl Client {
     /// See [`Client::status`].
     pub async fn suite(&self) -> Result<SuiteStatus, ClientError> {
         self.wire.fetch(Method::GET, "suite").await
+    }
+
+    /// What each member may make all nodes store, and how much of it is left.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn quota(&self) -> Result<QuotaStatus, ClientError> {
+        self.wire.fetch(Method::GET, "quota").await
     }
 
     /// Opens a ballot.

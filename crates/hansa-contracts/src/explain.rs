@@ -233,7 +233,9 @@ fn governance(error: GovernanceError) -> String {
             e.dcId, e.limit
         ),
         GovernanceError::GovernanceParameterOutOfRange(_) => {
-            "the limit cannot have this value; ballots stay open for 1 second to 10 years".into()
+            "the limit cannot have this value; ballots stay open for 1 second to 10 years, and a member's quota is 0 for none, or 1024 bytes \
+             or 16 slots a second at least"
+                .into()
         }
         GovernanceError::GovernanceParameterUnknown(_) => "there is no such limit".into(),
         GovernanceError::GovernanceVersionNotHigher(_) => {

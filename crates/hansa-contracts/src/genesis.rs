@@ -85,8 +85,14 @@ pub fn check_draft(draft: &Genesis) -> Result<(), ForeignSuite> {
 fn suite_for(founders: &[MemberCard], limits: Limits) -> Suite {
     let founders = founders.iter().map(card_from_types).collect();
     let registry = abi::ConsortiumRegistry::initializeCall { founders, epochBlocks: limits.epoch_blocks };
-    let governance =
-        abi::Governance::initializeCall { version: SUITE_VERSION, ballotSeconds_: limits.ballot_seconds };
+    let governance = abi::Governance::initializeCall {
+        version: SUITE_VERSION,
+        ballotSeconds_: limits.ballot_seconds,
+        quota_: abi::Quota {
+            bytesPerSecond: limits.member_bytes_per_second,
+            slotsPerSecond: limits.member_slots_per_second,
+        },
+    };
     let calls = vec![
         SystemCall { to: REGISTRY, data: registry.abi_encode().into() },
         SystemCall { to: GOVERNANCE, data: governance.abi_encode().into() },

@@ -10,6 +10,7 @@ mod event;
 mod explain;
 mod genesis;
 mod member;
+mod quota;
 mod typed;
 
 pub use event::ContractEvent;
@@ -23,4 +24,5 @@ pub use member::{
     MemberConversionError, card_from_abi, card_from_types, member_from_abi, members_from_return,
     signed_card_from_abi, signed_card_from_types,
 };
+pub use quota::{QUOTA_SECONDS, Quota, Usage};
 pub use typed::{ChainIdentity, Signable, card_digest, signed_by_call, signing_hash};

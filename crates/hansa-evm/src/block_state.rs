@@ -15,7 +15,7 @@ use revm::{
 
 use crate::{
     AccountChange, AccountOverride, AccountState, SlotChange, StateChanges, StateError, StateView,
-    code_cache::CodeCache,
+    code_cache::CodeCache, executor::Growth,
 };
 
 impl DBErrorMarker for StateError {}
@@ -99,30 +99,48 @@ impl<V: StateView> BlockState<V> {
         Ok(())
     }
 
-    /// Makes a transaction's changes part of the block's.
-    pub(crate) fn commit(&mut self, state: EvmState) -> Result<(), StateError> {
-        for (address, account) in state {
-            if account.is_touched() {
-                self.commit_account(address, account)?;
-            }
+    /// Sets a slot of an account that exists.
+    pub(crate) fn set_storage(
+        &mut self,
+        address: Address,
+        slot: U256,
+        value: U256,
+    ) -> Result<(), StateError> {
+        self.storage(address, slot)?;
+        if let Some(cached) = self.cached(address)?.slots.get_mut(&slot) {
+            cached.current = value;
         }
         Ok(())
     }
 
-    fn commit_account(&mut self, address: Address, account: Account) -> Result<(), StateError> {
+    /// Makes a transaction's changes part of the block's, and counts the code, slots and accounts that are new.
+    pub(crate) fn commit(&mut self, state: EvmState) -> Result<Growth, StateError> {
+        let mut growth = Growth::ZERO;
+        for (address, account) in state {
+            if account.is_touched() {
+                growth.add(self.commit_account(address, account)?);
+            }
+        }
+        Ok(growth)
+    }
+
+    fn commit_account(&mut self, address: Address, account: Account) -> Result<Growth, StateError> {
+        let mut growth = Growth::ZERO;
         if let Some(code) = account.info.code.as_ref()
             && account.is_created()
             && !code.is_empty()
         {
             self.new_code.insert(account.info.code_hash, code.clone());
             self.codes.keep(account.info.code_hash, code.clone());
+            growth.bytes = code.original_byte_slice().len() as u64;
         }
         let cached = self.cached(address)?;
         if account.is_selfdestructed() || account.is_empty() {
             cached.current = None;
             cached.slots.values_mut().for_each(|slot| slot.current = U256::ZERO);
-            return Ok(());
+            return Ok(growth);
         }
+        growth.slots = u64::from(cached.current.is_none());
         cached.current = Some(AccountState {
             nonce: account.info.nonce,
             balance: account.info.balance,
@@ -130,6 +148,8 @@ impl<V: StateView> BlockState<V> {
         });
         let created = account.is_created();
         for (index, slot) in account.storage {
+            let is_new = slot.original_value.is_zero() && !slot.present_value.is_zero();
+            growth.slots = growth.slots.saturating_add(is_new.into());
             match cached.slots.entry(index) {
                 Entry::Occupied(mut entry) => entry.get_mut().current = slot.present_value,
                 Entry::Vacant(entry) if slot.is_changed() || created => {
@@ -139,7 +159,7 @@ impl<V: StateView> BlockState<V> {
                 Entry::Vacant(_) => {}
             }
         }
-        Ok(())
+        Ok(growth)
     }
 
     /// Everything that differs from the state the block started from.

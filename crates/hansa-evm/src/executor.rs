@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use alloy_consensus::{Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction, TxType};
+use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bloom, BloomInput, Bytes, Log, TxKind, U256};
 use revm::{
     ExecuteEvm, MainBuilder,
@@ -82,6 +83,9 @@ pub enum InvalidReason {
         /// Left for this member.
         left: u64,
     },
+    /// The sender's member has used up what it may make all nodes store for now.
+    #[error("the sender's member has used up its quota of what all nodes store; it fills again with time")]
+    StorageQuota,
     /// Blob transactions have no place on this chain.
     #[error("blob transactions are not accepted")]
     Blob,
@@ -145,6 +149,43 @@ pub struct ExecutedTransaction {
     pub contract_address: Option<Address>,
 }
 
+/// Something that all nodes store for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// Bytes of transactions, logs and code.
+    pub bytes: u64,
+    /// Storage slots that become other than zero, and new accounts.
+    pub slots: u64,
+}
+
+impl Growth {
+    /// Nothing.
+    pub const ZERO: Self = Self { bytes: 0, slots: 0 };
+    /// As much as there is.
+    pub const UNLIMITED: Self = Self { bytes: u64::MAX, slots: u64::MAX };
+
+    pub(crate) const fn add(&mut self, more: Self) {
+        self.bytes = self.bytes.saturating_add(more.bytes);
+        self.slots = self.slots.saturating_add(more.slots);
+    }
+}
+
+/// The one to whose account a transaction goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payer {
+    /// The member that the sender acts for; nobody's transactions share one account.
+    pub member: Option<DcId>,
+    /// What it may make all nodes store in this block. The transaction that reaches the limit may pass it.
+    pub left: Growth,
+}
+
+/// What one member's transactions used of a block.
+#[derive(Clone, Copy)]
+struct Used {
+    gas: u64,
+    growth: Growth,
+}
+
 /// Executes for one chain. Cloning shares the cache of analysed code.
 #[derive(Clone)]
 pub struct Executor {
@@ -172,7 +213,7 @@ impl Executor {
             machine: self.machine(view, environment, |_| {}),
             gas_limit: environment.gas_limit,
             gas_used: 0,
-            used_by_member: BTreeMap::new(),
+            used: BTreeMap::new(),
             bloom: Bloom::ZERO,
             digests: Vec::new(),
         };
@@ -217,7 +258,7 @@ pub struct BlockExecutor<V: StateView> {
     machine: Machine<V>,
     gas_limit: u64,
     gas_used: u64,
-    used_by_member: BTreeMap<Option<DcId>, u64>,
+    used: BTreeMap<Option<DcId>, Used>,
     bloom: Bloom,
     /// Used again for each transaction's.
     digests: Vec<B256>,
@@ -236,8 +277,7 @@ pub(crate) fn bloom_of(logs: &[Log], digests: &mut Vec<B256>) -> Bloom {
 }
 
 impl<V: StateView> BlockExecutor<V> {
-    /// Executes the next transaction. `sender` must be the signer, `member` the one that the sender acts for; what is nobody's shares one
-    /// quota.
+    /// Executes the next transaction. `sender` must be the signer.
     ///
     /// # Errors
     /// [`ExecutionError::Invalid`] when it cannot stand here; the block goes on without it.
@@ -245,25 +285,32 @@ impl<V: StateView> BlockExecutor<V> {
         &mut self,
         transaction: &SignedTransaction,
         sender: Address,
-        member: Option<DcId>,
+        payer: Payer,
     ) -> Result<ExecutedTransaction, ExecutionError> {
-        self.check(transaction, member).map_err(ExecutionError::Invalid)?;
+        self.check(transaction, payer).map_err(ExecutionError::Invalid)?;
         let balance = self.account(sender)?.balance;
         if transaction.value() > balance {
             let value = transaction.value();
             return Err(ExecutionError::Invalid(InvalidReason::InsufficientBalance { value, balance }));
         }
-        let result = self.run(transaction_env(transaction, sender))?;
+        let (result, mut growth) = self.run(transaction_env(transaction, sender))?;
         let gas_used = result.tx_gas_used();
         self.gas_used = self.gas_used.saturating_add(gas_used);
-        let of_member = self.used_by_member.entry(member).or_default();
-        *of_member = of_member.saturating_add(gas_used);
         let contract_address = transaction.is_create().then(|| sender.create(transaction.nonce()));
         let receipt = Receipt {
             status: result.is_success().into(),
             cumulative_gas_used: self.gas_used,
             logs: result.into_logs(),
         };
+        let bytes = receipt
+            .logs
+            .iter()
+            .map(log_bytes)
+            .fold(transaction.encode_2718_len() as u64, u64::saturating_add);
+        growth.add(Growth { bytes, slots: 0 });
+        let used = self.used.entry(payer.member).or_insert(Used { gas: 0, growth: Growth::ZERO });
+        used.gas = used.gas.saturating_add(gas_used);
+        used.growth.add(growth);
         let logs_bloom = bloom_of(&receipt.logs, &mut self.digests);
         let receipt = ReceiptWithBloom { receipt, logs_bloom };
         self.bloom |= receipt.logs_bloom;
@@ -277,7 +324,7 @@ impl<V: StateView> BlockExecutor<V> {
         Ok(ExecutedTransaction { receipt, gas_used, contract_address })
     }
 
-    fn check(&self, transaction: &SignedTransaction, member: Option<DcId>) -> Result<(), InvalidReason> {
+    fn check(&self, transaction: &SignedTransaction, payer: Payer) -> Result<(), InvalidReason> {
         match transaction.tx_type() {
             TxType::Eip4844 => return Err(InvalidReason::Blob),
             TxType::Eip7702 => return Err(InvalidReason::Delegation),
@@ -291,9 +338,13 @@ impl<V: StateView> BlockExecutor<V> {
         if gas_limit > left {
             return Err(InvalidReason::BlockGas { gas_limit, left });
         }
-        let left = self.quota_left(member);
+        let left = self.quota_left(payer.member);
         if gas_limit > left {
             return Err(InvalidReason::MemberQuota { gas_limit, left });
+        }
+        let growth = self.used.get(&payer.member).map_or(Growth::ZERO, |used| used.growth);
+        if growth.bytes >= payer.left.bytes || growth.slots >= payer.left.slots {
+            return Err(InvalidReason::StorageQuota);
         }
         // Fees are blanked before execution, so revm cannot see this.
         if transaction.max_priority_fee_per_gas().is_some_and(|tip| tip > transaction.max_fee_per_gas()) {
@@ -304,8 +355,13 @@ impl<V: StateView> BlockExecutor<V> {
 
     /// Gas that this member may still use of the block.
     pub fn quota_left(&self, member: Option<DcId>) -> u64 {
-        let used = self.used_by_member.get(&member).copied().unwrap_or_default();
+        let used = self.used.get(&member).map_or(0, |used| used.gas);
         member_gas_quota(self.gas_limit).saturating_sub(used)
+    }
+
+    /// What each member's transactions so far make all nodes store.
+    pub fn growth(&self) -> impl Iterator<Item = (DcId, Growth)> {
+        self.used.iter().filter_map(|(member, used)| Some(((*member)?, used.growth)))
     }
 
     /// Gas used by the transactions so far.
@@ -332,6 +388,14 @@ impl<V: StateView> BlockExecutor<V> {
     /// When the state cannot be read.
     pub fn place(&mut self, address: Address, code: Bytes) -> Result<(), StateError> {
         self.machine.ctx.journaled_state.database.place(address, code)
+    }
+
+    /// Sets a storage slot of an account that exists, as the system may.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn set_storage(&mut self, address: Address, slot: U256, value: U256) -> Result<(), StateError> {
+        self.machine.ctx.journaled_state.database.set_storage(address, slot, value)
     }
 
     /// Calls a contract as [`SYSTEM_ADDRESS`], outside the block's gas and without a receipt.
@@ -361,18 +425,24 @@ impl<V: StateView> BlockExecutor<V> {
         }
     }
 
-    fn run(&mut self, environment: TxEnv) -> Result<ExecutionResult, ExecutionError> {
+    fn run(&mut self, environment: TxEnv) -> Result<(ExecutionResult, Growth), ExecutionError> {
         let result = self.machine.transact_one(environment);
         let state = self.machine.finalize();
         let result = result.map_err(execution_error)?;
-        self.machine.ctx.journaled_state.database.commit(state)?;
-        Ok(result)
+        let growth = self.machine.ctx.journaled_state.database.commit(state)?;
+        Ok((result, growth))
     }
 
     /// Everything the block changed.
     pub fn finish(self) -> StateChanges {
         self.machine.ctx.journaled_state.database.into_changes()
     }
+}
+
+/// Bytes of a log in its receipt: address, topics, data.
+fn log_bytes(log: &Log) -> u64 {
+    let topics = log.topics().len().saturating_mul(32);
+    20_u64.saturating_add(topics as u64).saturating_add(log.data.data.len() as u64)
 }
 
 /// The transaction as the machine sees it: prices are 0, because nobody pays.

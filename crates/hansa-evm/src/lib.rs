@@ -30,7 +30,8 @@ pub use call::{CALL_GAS_MAX, CallOutcome, CallRequest, Estimate};
 pub use changes::{AccountChange, SlotChange, StateChanges};
 pub use crypto::{question, recover_ahead};
 pub use executor::{
-    BlockEnvironment, BlockExecutor, ExecutedTransaction, ExecutionError, Executor, InvalidReason,
+    BlockEnvironment, BlockExecutor, ExecutedTransaction, ExecutionError, Executor, Growth, InvalidReason,
+    Payer,
 };
 pub use overrides::{AccountOverride, BlockOverride, Overrides};
 pub use rules::{HISTORY_STORAGE_ADDRESS, SYSTEM_ADDRESS, history_storage_code};

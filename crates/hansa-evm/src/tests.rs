@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEip2930, TxEip4844, TxEip7702, TxLegacy};
-use alloy_eips::eip2930::{AccessList, AccessListItem};
+use alloy_eips::{
+    eip2718::Encodable2718 as _,
+    eip2930::{AccessList, AccessListItem},
+};
 use alloy_primitives::{
     Address, B256, Bytes, Log, Signature, TxKind, U256, address, bytes, keccak256, logs_bloom,
 };
@@ -154,7 +157,7 @@ fn nobody_pays_although_a_tip_is_offered() {
     let mut state = Memory::with(CONTRACT, bytes!("3a5f524860205260405fa000"));
     state.accounts.insert(OTHER, AccountState { balance: U256::from(3), ..Default::default() });
     let mut block = begin(&state);
-    let executed = block.transact(&signed(call(0, CONTRACT, Bytes::new())), SENDER, None).unwrap();
+    let executed = block.transact(&signed(call(0, CONTRACT, Bytes::new())), SENDER, NOBODY).unwrap();
     assert!(executed.receipt.is_success());
     assert_eq!(executed.receipt.logs()[0].data.data, Bytes::from(vec![0; 64]));
     let changes = block.finish();
@@ -172,7 +175,7 @@ fn slots_are_set_cleared_and_left_alone_by_reverts() {
     let mut state = Memory::with(CONTRACT, STORE);
     let mut block = begin(&state);
     let mut transact =
-        |nonce, input| block.transact(&signed(call(nonce, CONTRACT, input)), SENDER, None).unwrap();
+        |nonce, input| block.transact(&signed(call(nonce, CONTRACT, input)), SENDER, NOBODY).unwrap();
     assert!(transact(0, words(&[1, 10])).receipt.is_success());
     assert!(transact(1, words(&[2, 20])).receipt.is_success());
     let reverted = transact(2, words(&[3, 30, 0]));
@@ -188,7 +191,7 @@ fn slots_are_set_cleared_and_left_alone_by_reverts() {
     assert_eq!(state.storage(CONTRACT, U256::from(1)).unwrap(), U256::from(10));
 
     let mut block = begin(&state);
-    block.transact(&signed(call(4, CONTRACT, words(&[1, 0]))), SENDER, None).unwrap();
+    block.transact(&signed(call(4, CONTRACT, words(&[1, 0]))), SENDER, NOBODY).unwrap();
     let changes = block.finish();
     state.apply(&changes);
     assert_eq!(state.storage(CONTRACT, U256::from(1)).unwrap(), U256::ZERO);
@@ -200,14 +203,14 @@ fn a_contract_is_created_and_one_that_destroys_itself_leaves_nothing() {
     let create = |nonce, input| signed(TxEip1559 { to: TxKind::Create, ..call(nonce, CONTRACT, input) });
     let mut block = begin(&state);
     let init = [bytes!("6017600a5f3960175ff3"), STORE].concat();
-    let created = block.transact(&create(0, init.into()), SENDER, None).unwrap();
+    let created = block.transact(&create(0, init.into()), SENDER, NOBODY).unwrap();
     assert_eq!(created.contract_address, Some(SENDER.create(0)));
-    let gone = block.transact(&create(1, bytes!("60015f555fff")), SENDER, None).unwrap();
+    let gone = block.transact(&create(1, bytes!("60015f555fff")), SENDER, NOBODY).unwrap();
     assert!(gone.receipt.is_success());
     // Used in the same block in which it was created.
     let called = call(2, SENDER.create(0), words(&[9, 8]));
     assert_eq!(
-        block.transact(&signed(called), SENDER, None).unwrap().receipt.logs()[0].address,
+        block.transact(&signed(called), SENDER, NOBODY).unwrap().receipt.logs()[0].address,
         SENDER.create(0)
     );
     let changes = block.finish();
@@ -227,7 +230,7 @@ fn what_breaks_a_rule_is_refused_and_leaves_no_trace() {
     let unprotected = TxLegacy { gas_limit: 100_000, ..Default::default() };
     let check = |transaction: SignedTransaction, expected: InvalidReason| {
         let mut block = begin(&state);
-        assert_eq!(reason(block.transact(&transaction, SENDER, None)), expected);
+        assert_eq!(reason(block.transact(&transaction, SENDER, NOBODY)), expected);
         assert_eq!(block.gas_used(), 0);
         assert_eq!(block.finish().accounts.len(), 1);
     };
@@ -247,7 +250,7 @@ fn what_breaks_a_rule_is_refused_and_leaves_no_trace() {
         TxEip1559 { gas_limit: 20_999, ..base() },
     ] {
         let mut block = begin(&state);
-        let refused = reason(block.transact(&signed(breaking.clone()), SENDER, None));
+        let refused = reason(block.transact(&signed(breaking.clone()), SENDER, NOBODY));
         let is_rule = matches!(refused, InvalidReason::Rule(_) | InvalidReason::IntrinsicGas { .. });
         assert!(is_rule, "{breaking:?}: {refused}");
     }
@@ -257,10 +260,42 @@ fn what_breaks_a_rule_is_refused_and_leaves_no_trace() {
 fn a_block_goes_on_after_a_refused_transaction() {
     let state = Memory::with(CONTRACT, STORE);
     let mut block = begin(&state);
-    block.transact(&signed(call(0, CONTRACT, words(&[1, 1]))), SENDER, None).unwrap();
-    reason(block.transact(&signed(call(0, CONTRACT, words(&[2, 2]))), SENDER, None));
-    block.transact(&signed(call(1, CONTRACT, words(&[3, 3]))), SENDER, None).unwrap();
+    block.transact(&signed(call(0, CONTRACT, words(&[1, 1]))), SENDER, NOBODY).unwrap();
+    reason(block.transact(&signed(call(0, CONTRACT, words(&[2, 2]))), SENDER, NOBODY));
+    block.transact(&signed(call(1, CONTRACT, words(&[3, 3]))), SENDER, NOBODY).unwrap();
     assert_eq!(block.account(SENDER).unwrap().nonce, 2);
+}
+
+const NOBODY: Payer = Payer { member: None, left: Growth::UNLIMITED };
+
+fn payer(member: u32) -> Payer {
+    Payer { member: Some(dc(member)), ..NOBODY }
+}
+
+#[test]
+fn what_all_nodes_store_is_counted_and_limited() {
+    let state = Memory::with(CONTRACT, STORE);
+    let mut block = begin(&state);
+    let store = |nonce, words_: &[u64]| signed(call(nonce, CONTRACT, words(words_)));
+    let growth = |block: &BlockExecutor<_>| block.growth().map(|(_, growth)| growth).last().unwrap();
+    let (first, log) = (store(0, &[1, 7]), 20 + 32);
+    block.transact(&first, SENDER, payer(1)).unwrap();
+    let bytes = first.encode_2718_len() as u64 + log;
+    // The slot, and the sender's account.
+    assert_eq!(growth(&block), Growth { bytes, slots: 2 });
+    for (nonce, words) in [(1, [1, 8]), (2, [1, 0])] {
+        block.transact(&store(nonce, &words), SENDER, payer(1)).unwrap();
+        assert_eq!(growth(&block).slots, 2, "a slot that is changed or emptied is not new");
+    }
+    let Growth { bytes, slots } = growth(&block);
+    for left in [Growth { bytes, slots: 9 }, Growth { bytes: u64::MAX, slots }] {
+        let refused = reason(block.transact(&store(3, &[2, 2]), SENDER, Payer { left, ..payer(1) }));
+        assert_eq!(refused, InvalidReason::StorageQuota);
+    }
+    let more = Growth { bytes: bytes + 1, slots: slots + 1 };
+    block.transact(&store(3, &[2, 2]), SENDER, Payer { left: more, ..payer(1) }).unwrap();
+    block.transact(&store(0, &[3, 3]), OTHER, Payer { left: more, ..payer(2) }).unwrap();
+    assert_eq!(block.growth().count(), 2, "each member has an account of its own");
 }
 
 #[test]
@@ -271,18 +306,18 @@ fn gas_is_limited_by_the_block_and_by_the_members_share_of_it() {
     let burn = |nonce| signed(TxEip1559 { gas_limit: 10_000_000, ..call(nonce, CONTRACT, Bytes::new()) });
     assert_eq!(member_gas_quota(60_000_000), 30_000_000);
     for nonce in 0..3 {
-        assert_eq!(block.transact(&burn(nonce), SENDER, Some(dc(1))).unwrap().gas_used, 10_000_000);
+        assert_eq!(block.transact(&burn(nonce), SENDER, payer(1)).unwrap().gas_used, 10_000_000);
     }
     // Another account of the same member shares its quota.
-    let shared = reason(block.transact(&burn(0), OTHER, Some(dc(1))));
+    let shared = reason(block.transact(&burn(0), OTHER, payer(1)));
     assert!(matches!(shared, InvalidReason::MemberQuota { left: 0, .. }), "{shared:?}");
     assert_eq!(block.quota_left(Some(dc(1))), 0);
-    let refused = reason(block.transact(&burn(3), SENDER, Some(dc(1))));
+    let refused = reason(block.transact(&burn(3), SENDER, payer(1)));
     assert_eq!(refused, InvalidReason::MemberQuota { gas_limit: 10_000_000, left: 0 });
     for nonce in 0..3 {
-        block.transact(&burn(nonce), OTHER, Some(dc(2))).unwrap();
+        block.transact(&burn(nonce), OTHER, payer(2)).unwrap();
     }
-    let refused = reason(block.transact(&burn(0), CONTRACT, Some(dc(3))));
+    let refused = reason(block.transact(&burn(0), CONTRACT, payer(3)));
     assert_eq!(refused, InvalidReason::BlockGas { gas_limit: 10_000_000, left: 0 });
     assert_eq!(member_gas_quota(1_000_000), TRANSACTION_GAS_MAX, "one largest transaction always fits");
 }
@@ -365,7 +400,7 @@ proptest! {
         let (to, input) =
             if create { (TxKind::Create, code.into()) } else { (TxKind::Call(CONTRACT), input.into()) };
         let transaction = signed(TxEip1559 { gas_limit, to, ..call(0, CONTRACT, input) });
-        let executed = block.transact(&transaction, SENDER, None).unwrap();
+        let executed = block.transact(&transaction, SENDER, NOBODY).unwrap();
         prop_assert!(executed.gas_used <= gas_limit);
         prop_assert_eq!(executed.receipt.cumulative_gas_used(), executed.gas_used);
         let mut after = state.clone();
@@ -407,9 +442,9 @@ proptest! {
         };
         let least = intrinsic_gas(&transaction(0));
         let state = Memory::with(CONTRACT, STORE);
-        let refused = reason(begin(&state).transact(&transaction(least - 1), SENDER, None));
+        let refused = reason(begin(&state).transact(&transaction(least - 1), SENDER, NOBODY));
         let is_too_little = matches!(refused, InvalidReason::IntrinsicGas { .. });
         prop_assert!(is_too_little);
-        prop_assert!(begin(&state).transact(&transaction(least), SENDER, None).is_ok());
+        prop_assert!(begin(&state).transact(&transaction(least), SENDER, NOBODY).is_ok());
     }
 }

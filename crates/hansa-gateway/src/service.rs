@@ -9,8 +9,8 @@ use hansa_types::{
     DcId, Endpoints, ObjectId, Version, Visibility,
     api::{
         Ballot, BallotPreview, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
-        NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded,
-        RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
+        NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt,
+        QuotaStatus, Recorded, RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
     },
 };
 
@@ -83,6 +83,8 @@ pub trait Service: Send + Sync + 'static {
     async fn open_ballot(&self, motion: Motion) -> Result<Ballot, Problem>;
     /// Versions of the system contracts: in force, decided, and known to this node.
     async fn suite(&self) -> Result<SuiteStatus, Problem>;
+    /// What each member may make all nodes store, and how much of it is left.
+    async fn quota(&self) -> Result<QuotaStatus, Problem>;
     /// Changes where this member's node is reached; final when it answers.
     async fn set_endpoints(&self, endpoints: Endpoints) -> Result<Recorded, Problem>;
     /// Previews the consequences of a ballot. Sends nothing to the chain.

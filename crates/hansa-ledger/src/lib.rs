@@ -95,6 +95,7 @@ mod members;
 mod proofs;
 mod propose;
 mod query;
+mod quota;
 mod records;
 mod state;
 mod stores;
@@ -105,7 +106,7 @@ use hansa_kv::Space;
 
 pub use calls::{AccountProof, StorageProof};
 pub use error::{BlockFault, LedgerError};
-pub use hansa_contracts::SuiteState;
+pub use hansa_contracts::{Quota, SuiteState, Usage};
 pub use hansa_evm::{
     Accessed, AccountOverride, AccountState, BlockEnvironment, BlockOverride, CALL_GAS_MAX, CallOutcome,
     CallRequest, Estimate, ExecutionError, InvalidReason, Overrides, Simulation, StateView,
@@ -115,6 +116,7 @@ pub use ledger::{Ledger, LedgerConfig};
 pub use logs::{LocatedLog, LogFilter, LogPage};
 pub use propose::Proposal;
 pub use query::{FinalisedBlock, LocatedTransaction, TransactionReceipt};
+pub use quota::Quotas;
 pub use stores::open_stores;
 
 /// Encoded blocks by number.

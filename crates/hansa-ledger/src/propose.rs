@@ -1,11 +1,15 @@
 //! Building a block on any executed parent, from what is pending.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use alloy_consensus::Transaction;
 use alloy_primitives::{Address, B256, map::AddressMap};
 
-use hansa_evm::{BlockExecutor, ExecutedTransaction, ExecutionError, InvalidReason};
+use hansa_contracts::Quota;
+use hansa_evm::{BlockExecutor, ExecutedTransaction, ExecutionError, Growth, InvalidReason, Payer};
 use hansa_pool::{Best, PooledTransaction, ordinary_cost};
 use hansa_types::{BODY_BYTES_MAX, Block, ConsensusData, DcId, SignedTransaction};
 
@@ -13,7 +17,7 @@ use crate::{
     Ledger, LedgerError,
     accounts::{self, Sender},
     chain::ExecutedBlock,
-    execute, header,
+    execute, header, quota,
     state::ParentState,
     upgrade,
 };
@@ -92,6 +96,7 @@ impl Ledger {
         );
         let mut executor = upgrade::begin(self.shared(), &parent, &header)?;
         let filling = self.fill(&parent, &mut executor, proposal.filling_time)?;
+        quota::charge(&mut executor, &parent_state(&parent))?;
         let results = execute::conclude(executor, &parent.state, &filling.executed)?;
         header.state_root = results.state.root();
         header.receipts_root = results.receipts_root;
@@ -139,8 +144,8 @@ impl Ledger {
                 continue;
             }
             let started = Instant::now();
-            let member = members.of(candidate.sender)?;
-            match executor.transact(&candidate.transaction, candidate.sender, member) {
+            let payer = members.payer(candidate.sender)?;
+            match executor.transact(&candidate.transaction, candidate.sender, payer) {
                 Ok(executed) => {
                     // Simulations must not depend on the machine's speed: there only gas counts.
                     let time = time_max.map(|_| started.elapsed());
@@ -166,6 +171,7 @@ impl Ledger {
                 | InvalidReason::NonceTooLow { .. }
                 | InvalidReason::BlockGas { .. }
                 | InvalidReason::MemberQuota { .. }
+                | InvalidReason::StorageQuota
         );
         if !may_come_later {
             tracing::debug!(hash = %candidate.hash, %reason, "dropping a pending transaction");
@@ -189,11 +195,13 @@ pub(crate) fn parent_state(parent: &ExecutedBlock) -> ParentState<'_> {
 pub(crate) struct Registered<'a> {
     state: &'a ParentState<'a>,
     known: AddressMap<Option<Sender>>,
+    quota: Option<Quota>,
+    left: BTreeMap<DcId, Growth>,
 }
 
 impl<'a> Registered<'a> {
     pub(crate) fn new(state: &'a ParentState<'a>) -> Self {
-        Self { state, known: AddressMap::default() }
+        Self { state, known: AddressMap::default(), quota: None, left: BTreeMap::new() }
     }
 
     /// `None` for an account that may not send.
@@ -206,8 +214,20 @@ impl<'a> Registered<'a> {
         Ok(sender)
     }
 
-    /// The member that an account acts for.
-    pub(crate) fn of(&mut self, account: Address) -> Result<Option<DcId>, LedgerError> {
-        Ok(self.sender(account)?.and_then(|sender| sender.member))
+    /// To whose account a sender's transactions go.
+    pub(crate) fn payer(&mut self, account: Address) -> Result<Payer, LedgerError> {
+        let Some(member) = self.sender(account)?.and_then(|sender| sender.member) else {
+            return Ok(Payer { member: None, left: Growth::UNLIMITED });
+        };
+        if let Some(left) = self.left.get(&member) {
+            return Ok(Payer { member: Some(member), left: *left });
+        }
+        let quota = match self.quota {
+            Some(quota) => quota,
+            None => *self.quota.insert(quota::in_force(self.state)?),
+        };
+        let left = quota::left(self.state, quota, member)?;
+        self.left.insert(member, left);
+        Ok(Payer { member: Some(member), left })
     }
 }

@@ -3,8 +3,8 @@
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::Address;
 
-use hansa_evm::ExecutionError;
-use hansa_types::{BODY_BYTES_MAX, Block, DcId, TRANSACTION_BYTES_MAX};
+use hansa_evm::{ExecutionError, Payer};
+use hansa_types::{BODY_BYTES_MAX, Block, TRANSACTION_BYTES_MAX};
 
 use crate::{
     BlockFault, Ledger, LedgerError,
@@ -12,7 +12,7 @@ use crate::{
     execute::{self, Results},
     header,
     propose::{Registered, parent_state},
-    upgrade,
+    quota, upgrade,
 };
 
 impl Ledger {
@@ -49,12 +49,12 @@ impl Ledger {
         check_sizes(block).map_err(fail)?;
         let signers = self.pool().signers(block.transactions());
         let senders = signers.map_err(|index| fail(BlockFault::Signature(index)))?;
-        let members = self.members_of(block, &parent, &senders)?;
+        let payers = payers(block, &parent, &senders)?;
         let mut executor = upgrade::begin(self.shared(), &parent, block.header())?;
         let mut executed = Vec::with_capacity(senders.len());
-        let transactions = block.transactions().iter().zip(&senders).zip(members).enumerate();
-        for (index, ((transaction, sender), member)) in transactions {
-            match executor.transact(transaction, *sender, member) {
+        let transactions = block.transactions().iter().zip(&senders).zip(payers).enumerate();
+        for (index, ((transaction, sender), payer)) in transactions {
+            match executor.transact(transaction, *sender, payer) {
                 Ok(transaction) => executed.push(transaction),
                 Err(ExecutionError::Invalid(reason)) => {
                     return Err(fail(BlockFault::Transaction { index, reason }));
@@ -62,29 +62,25 @@ impl Ledger {
                 Err(error) => return Err(LedgerError::Execution(error)),
             }
         }
+        quota::charge(&mut executor, &parent_state(&parent))?;
         let results = execute::conclude(executor, &parent.state, &executed)?;
         check_results(block, &results).map_err(fail)?;
         Ok(execute::assemble(block.clone(), results, &senders, executed))
     }
+}
 
-    /// The member for whom each transaction is sent.
-    fn members_of(
-        &self,
-        block: &Block,
-        parent: &ExecutedBlock,
-        senders: &[Address],
-    ) -> Result<Vec<Option<DcId>>, LedgerError> {
-        let state = parent_state(parent);
-        let mut registered = Registered::new(&state);
-        let mut members = Vec::with_capacity(senders.len());
-        for (index, sender) in senders.iter().copied().enumerate() {
-            match registered.sender(sender)? {
-                Some(sender) => members.push(sender.member),
-                None => return Err(invalid(block, BlockFault::UnregisteredSender { index, sender })),
-            }
+/// To whose account each transaction goes.
+fn payers(block: &Block, parent: &ExecutedBlock, senders: &[Address]) -> Result<Vec<Payer>, LedgerError> {
+    let state = parent_state(parent);
+    let mut registered = Registered::new(&state);
+    let mut payers = Vec::with_capacity(senders.len());
+    for (index, sender) in senders.iter().copied().enumerate() {
+        if registered.sender(sender)?.is_none() {
+            return Err(invalid(block, BlockFault::UnregisteredSender { index, sender }));
         }
-        Ok(members)
+        payers.push(registered.payer(sender)?);
     }
+    Ok(payers)
 }
 
 fn check_sizes(block: &Block) -> Result<(), BlockFault> {

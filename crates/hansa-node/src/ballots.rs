@@ -6,10 +6,14 @@ use alloy_primitives::{B256, Bytes, U256};
 use alloy_sol_types::{SolError as _, SolValue as _};
 use hansa_contracts::{abi, signed_card_from_abi, signed_card_from_types};
 use hansa_envelope::check_card;
+use hansa_ledger::{Quotas, Usage};
 use hansa_sharing::{ChainError, SharingError};
 use hansa_types::{
     DcId, Member, MemberStatus, NetworkKey, Role, SignedCard,
-    api::{Ballot, BallotPreview, BallotState, Code, Limit, Motion, Problem, Tally, ValidatorSet},
+    api::{
+        Allowance, Ballot, BallotPreview, BallotState, Code, Limit, Motion, Problem, QuotaStatus, Tally,
+        ValidatorSet,
+    },
 };
 
 type Contract = abi::Governance::GovernanceCalls;
@@ -32,12 +36,10 @@ pub(crate) fn opening(motion: &Motion) -> Result<Bytes, Problem> {
         Motion::Seat { member, role } => {
             Contract::openSeat(calls::openSeatCall { dcId: member.value(), role: role_to_abi(*role) })
         }
-        Motion::Limit { limit: Limit::BallotSeconds, value } => {
-            Contract::openParameter(calls::openParameterCall {
-                parameter: BALLOT_SECONDS,
-                value: U256::from(*value),
-            })
-        }
+        Motion::Limit { limit, value } => Contract::openParameter(calls::openParameterCall {
+            parameter: parameter(*limit),
+            value: U256::from(*value),
+        }),
         Motion::Upgrade { version, digest, height } => Contract::openUpgrade(calls::openUpgradeCall {
             version: *version,
             digest: *digest,
@@ -50,8 +52,16 @@ pub(crate) fn opening(motion: &Motion) -> Result<Bytes, Problem> {
     Ok(encode(&call))
 }
 
-/// `Parameter.BallotSeconds`.
-const BALLOT_SECONDS: u8 = 1;
+/// The contracts' `Parameter`.
+const fn parameter(limit: Limit) -> u8 {
+    match limit {
+        Limit::BallotSeconds => 1,
+        Limit::MemberBytesPerSecond => 2,
+        Limit::MemberSlotsPerSecond => 3,
+    }
+}
+
+const LIMITS: [Limit; 3] = [Limit::BallotSeconds, Limit::MemberBytesPerSecond, Limit::MemberSlotsPerSecond];
 
 fn encode(call: &Contract) -> Bytes {
     use alloy_sol_types::SolInterface as _;
@@ -109,8 +119,8 @@ fn motion(kind: u8, subject: u32, action: &[u8]) -> Option<Motion> {
         3 => Motion::Reset { member: member?, card: signed_card(action)? },
         4 => Motion::Seat { member: member?, role: role_from_abi(small(action)?)? },
         5 => {
-            let (parameter, value) = <(U256, U256)>::abi_decode_params(action).ok()?;
-            let limit = (parameter == U256::from(BALLOT_SECONDS)).then_some(Limit::BallotSeconds)?;
+            let (number, value) = <(U256, U256)>::abi_decode_params(action).ok()?;
+            let limit = LIMITS.into_iter().find(|limit| number == U256::from(parameter(*limit)))?;
             Motion::Limit { limit, value: value.try_into().ok()? }
         }
         6 => match <(u32, B256, u64)>::abi_decode_params(action).ok()? {
@@ -127,6 +137,26 @@ fn signed_card(action: &[u8]) -> Option<SignedCard> {
 
 fn small(action: &[u8]) -> Option<u8> {
     U256::abi_decode(action).ok()?.try_into().ok()
+}
+
+/// The members' quota in the interface's words.
+pub(crate) fn quota(quotas: &Quotas) -> QuotaStatus {
+    let Quotas { quota, time, members } = quotas;
+    let limited = |rate: u64, left: u64| (rate != 0).then_some(left);
+    let allowance = |(member, usage): &(DcId, Usage)| {
+        let (bytes, slots) = quota.left(*usage, *time);
+        Allowance {
+            member: *member,
+            bytes_left: limited(quota.bytes_per_second, bytes),
+            slots_left: limited(quota.slots_per_second, slots),
+            free_at: (bytes == 0 || slots == 0).then(|| quota.free_at(*usage)),
+        }
+    };
+    QuotaStatus {
+        bytes_per_second: quota.bytes_per_second,
+        slots_per_second: quota.slots_per_second,
+        members: members.iter().map(allowance).collect(),
+    }
 }
 
 /// A ballot in the interface's words.
@@ -364,6 +394,18 @@ mod tests {
                 0,
                 Motion::Limit { limit: Limit::BallotSeconds, value: 60 },
                 (U256::from(1), U256::from(60)).abi_encode_params(),
+            ),
+            (
+                5,
+                0,
+                Motion::Limit { limit: Limit::MemberBytesPerSecond, value: 1_024 },
+                (U256::from(2), U256::from(1_024)).abi_encode_params(),
+            ),
+            (
+                5,
+                0,
+                Motion::Limit { limit: Limit::MemberSlotsPerSecond, value: 0 },
+                (U256::from(3), U256::from(0)).abi_encode_params(),
             ),
             (
                 6,

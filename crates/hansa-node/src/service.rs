@@ -15,8 +15,8 @@ use hansa_types::{
     DcId, Endpoints, ObjectId, Version, Visibility,
     api::{
         Ballot, BallotPreview, Code, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
-        NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, PutMeta, PutReceipt, Recorded,
-        RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
+        NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, PutMeta, PutReceipt, QuotaStatus,
+        Recorded, RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
     },
 };
 
@@ -185,6 +185,12 @@ impl Service for NodeService {
 
     async fn suite(&self) -> Result<SuiteStatus, Problem> {
         upgrades::status(&self.status.ledger, &self.chain).await.map_err(ballots::problem)
+    }
+
+    async fn quota(&self) -> Result<QuotaStatus, Problem> {
+        let quotas = self.status.ledger.quotas();
+        let quotas = quotas.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+        Ok(ballots::quota(&quotas))
     }
 
     async fn set_endpoints(&self, endpoints: Endpoints) -> Result<Recorded, Problem> {

@@ -13,13 +13,24 @@ pub struct Limits {
     pub block_gas: u64,
     /// Blocks in an epoch; the validator set is fixed within one.
     pub epoch_blocks: u64,
-    /// Seconds a ballot stays open.
+    /// Seconds a ballot stays open. A ballot changes it.
     pub ballot_seconds: u64,
+    /// Bytes of transactions, logs and code that each member may make all nodes store in a second; what it leaves unused adds up to
+    /// a day's worth. 0 for no limit. A ballot changes it.
+    pub member_bytes_per_second: u64,
+    /// New storage slots and accounts of each member in a second, likewise.
+    pub member_slots_per_second: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { block_gas: 200_000_000, epoch_blocks: 256, ballot_seconds: 7 * 24 * 3600 }
+        Self {
+            block_gas: 200_000_000,
+            epoch_blocks: 256,
+            ballot_seconds: 7 * 24 * 3600,
+            member_bytes_per_second: 256 * 1024,
+            member_slots_per_second: 256,
+        }
     }
 }
 

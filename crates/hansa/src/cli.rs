@@ -244,6 +244,18 @@ pub(crate) enum Member {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Show what each member may still make all nodes store, or open a ballot on how much that is
+    Quota {
+        /// Bytes of transactions, logs and code for each member in a second; 0 for no limit
+        #[arg(long, value_name = "N", conflicts_with = "slots_per_second")]
+        bytes_per_second: Option<u64>,
+        /// Storage slots and accounts for each member in a second; 0 for no limit
+        #[arg(long, value_name = "N")]
+        slots_per_second: Option<u64>,
+        /// Open nothing; show the votes needed and what refuses it
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Change where this member's node is reached; no ballot is needed
     Address {
         /// HOST:PORT of the consensus network; the host is an IP address or a name

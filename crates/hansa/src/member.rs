@@ -4,7 +4,7 @@ use hansa_client::{Client, Destination};
 use hansa_node::Home;
 use hansa_types::{
     Endpoints, MemberStatus, Role,
-    api::{Ballot, BallotPreview, BallotState, Limit, Motion, Tally, ValidatorSet},
+    api::{Ballot, BallotPreview, BallotState, Limit, Motion, QuotaStatus, Tally, ValidatorSet},
     printable, utc,
 };
 use serde_json::json;
@@ -39,6 +39,18 @@ pub(crate) async fn run(
         Member::BallotTime { seconds, dry_run } => {
             let motion = Motion::Limit { limit: Limit::BallotSeconds, value: *seconds };
             ballot(client, motion, *dry_run, output).await
+        }
+        Member::Quota { bytes_per_second: Some(value), dry_run, .. } => {
+            let motion = Motion::Limit { limit: Limit::MemberBytesPerSecond, value: *value };
+            ballot(client, motion, *dry_run, output).await
+        }
+        Member::Quota { slots_per_second: Some(value), dry_run, .. } => {
+            let motion = Motion::Limit { limit: Limit::MemberSlotsPerSecond, value: *value };
+            ballot(client, motion, *dry_run, output).await
+        }
+        Member::Quota { .. } => {
+            output.result(&client.quota().await?, quota);
+            Ok(())
         }
         Member::Address { consensus, swarm } => {
             let endpoints =
@@ -161,11 +173,36 @@ fn subject(motion: &Motion, name: &str) -> String {
         Motion::Limit { limit: Limit::BallotSeconds, value } => {
             format!("ballots stay open for {value} seconds")
         }
+        Motion::Limit { limit: Limit::MemberBytesPerSecond, value } => rate(*value, "bytes"),
+        Motion::Limit { limit: Limit::MemberSlotsPerSecond, value } => rate(*value, "storage slots"),
         Motion::Upgrade { version, digest, height } => {
             format!("system contracts of version {version} ({digest}) from block {height} on")
         }
         Motion::WithdrawUpgrade {} => "take back the pending upgrade".to_owned(),
     }
+}
+
+fn rate(value: u64, of: &str) -> String {
+    match value {
+        0 => format!("each member may store as many {of} as it likes"),
+        value => format!("each member may store {value} {of} a second"),
+    }
+}
+
+fn quota(status: &QuotaStatus) -> String {
+    let rates = [(status.bytes_per_second, "bytes"), (status.slots_per_second, "storage slots")];
+    let mut lines: Vec<String> = rates.iter().map(|(value, of)| rate(*value, of)).collect();
+    let rows: Vec<[String; 4]> = status
+        .members
+        .iter()
+        .map(|allowance| {
+            let left = |left: Option<u64>| left.map_or("no limit".to_owned(), |left| left.to_string());
+            let free = allowance.free_at.map_or("now".to_owned(), utc);
+            [allowance.member.to_string(), left(allowance.bytes_left), left(allowance.slots_left), free]
+        })
+        .collect();
+    lines.push(table(&["MEMBER", "BYTES LEFT", "SLOTS LEFT", "MAY SEND"], &rows));
+    lines.join("\n")
 }
 
 async fn list(client: &Client, output: Output) -> Result<(), CliError> {

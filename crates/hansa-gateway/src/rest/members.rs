@@ -9,8 +9,8 @@ use axum::{
 use hansa_types::{
     DcId, Endpoints, Member,
     api::{
-        Ballot, BallotPreview, Health, Invitation, Motion, NodeStatus, Recorded, Standing, SuiteStatus,
-        VoteRequest,
+        Ballot, BallotPreview, Health, Invitation, Motion, NodeStatus, QuotaStatus, Recorded, Standing,
+        SuiteStatus, VoteRequest,
     },
 };
 
@@ -54,6 +54,10 @@ pub(crate) async fn set_endpoints(
     Body(endpoints): Body<Endpoints>,
 ) -> Answer<Recorded> {
     Ok(Json(gate.service().set_endpoints(endpoints).await?))
+}
+
+pub(crate) async fn quota(State(gate): State<Gate>) -> Answer<QuotaStatus> {
+    Ok(Json(gate.service().quota().await?))
 }
 
 pub(crate) async fn suite(State(gate): State<Gate>) -> Answer<SuiteStatus> {

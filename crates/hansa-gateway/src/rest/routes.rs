@@ -71,6 +71,7 @@ fn table() -> impl Iterator<Item = Route> {
         route(get.clone(), "/v1/members/{dc}/invitation", Token, members::invitation),
         route(post.clone(), "/v1/members/self/endpoints", Token, members::set_endpoints),
         route(get.clone(), "/v1/suite", Token, members::suite),
+        route(get.clone(), "/v1/quota", Token, members::quota),
         route(get.clone(), "/v1/ballots", Token, members::ballots),
         route(post.clone(), "/v1/ballots", Token, members::open_ballot),
         route(post.clone(), "/v1/ballots/preview", Token, members::preview_ballot),

@@ -218,6 +218,8 @@ async fn the_client_speaks_for_its_member() {
     }
     let suite = client.suite().await.unwrap();
     assert_eq!((suite.version, suite.known[0].version, suite.pending), (1, 2, None));
+    let quota = client.quota().await.unwrap();
+    assert_eq!((quota.bytes_per_second, quota.members[0].bytes_left), (1_024, Some(0)));
     let endpoints = Endpoints { consensus_endpoint: "a:1".into(), swarm_endpoint: "/dns/a/tcp/2".into() };
     assert_eq!(client.set_endpoints(&endpoints).await.unwrap().block, 7);
     assert_eq!(client.ballots().await.unwrap().len(), 2);

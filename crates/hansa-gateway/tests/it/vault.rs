@@ -16,10 +16,11 @@ use hansa_gateway::{Content, Download, Entry, ProgressSink, Requests, Service};
 use hansa_types::{
     DcId, Endpoints, MemberStatus, ObjectId, Version, Visibility,
     api::{
-        Ballot, BallotPreview, BallotState, Check, Checks, Code, Collected, Fault, FaultLayer, Fetching,
-        GrantRequest, Health, Invitation, KnownSuite, LogEntry, LogKind, Motion, NodeStatus, ObjectKind,
-        ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, Stage,
-        Standing, StoredBlock, SuiteStatus, Tally, ValidatorSet, VerifyReport, VerifyRequest,
+        Allowance, Ballot, BallotPreview, BallotState, Check, Checks, Code, Collected, Fault, FaultLayer,
+        Fetching, GrantRequest, Health, Invitation, KnownSuite, LogEntry, LogKind, Motion, NodeStatus,
+        ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, QuotaStatus, Recorded,
+        RepairReport, Stage, Standing, StoredBlock, SuiteStatus, Tally, ValidatorSet, VerifyReport,
+        VerifyRequest,
     },
 };
 use tokio::sync::watch;
@@ -179,6 +180,12 @@ impl Service for Vault {
     async fn suite(&self) -> Result<SuiteStatus, Problem> {
         let known = KnownSuite { version: 2, digest: B256::repeat_byte(2), ready: vec![dc(1)] };
         Ok(SuiteStatus { version: 1, pending: None, known: vec![known] })
+    }
+
+    async fn quota(&self) -> Result<QuotaStatus, Problem> {
+        let used_up =
+            Allowance { member: dc(1), bytes_left: Some(0), slots_left: None, free_at: Some(1_800_000_000) };
+        Ok(QuotaStatus { bytes_per_second: 1_024, slots_per_second: 0, members: vec![used_up] })
     }
 
     async fn set_endpoints(&self, endpoints: Endpoints) -> Result<Recorded, Problem> {

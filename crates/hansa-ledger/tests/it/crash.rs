@@ -6,6 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use alloy_sol_types::SolCall as _;
+use hansa_contracts::{GOVERNANCE, abi};
 use hansa_ledger::{BlockRef, Ledger, LedgerConfig, LogFilter, open_stores};
 use hansa_types::{Block, SignedTransaction};
 
@@ -17,10 +19,13 @@ const FOLDER: &str = "HANSA_CRASH_TEST_FOLDER";
 /// Blocks that a child makes when nobody kills it.
 const BLOCKS_MAX: u64 = 400;
 
+/// The first block under other system contracts.
+const UPGRADE: u64 = 24;
+
 /// Makes the trie write its nodes every few blocks, so that crashes hit that too.
 fn config() -> LedgerConfig {
     let state = hansa_trie::TrieConfig { unwritten_blocks_max: 5, ..Default::default() };
-    LedgerConfig { state, ..LedgerConfig::default() }
+    LedgerConfig { state, suites: vec![next_suite(vec![])], ..LedgerConfig::default() }
 }
 
 fn open_folder(folder: &Path) -> Ledger {
@@ -39,7 +44,25 @@ fn transactions_of(number: u64) -> Vec<SignedTransaction> {
             call(1, nonce, contract, words(&[number % 7, if number.is_multiple_of(3) { 0 } else { number }]))
         }
     };
-    vec![own, put(1, nonce + 1, number)]
+    let mut all = vec![own, put(1, nonce + 1, number)];
+    all.extend(governance_of(number));
+    all
+}
+
+/// The others decide on new system contracts in blocks 2 to 4.
+fn governance_of(number: u64) -> Vec<SignedTransaction> {
+    let (version, digest) = (2, next_suite(vec![]).digest());
+    let announce = abi::Governance::announceSuiteCall { version, digest }.abi_encode();
+    let open = abi::Governance::openUpgradeCall { version, digest, height: UPGRADE }.abi_encode();
+    let vote = abi::Governance::voteCall { id: 1, support: true }.abi_encode();
+    match number {
+        2 => (2..=4).map(|key| call_gas(key, 0, GOVERNANCE, announce.clone())).collect(),
+        3 => vec![call_gas(2, 1, GOVERNANCE, open)],
+        4 => {
+            (2..=4).map(|key| call_gas(key, if key == 2 { 2 } else { 1 }, GOVERNANCE, vote.clone())).collect()
+        }
+        _ => vec![],
+    }
 }
 
 /// The block's transactions may be in the pool already when a run continues.
@@ -111,6 +134,9 @@ fn check_consistent(ledger: &Ledger, reference: &Ledger) {
             assert!(ledger.receipt(*transaction.tx_hash()).unwrap().is_some());
         }
     }
+    let version = if head.number() >= UPGRADE { 2 } else { 1 };
+    assert_eq!(ledger.suite().unwrap().version, version, "old contracts or new ones (B12)");
+    assert_eq!(ledger.code(BlockRef::Head, ADDED).unwrap().is_empty(), version == 1);
     assert_eq!(ledger.block(head.number() + 1).unwrap(), None);
     let lost = transactions_of(head.number() + 1);
     assert!(lost.iter().all(|transaction| ledger.receipt(*transaction.tx_hash()).unwrap().is_none()));
@@ -120,7 +146,7 @@ fn check_consistent(ledger: &Ledger, reference: &Ledger) {
 #[test]
 fn a_killed_node_opens_again_with_every_block_it_reported() {
     let folder = tempfile::tempdir().unwrap();
-    let reference = ledger();
+    let reference = open_with(hansa_kv::MemoryStore::new(), config());
     let mut least = 0;
     for count in [1, 7, 2, 13, 5, 21, 3, 9] {
         least = run_and_kill(folder.path(), count).max(least);

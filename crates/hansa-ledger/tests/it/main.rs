@@ -7,6 +7,7 @@ mod crash;
 mod members;
 mod network;
 mod queries;
+mod quota;
 mod refusals;
 mod support;
 mod upgrades;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use alloy_consensus::{
     SignableTransaction, TxEip1559, crypto::secp256k1::sign_message, transaction::SignerRecoverable,
 };
-use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, bytes};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, address, bytes};
 use alloy_sol_types::SolCall;
 
 use hansa_contracts::{abi, card_digest, card_from_types, data_store_of, draft_genesis};
@@ -15,7 +15,8 @@ use hansa_ledger::{Ledger, LedgerConfig, Proposal};
 use hansa_pool::{Pool, PoolConfig};
 use hansa_trie::StateStores;
 use hansa_types::{
-    Block, ClusterId, ConsensusData, DcId, Genesis, Limits, MemberCard, NetworkKey, SignedTransaction,
+    Block, ClusterId, ConsensusData, DcId, Genesis, Limits, MemberCard, NetworkKey, SignedTransaction, Suite,
+    SystemCall,
 };
 
 pub const CHAIN_ID: u64 = 7_700;
@@ -121,6 +122,20 @@ pub fn genesis() -> Genesis {
 pub fn open(stores: impl Into<StateStores>, genesis: &Genesis) -> Ledger {
     let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
     Ledger::open_with(stores, genesis, pool, LedgerConfig::default()).unwrap()
+}
+
+/// With the usual genesis.
+pub fn open_with(store: MemoryStore, config: LedgerConfig) -> Ledger {
+    let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis().limits.block_gas));
+    Ledger::open_with(Arc::new(store), &genesis(), pool, config).unwrap()
+}
+
+/// A contract that the next suite adds: returns 42 to every call.
+pub const ADDED: Address = address!("0000000000000000000000000000000000001099");
+pub const RETURNS_42: Bytes = bytes!("602a5f5260205ff3");
+
+pub fn next_suite(calls: Vec<SystemCall>) -> Suite {
+    Suite { version: 2, code: [(ADDED, RETURNS_42)].into(), calls }
 }
 
 pub fn ledger() -> Ledger {

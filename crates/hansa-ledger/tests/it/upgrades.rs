@@ -1,35 +1,23 @@
 //! The system contracts are replaced at a height, or stay as they are (B12).
 
-use std::sync::Arc;
-
-use alloy_primitives::{Address, B256, Bytes, U256, address, bytes};
+use alloy_primitives::{B256, Bytes, U256, address, bytes};
 use alloy_sol_types::SolCall;
 
 use hansa_contracts::{GOVERNANCE, REGISTRY, abi};
 use hansa_kv::MemoryStore;
 use hansa_ledger::{BlockRef, CallOutcome, CallRequest, Ledger, LedgerConfig, LedgerError};
-use hansa_pool::{Pool, PoolConfig};
 use hansa_types::{SignedTransaction, Suite, SystemCall};
 
 use crate::support::*;
 
-/// A contract that the next suite adds: returns 42 to every call.
-const ADDED: Address = address!("0000000000000000000000000000000000001099");
-const RETURNS_42: Bytes = bytes!("602a5f5260205ff3");
 const REVERTS: Bytes = bytes!("5f5ffd");
-
-fn next(calls: Vec<SystemCall>) -> Suite {
-    Suite { version: 2, code: [(ADDED, RETURNS_42)].into(), calls }
-}
 
 fn ledger_with(suites: Vec<Suite>) -> Ledger {
     ledger_on(MemoryStore::new(), suites)
 }
 
 fn ledger_on(store: MemoryStore, suites: Vec<Suite>) -> Ledger {
-    let genesis = genesis();
-    let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
-    Ledger::open_with(Arc::new(store), &genesis, pool, LedgerConfig { suites, ..Default::default() }).unwrap()
+    open_with(store, LedgerConfig { suites, ..Default::default() })
 }
 
 fn governance(key: u8, nonce: u64, call: impl SolCall) -> SignedTransaction {
@@ -67,7 +55,7 @@ fn answer(ledger: &Ledger, at: BlockRef) -> Bytes {
 
 #[test]
 fn a_suite_begins_with_its_block_and_the_past_keeps_the_old_one() {
-    let suite = next(vec![]);
+    let suite = next_suite(vec![]);
     let ledger = ledger_with(vec![suite.clone()]);
     decide(&ledger, &suite, 20);
     let registry = ledger.account(BlockRef::Head, REGISTRY).unwrap();
@@ -87,7 +75,7 @@ fn a_suite_begins_with_its_block_and_the_past_keeps_the_old_one() {
 /// Another node executes the same blocks to the same roots.
 #[test]
 fn every_node_that_has_the_suite_agrees() {
-    let suite = next(vec![]);
+    let suite = next_suite(vec![]);
     let (ours, theirs) = (ledger_with(vec![suite.clone()]), ledger_with(vec![suite.clone()]));
     decide(&ours, &suite, 16);
     grow_to(&ours, 18);
@@ -101,7 +89,7 @@ fn every_node_that_has_the_suite_agrees() {
 
 #[test]
 fn a_node_without_the_suite_stops_before_its_block_and_goes_on_with_it() {
-    let suite = next(vec![]);
+    let suite = next_suite(vec![]);
     let ours = ledger_with(vec![suite.clone()]);
     decide(&ours, &suite, 16);
     grow_to(&ours, 17);
@@ -134,10 +122,10 @@ fn a_node_without_the_suite_stops_before_its_block_and_goes_on_with_it() {
 #[test]
 fn a_suite_that_cannot_be_begun_is_given_up() {
     let failing = SystemCall { to: address!("0000000000000000000000000000000000001098"), data: Bytes::new() };
-    let mut suite = next(vec![failing.clone()]);
+    let mut suite = next_suite(vec![failing.clone()]);
     suite.code.insert(failing.to, REVERTS);
     let broken_governance =
-        Suite { code: [(GOVERNANCE, REVERTS), (ADDED, RETURNS_42)].into(), ..next(vec![]) };
+        Suite { code: [(GOVERNANCE, REVERTS), (ADDED, RETURNS_42)].into(), ..next_suite(vec![]) };
     for suite in [suite, broken_governance] {
         let ledger = ledger_with(vec![suite.clone()]);
         assert!(ledger.rehearse_suite(suite.digest()).unwrap().is_some());
@@ -152,7 +140,7 @@ fn a_suite_that_cannot_be_begun_is_given_up() {
 
 #[test]
 fn a_rehearsal_changes_nothing_and_needs_the_suite() {
-    let suite = next(vec![]);
+    let suite = next_suite(vec![]);
     let ledger = ledger_with(vec![suite.clone()]);
     assert_eq!(ledger.rehearse_suite(suite.digest()).unwrap(), None);
     assert_eq!(answer(&ledger, BlockRef::Head), Bytes::new());

@@ -61,6 +61,39 @@ pub enum Motion {
 pub enum Limit {
     /// How long a ballot stays open, in seconds: 1 to 10 years.
     BallotSeconds,
+    /// Bytes of transactions, logs and code that each member may make all nodes store in a second: at least 1,024, or 0 for no limit.
+    MemberBytesPerSecond,
+    /// Storage slots and accounts that each member may add in a second: at least 16, or 0 for no limit.
+    MemberSlotsPerSecond,
+}
+
+/// What each member may make all nodes store, and how much of it is left. Unused, a rate adds up to a day's worth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaStatus {
+    /// Bytes of transactions, logs and code in a second; 0 for no limit.
+    pub bytes_per_second: u64,
+    /// Storage slots and accounts in a second; 0 for no limit.
+    pub slots_per_second: u64,
+    /// By member, ascending.
+    pub members: Vec<Allowance>,
+}
+
+/// How much of its quota a member has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Allowance {
+    /// The member.
+    pub member: DcId,
+    /// Bytes left at present; absent without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_left: Option<u64>,
+    /// Slots left at present; absent without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots_left: Option<u64>,
+    /// When it may send again, in Unix seconds; absent while it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_at: Option<u64>,
 }
 
 /// The consequences of a ballot, judged at the node's last final block.

@@ -14,8 +14,8 @@ mod stream;
 
 pub use code::{Code, Problem};
 pub use governance::{
-    Ballot, BallotPreview, BallotState, Invitation, KnownSuite, Limit, Motion, PendingUpgrade, SuiteStatus,
-    Tally, ValidatorSet, VoteRequest,
+    Allowance, Ballot, BallotPreview, BallotState, Invitation, KnownSuite, Limit, Motion, PendingUpgrade,
+    QuotaStatus, SuiteStatus, Tally, ValidatorSet, VoteRequest,
 };
 pub use health::{
     Check, Checks, ClockFigures, Complaint, ConsensusFigures, DiskFigures, Health, KeysFigures,

@@ -1,0 +1,71 @@
+//! The members' quota of what all nodes store: what is left at the start of a block, and what the block uses of it.
+//!
+//! Read from and written to the governance contract's storage as part of the block's state, without running code. The time is the parent's.
+
+use std::sync::Arc;
+
+use hansa_contracts::{GOVERNANCE, Quota, Usage};
+use hansa_evm::{BlockExecutor, Growth, StateError, StateView};
+use hansa_types::{DcId, Member};
+
+use crate::{Ledger, LedgerError, propose::parent_state, state::ParentState};
+
+/// The quota at a block, and what each member used of it when it last sent something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// What each member may make all nodes store.
+    pub quota: Quota,
+    /// The block's time in Unix seconds.
+    pub time: u64,
+    /// By member, ascending.
+    pub members: Vec<(DcId, Usage)>,
+}
+
+impl Ledger {
+    /// The members' quotas at the finalised head.
+    ///
+    /// # Errors
+    /// When the store is at fault.
+    pub fn quotas(&self) -> Result<Quotas, LedgerError> {
+        let head = Arc::clone(&self.shared().chain.read().head);
+        let state = parent_state(&head);
+        let usage = |member: &Member| Ok((member.dc_id, used(&state, member.dc_id)?));
+        let members = self.members().iter().map(usage).collect::<Result<_, StateError>>()?;
+        Ok(Quotas { quota: in_force(&state)?, time: state.parent_timestamp, members })
+    }
+}
+
+/// The quota in force.
+pub(crate) fn in_force(state: &impl StateView) -> Result<Quota, StateError> {
+    Ok(Quota::from_slot(state.storage(GOVERNANCE, Quota::SLOT)?))
+}
+
+/// What a member had used when it last sent something.
+pub(crate) fn used(state: &impl StateView, member: DcId) -> Result<Usage, StateError> {
+    Ok(Usage::from_slot(state.storage(GOVERNANCE, Usage::slot_of(member))?))
+}
+
+/// What a member may make all nodes store in a child of this block.
+pub(crate) fn left(state: &ParentState<'_>, quota: Quota, member: DcId) -> Result<Growth, StateError> {
+    if !quota.limits() {
+        return Ok(Growth::UNLIMITED);
+    }
+    let (bytes, slots) = quota.left(used(state, member)?, state.parent_timestamp);
+    Ok(Growth { bytes, slots })
+}
+
+/// Notes after the last transaction what the block's senders used. A network whose contracts know no quota stays as it is.
+pub(crate) fn charge(
+    executor: &mut BlockExecutor<ParentState<'_>>,
+    state: &ParentState<'_>,
+) -> Result<(), LedgerError> {
+    let quota = in_force(state)?;
+    if !quota.limits() {
+        return Ok(());
+    }
+    for (member, Growth { bytes, slots }) in executor.growth().collect::<Vec<_>>() {
+        let usage = quota.at(used(state, member)?, state.parent_timestamp).add(bytes, slots);
+        executor.set_storage(GOVERNANCE, Usage::slot_of(member), usage.to_slot())?;
+    }
+    Ok(())
+}
