@@ -77,6 +77,11 @@ impl Network {
         self.dir.join("network.json")
     }
 
+    /// The program under test.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.hansa
+    }
+
     /// The command line alone, for other threads.
     pub(crate) fn caller(&self) -> Caller {
         Caller(self.hansa.clone())

@@ -175,6 +175,12 @@ impl Home {
         Ok(folder)
     }
 
+    /// The key store under another passphrase, until it takes the present one's place.
+    #[must_use]
+    pub fn resealed_keys_file(&self) -> PathBuf {
+        self.0.join("keys-resealed.json")
+    }
+
     /// Keys that wait for a ballot to give them to the member.
     #[must_use]
     pub fn next_keys_file(&self) -> PathBuf {

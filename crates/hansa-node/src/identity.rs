@@ -9,7 +9,7 @@ use std::{
 
 use alloy_primitives::Bytes;
 use hansa_envelope::{
-    KeyStore, MemberKeys, Passphrase, SwarmKey, check_card, unwrap_swarm_key, wrap_swarm_key,
+    EnvelopeError, KeyStore, MemberKeys, Passphrase, SwarmKey, check_card, unwrap_swarm_key, wrap_swarm_key,
 };
 use hansa_types::{ClusterId, Genesis, Host, Member, MemberCard, MemberStatus, SignedCard, api::Invitation};
 use zeroize::Zeroizing;
@@ -61,16 +61,18 @@ impl NewHome {
 /// # Errors
 /// When it is a home already, or a file cannot be written.
 pub fn create_home(home: &Home, new: &NewHome) -> Result<SignedCard, NodeError> {
-    create_home_with(home, new, &MemberKeys::generate()?)
+    create_home_with(home, new, None, |_| Ok(()))
 }
 
-/// As [`create_home`], with keys that exist.
+/// As [`create_home`], with keys that exist, if there are any, and with what `add` writes. The configuration comes last: a home without it is
+/// incomplete, and the next call goes on with it.
 pub(crate) fn create_home_with(
     home: &Home,
     new: &NewHome,
-    keys: &MemberKeys,
+    keys: Option<MemberKeys>,
+    add: impl FnOnce(&Home) -> Result<(), NodeError>,
 ) -> Result<SignedCard, NodeError> {
-    if home.config_file().exists() || home.keys_file().exists() {
+    if home.config_file().exists() {
         return Err(NodeError::HomeExists { path: home.path().to_owned() });
     }
     // Before anything is made; ports of 0 are chosen later.
@@ -101,7 +103,7 @@ pub(crate) fn create_home_with(
         write_file(&passphrase_file, random_text().as_bytes(), Secrecy::Private)?;
     }
     let passphrase = Passphrase::new(home.passphrase(&config)?.to_string());
-    KeyStore::create(&home.keys_file(), keys, &passphrase)?;
+    let keys = claim_keys(home, keys, &passphrase)?;
     write_file(&home.token_file(), random_text().as_bytes(), Secrecy::Private)?;
     let card = keys.card(
         new.name.clone(),
@@ -111,8 +113,29 @@ pub(crate) fn create_home_with(
     )?;
     let text = serde_json::to_vec_pretty(&card).unwrap_or_default();
     write_file(&home.card_file(), &text, Secrecy::Public)?;
+    add(home)?;
     home.write_config(&config)?;
     Ok(card)
+}
+
+/// Writes the key store. One that an earlier call left must open, and hold these keys, where there are any.
+fn claim_keys(
+    home: &Home,
+    keys: Option<MemberKeys>,
+    passphrase: &Passphrase,
+) -> Result<MemberKeys, NodeError> {
+    if !home.keys_file().exists() {
+        let keys = keys.map_or_else(MemberKeys::generate, Ok)?;
+        KeyStore::create(&home.keys_file(), &keys, passphrase)?;
+        return Ok(keys);
+    }
+    let present = KeyStore::open(&home.keys_file(), passphrase)?;
+    match keys {
+        Some(keys) if keys.public()? != present.public()? => {
+            Err(NodeError::HomeExists { path: home.path().to_owned() })
+        }
+        _ => Ok(present),
+    }
 }
 
 fn multiaddr(host: IpAddr, port: u16) -> String {
@@ -161,13 +184,24 @@ fn free_port() -> Result<u16, NodeError> {
     Err(NodeError::Listen { setting: "the ports", address: "a free port of 127.0.0.1".into(), source })
 }
 
-/// Opens the home's key store.
+/// Opens the home's key store, and finishes a change of passphrase that was interrupted.
 ///
 /// # Errors
 /// When the passphrase cannot be read or does not open it.
 pub fn open_keys(home: &Home, config: &NodeConfig) -> Result<MemberKeys, NodeError> {
     let passphrase = Passphrase::new(home.passphrase(config)?.to_string());
-    Ok(KeyStore::open(&home.keys_file(), &passphrase)?)
+    let (present, next) = (home.keys_file(), home.resealed_keys_file());
+    match KeyStore::open(&present, &passphrase) {
+        // The configuration names the new passphrase's file already.
+        Err(EnvelopeError::WrongPassphrase(_))
+            if next.exists() && KeyStore::public(&next)? == KeyStore::public(&present)? =>
+        {
+            let keys = KeyStore::open(&next, &passphrase)?;
+            std::fs::rename(&next, &present).map_err(|source| NodeError::Write { path: present, source })?;
+            Ok(keys)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 /// The account's secret key as plain hexadecimal digits and a newline.
@@ -275,6 +309,18 @@ mod tests {
         let keys = open_keys(&home, &home.config().unwrap()).unwrap();
         assert_eq!(keys.account(), card.card.account);
         assert!(matches!(create_home(&home, &NewHome::local("acme")), Err(NodeError::HomeExists { .. })));
+
+        // A crash came before the last file: the same keys go on.
+        std::fs::remove_file(home.config_file()).unwrap();
+        let again = create_home(&home, &NewHome::local("acme")).unwrap();
+        assert_eq!(again.card.account, card.card.account);
+        // Another member's keys do not.
+        std::fs::remove_file(home.config_file()).unwrap();
+        let other =
+            create_home_with(&home, &NewHome::local("acme"), Some(MemberKeys::generate().unwrap()), |_| {
+                Ok(())
+            });
+        assert!(matches!(other, Err(NodeError::HomeExists { .. })));
     }
 
     #[test]

@@ -53,12 +53,12 @@ pub fn recover_home(
         swarm_port: swarm_port.parse().map_err(|_| foreign())?,
         ..options
     };
-    create_home_with(home, &new, &backup.keys()?)?;
-    write_file(&home.card_file(), backup.card.as_bytes(), Secrecy::Public)?;
     let swarm_key = Zeroizing::new(backup.swarm_key().to_text());
-    write_file(&home.swarm_key_file(), swarm_key.as_bytes(), Secrecy::Private)?;
-    // Last: without it no node starts here.
-    write_file(&home.genesis_file(), genesis.to_json().as_bytes(), Secrecy::Public)?;
+    create_home_with(home, &new, Some(backup.keys()?), |home| {
+        write_file(&home.card_file(), backup.card.as_bytes(), Secrecy::Public)?;
+        write_file(&home.swarm_key_file(), swarm_key.as_bytes(), Secrecy::Private)?;
+        write_file(&home.genesis_file(), genesis.to_json().as_bytes(), Secrecy::Public)
+    })?;
     Ok(card)
 }
 

@@ -61,10 +61,11 @@ pub fn adopt_keys(home: &Home) -> Result<SignedCard, NodeError> {
     Ok(card)
 }
 
-/// Has the passphrase in another file open the key store, and the configuration name that file.
+/// Has the passphrase in another file open the key store, and the configuration name that file. At each moment one of the key stores
+/// opens with the passphrase that the configuration names.
 ///
 /// # Errors
-/// When neither the present nor the new passphrase opens the key store, or a file cannot be written.
+/// When the present passphrase does not open the key store, or a file cannot be written.
 pub fn change_passphrase(home: &Home, new_file: &Path) -> Result<(), NodeError> {
     if home.next_keys_file().exists() {
         let problem = "these new keys are sealed with the present passphrase: run `hansa keys adopt` first, or delete the file if no ballot on them is open";
@@ -74,14 +75,12 @@ pub fn change_passphrase(home: &Home, new_file: &Path) -> Result<(), NodeError> 
     let new_file = std::path::absolute(new_file)
         .map_err(|source| NodeError::Read { path: new_file.to_owned(), source })?;
     let new = Passphrase::new(home.passphrase_in(&new_file)?.to_string());
-    let keys = match open_keys(home, &config) {
-        Ok(keys) => keys,
-        // A crash may have come between the key store and the configuration.
-        Err(error) => KeyStore::open(&home.keys_file(), &new).map_err(|_| error)?,
-    };
-    KeyStore::replace(&home.keys_file(), &keys, &new)?;
+    let keys = open_keys(home, &config)?;
+    KeyStore::replace(&home.resealed_keys_file(), &keys, &new)?;
     config.passphrase_file = new_file;
-    home.write_config(&config)
+    home.write_config(&config)?;
+    let failed = |source| NodeError::Write { path: home.keys_file(), source };
+    fs::rename(home.resealed_keys_file(), home.keys_file()).map_err(failed)
 }
 
 /// Signs the card anew with other endpoints.
@@ -163,13 +162,27 @@ mod tests {
         let waiting = change_passphrase(&home, &new).unwrap_err().to_string();
         assert!(waiting.contains("hansa keys adopt"), "{waiting}");
         let account = adopt_keys(&home).unwrap().card.account;
-        let config = home.config().unwrap();
+        let (config, before) = (home.config().unwrap(), keys(&home));
+        let old = home.passphrase(&config).unwrap();
         change_passphrase(&home, &new).unwrap();
         assert_eq!(home.config().unwrap().passphrase_file, new);
         assert_eq!(keys(&home).account(), account);
-        home.write_config(&config).unwrap();
-        assert!(open_keys(&home, &config).is_err());
-        change_passphrase(&home, &new).unwrap();
+        assert!(open_keys(&home, &config).is_err(), "the former passphrase");
+
+        // The power failed before the last step: the store under the former passphrase is still in its place.
+        fs::rename(home.keys_file(), home.resealed_keys_file()).unwrap();
+        KeyStore::create(&home.keys_file(), &before, &Passphrase::new(old.to_string())).unwrap();
         assert_eq!(keys(&home).account(), account);
+        assert!(!home.resealed_keys_file().exists());
+
+        // A store of other keys that was left there does not take the place of the present ones.
+        KeyStore::create(
+            &home.resealed_keys_file(),
+            &before.renewed().unwrap(),
+            &Passphrase::new("x".into()),
+        )
+        .unwrap();
+        write_file(&new, b"x\n", Secrecy::Private).unwrap();
+        assert!(open_keys(&home, &home.config().unwrap()).is_err());
     }
 }

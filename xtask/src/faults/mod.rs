@@ -4,6 +4,7 @@
 //! The part runs in a mount namespace of its own, so that the small volume it needs is gone with it, however it ends.
 
 mod clock;
+mod commands;
 mod disk;
 mod killed;
 
@@ -40,7 +41,8 @@ impl Stage {
 type Play = fn(&mut Stage) -> Vec<Step>;
 
 /// Each scene has a network of its own, so that what one leaves behind disturbs no other.
-const SCENES: [(&str, Play); 3] = [("disk", disk::play), ("killed", killed::play), ("clock", clock::play)];
+const SCENES: [(&str, Play); 4] =
+    [("disk", disk::play), ("killed", killed::play), ("commands", commands::play), ("clock", clock::play)];
 
 /// Runs one step and takes its time.
 fn step(title: &'static str, act: impl FnOnce() -> Outcome<String>) -> Step {
@@ -56,6 +58,7 @@ fn step(title: &'static str, act: impl FnOnce() -> Outcome<String>) -> Step {
 /// The part as a test.
 pub(crate) fn test() -> Outcome<Tally> {
     let hansa = shell::build_binary("hansa")?;
+    shell::require("strace", "install it (Debian: apt-get install strace)")?;
     let this = std::env::current_exe().map_err(|e| e.to_string())?;
     let Some(namespace) = namespace() else {
         let problem = "no volume can be mounted here: run it as root, or allow user namespaces (`unshare -rm true` must work)";
