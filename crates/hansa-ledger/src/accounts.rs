@@ -1,4 +1,4 @@
-//! Who may send: the registry's storage, read without running its code.
+//! Sender authorisation, read from the registry's storage without executing its code.
 
 use std::sync::{Arc, Weak};
 
@@ -13,17 +13,17 @@ use rayon::prelude::*;
 
 use crate::{ledger::Shared, propose::parent_state, state::ParentState};
 
-/// Decoding fewer calls than this is not worth another thread.
+/// Calls per thread below which decoding is not split further.
 const DECODINGS_PER_THREAD_MIN: usize = 16;
 
-/// An account that may send.
+/// An authorised sender.
 #[derive(Clone, Copy)]
 pub(crate) struct Sender {
-    /// The member that it acts for; `None` for the account that can send the deployment proxy's transaction alone.
+    /// The member that it acts for; `None` for [`DEPLOYER_ACCOUNT`], whose only transaction creates the deployment proxy.
     pub(crate) member: Option<DcId>,
 }
 
-/// `None` for an account that may not send in a child of this block.
+/// The sender's authority in a child of this block; `None` if the account may not send.
 pub(crate) fn sender(state: &ParentState<'_>, account: Address) -> Result<Option<Sender>, StateError> {
     if account == DEPLOYER_ACCOUNT {
         return Ok(Some(Sender { member: None }));
@@ -37,7 +37,7 @@ pub(crate) fn sender(state: &ParentState<'_>, account: Address) -> Result<Option
     Ok(member.map(|member| Sender { member: Some(member) }))
 }
 
-/// The account's nonce and balance, `None` when it may not send.
+/// Nonce and balance of an account; `None` if it may not send.
 pub(crate) fn sender_state(
     state: &ParentState<'_>,
     account: Address,
@@ -49,7 +49,7 @@ pub(crate) fn sender_state(
     Ok(Some(SenderState { nonce: account.nonce, balance: account.balance }))
 }
 
-/// The pool's view of the finalised head. Holds the ledger weakly, because the ledger holds the pool.
+/// The pool's view of the finalised head. A weak reference, because the ledger owns the pool.
 pub(crate) struct HeadAccounts(pub(crate) Weak<Shared>);
 
 impl SenderPolicy for HeadAccounts {
@@ -59,7 +59,7 @@ impl SenderPolicy for HeadAccounts {
         sender_state(&parent_state(&head), address).map_err(|_| ())
     }
 
-    /// Relayed calls carry a second signature, which their contracts will ask for.
+    /// Recovers the EIP-712 signatures of relayed calls ahead of execution: their contracts ask for them.
     fn prepare(&self, signed: &[(&SignedTransaction, Address)]) {
         let Some(shared) = self.0.upgrade() else { return };
         let chain = shared.identity();

@@ -14,7 +14,7 @@ use crate::{
 /// An account and some of its slots with Merkle proofs against a block's state root (EIP-1186).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountProof {
-    /// Whose it is.
+    /// Address of the account.
     pub address: Address,
     /// The account, empty when it does not exist.
     pub account: AccountState,
@@ -22,7 +22,7 @@ pub struct AccountProof {
     pub storage_root: B256,
     /// RLP nodes from the state root down.
     pub account_proof: Vec<Bytes>,
-    /// The slots, in the order in which they were asked for.
+    /// The slots, in the order of the request.
     pub storage_proofs: Vec<StorageProof>,
 }
 
@@ -91,7 +91,7 @@ impl Ledger {
         })
     }
 
-    /// Runs a call on the state after a block and forgets its changes.
+    /// Executes a call on the state after a block and discards its changes.
     ///
     /// # Errors
     /// See [`Ledger::account`]; [`LedgerError::InvalidCall`] when the request breaks a rule of transactions.
@@ -118,8 +118,8 @@ impl Ledger {
         Ok(self.shared().executor.access_list(&state, header::environment(&header), &request)?)
     }
 
-    /// Begins a simulation on the state after a block; the block's header is its environment until another is entered.
-    /// With `checks_nonces` a call's nonce must be its sender's next.
+    /// Begins a simulation on the state after a block. The environment is the block's header until the simulation sets another.
+    /// With `checks_nonces`, the nonce of each call must be the sender's next.
     ///
     /// # Errors
     /// See [`Ledger::account`].

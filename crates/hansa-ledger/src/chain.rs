@@ -1,4 +1,4 @@
-//! The finalised head, the executed blocks above it, and what is remembered of those below.
+//! The finalised head, the tree of executed blocks above it, and a cache of recent final blocks.
 
 use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
 
@@ -11,10 +11,10 @@ use hansa_types::{Block, Member};
 
 use crate::{FinalisedBlock, TransactionReceipt, history::History};
 
-/// Finalised blocks kept with their receipts, for clients that ask about what has just happened.
+/// Final blocks cached with their receipts: clients mostly ask for recent ones.
 pub(crate) const RECENT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 
-/// A block and what its execution led to.
+/// A block with the result of its execution.
 pub(crate) struct ExecutedBlock {
     pub(crate) block: Block,
     pub(crate) state: StateView,
@@ -24,7 +24,7 @@ pub(crate) struct ExecutedBlock {
 
 pub(crate) struct Chain {
     pub(crate) head: Arc<ExecutedBlock>,
-    /// Executed, not final: each descends from the head.
+    /// Executed blocks that are not final. All descend from the head.
     pub(crate) tree: B256Map<Arc<ExecutedBlock>>,
     pub(crate) history: History,
     pub(crate) members: Arc<Vec<Member>>,

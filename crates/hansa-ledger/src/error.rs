@@ -1,4 +1,4 @@
-//! Why the ledger refuses, and whose fault it is.
+//! Errors of the ledger: refusals, faults of a block, faults of this node.
 
 use alloy_primitives::{Address, B256};
 
@@ -8,13 +8,13 @@ use hansa_trie::TrieError;
 
 use crate::history::NotKept;
 
-/// Why the ledger did not do what it was asked to.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The block's parent is neither the finalised head nor executed here: ask again when it is.
+    /// The parent is neither the finalised head nor an executed block. Retry after it has been executed.
     #[error("the parent {0} has not been executed here")]
     UnknownParent(B256),
-    /// The block breaks a rule of the chain: its proposer is at fault.
+    /// The block breaks a rule of the chain. Its proposer is at fault.
     #[error("block {number} ({hash}) is invalid")]
     InvalidBlock {
         /// Its height.
@@ -43,7 +43,7 @@ pub enum LedgerError {
         /// Genesis hash of the file.
         given: B256,
     },
-    /// The genesis file does not lead to a genesis state.
+    /// The genesis state cannot be computed from the genesis file.
     #[error("the genesis state cannot be built")]
     Genesis(#[source] ExecutionError),
     /// No such finalised block.
@@ -75,7 +75,7 @@ pub enum LedgerError {
     /// A log query matches more than was allowed.
     #[error("more than {0} logs match; narrow the range of blocks or the filter")]
     TooManyLogs(usize),
-    /// A call was not even begun.
+    /// A call was refused before execution.
     #[error("the call cannot be made: {0}")]
     InvalidCall(InvalidReason),
     /// The state's trie failed. The node must stop.
@@ -87,13 +87,13 @@ pub enum LedgerError {
     /// The store failed. The node must stop.
     #[error("the ledger cannot be read or written")]
     Store(#[from] KvError),
-    /// What the store holds is not what was put there. The node must stop.
+    /// A stored record is damaged. The node must stop.
     #[error("the ledger's {what} is damaged; rebuild the node from the other members")]
     Damaged {
         /// The record.
         what: &'static str,
     },
-    /// The registry's answer cannot be understood.
+    /// The registry's answer cannot be decoded.
     #[error("the registry's list of members cannot be read: {0}")]
     Members(String),
 }
@@ -132,22 +132,22 @@ impl core::fmt::Display for BlockName {
     }
 }
 
-/// Which rule a block breaks.
+/// The rule that a block breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockFault {
-    /// At or below the finalised head, and not the block that is final there.
+    /// Another block is final at this height.
     #[error("another block is final at its height")]
     Superseded,
-    /// A header field has not the only value it may have.
+    /// A header field differs from its only valid value.
     #[error("the header's {0} is wrong")]
     Header(&'static str),
-    /// The transactions are too long together.
+    /// The body exceeds `BODY_BYTES_MAX`.
     #[error("its transactions have {0} bytes, more than a block may carry")]
     BodyTooLong(usize),
-    /// A transaction is longer than one may be.
+    /// A transaction exceeds `TRANSACTION_BYTES_MAX`. Index in the block.
     #[error("transaction {0} is too long")]
     TransactionTooLong(usize),
-    /// A signature is no account's.
+    /// A signature recovers to no account. Index in the block.
     #[error("the signature of transaction {0} is invalid")]
     Signature(usize),
     /// The sender is not registered in the parent's state.
@@ -158,7 +158,7 @@ pub enum BlockFault {
         /// The sender.
         sender: Address,
     },
-    /// A transaction cannot stand where it stands.
+    /// A transaction is invalid at its place.
     #[error("transaction {index} is invalid there")]
     Transaction {
         /// Place in the block.

@@ -1,4 +1,4 @@
-//! From executed transactions to a sealed block's results; the same for proposer and verifier.
+//! Computes roots and receipts after execution. Proposer and verifier share this code.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use hansa_types::{Block, SignedTransaction};
 
 use crate::{LedgerError, TransactionReceipt, chain::ExecutedBlock, state::ParentState};
 
-/// All that execution decides about a header.
+/// The header fields that execution determines, with the state behind them.
 pub(crate) struct Results {
     pub(crate) state: StateView,
     pub(crate) changes: StateChanges,
@@ -40,7 +40,7 @@ fn receipts_root(executed: &[ExecutedTransaction]) -> B256 {
     list_root(&receipts)
 }
 
-/// Puts block and results together.
+/// Assembles block, state and located receipts.
 pub(crate) fn assemble(
     block: Block,
     results: Results,

@@ -1,4 +1,4 @@
-//! Making blocks final: one atomic batch each, durable before anybody is told.
+//! Finalisation: one atomic batch a block, durable before it is announced.
 
 use std::sync::Arc;
 
@@ -88,11 +88,11 @@ impl Ledger {
         Ok(Some(finalised))
     }
 
-    /// Drops from the pool what the block included, and what those who are members no more have pending.
+    /// Removes from the pool the block's transactions, and those of accounts that have lost their authority.
     fn release_pool(&self, executed: &ExecutedBlock, former: &[Member]) -> Result<(), LedgerError> {
         let mut senders: Vec<Address> = executed.receipts.iter().map(|receipt| receipt.sender).collect();
         senders.sort_unstable();
-        // Who has sent transactions of this block is likely to send more.
+        // Senders of this block are likely to send more.
         for of_one in senders.chunk_by(|one, next| one == next) {
             let count = u32::try_from(of_one.len()).unwrap_or(u32::MAX);
             of_one.iter().take(1).for_each(|sender| expect(*sender, count));
@@ -112,12 +112,12 @@ impl Ledger {
     }
 
     fn announce(&self, block: Arc<FinalisedBlock>) {
-        // Nobody listening is no error.
+        // Without subscribers there is no error.
         let _ = self.shared().finalised.send(block);
     }
 }
 
-/// Everything that is stored about a block but its state and its epoch.
+/// Writes a block's records, except its state and its epoch's members.
 pub(crate) fn record(
     batch: &mut Batch,
     executed: &ExecutedBlock,

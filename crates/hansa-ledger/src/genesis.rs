@@ -1,4 +1,4 @@
-//! From the founders' file to the genesis block: places the file's contracts and makes its calls.
+//! Builds the genesis block: places the contracts of the genesis file and executes its calls.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) struct Built {
     pub(crate) update: StateUpdate,
 }
 
-/// Computes the genesis block. Equal files give equal blocks.
+/// Computes the genesis block, a pure function of the file.
 pub(crate) fn build(executor: &Executor, genesis: &Genesis) -> Result<Built, LedgerError> {
     let empty = StateStore::open(Arc::new(MemoryStore::new()), TrieConfig::default())?.head();
     let header = Header {

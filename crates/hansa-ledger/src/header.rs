@@ -1,4 +1,4 @@
-//! The header fields that do not depend on execution. Each has exactly one valid value, but for timestamp,
+//! Header fields that do not depend on execution. Each has exactly one valid value, except timestamp,
 //! `prevrandao`, beneficiary and extra data.
 
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header};
@@ -61,7 +61,7 @@ pub(crate) fn check(header: &Header, parent: &Header, parent_hash: B256) -> Resu
     } else if header.base_fee_per_gas != expected.base_fee_per_gas {
         "baseFeePerGas"
     } else {
-        // Whatever is left must be what the expected header has, including fields of later rules that are absent.
+        // All other fields must equal the expected header's, including absent fields of later forks.
         let rest = Header {
             state_root: header.state_root,
             transactions_root: header.transactions_root,
@@ -79,7 +79,7 @@ pub(crate) fn check(header: &Header, parent: &Header, parent_hash: B256) -> Resu
     Err(BlockFault::Header(wrong))
 }
 
-/// What the block's transactions see of it.
+/// The block environment of the EVM.
 pub(crate) fn environment(header: &Header) -> BlockEnvironment {
     BlockEnvironment {
         number: header.number,

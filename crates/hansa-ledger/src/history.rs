@@ -1,8 +1,8 @@
-//! The states of earlier finalised blocks, so that calls and proofs can look back from the head.
+//! States of earlier final blocks, for calls and proofs below the head.
 //!
-//! Each block leaves behind what it changed, as it was before. A value at a block is then the first one left behind by
-//! a later block, or the head's. All of it is in memory: as many blocks as fit are kept, which is a day and more of an
-//! idle chain and a minute of a very busy one. States from before a restart are not kept.
+//! Each block adds an undo record: the previous values of what it changed. The value at a block is the first one in the undo records of
+//! later blocks, or the head's. Undo records are in memory, as many as fit: more than a day of an
+//! idle chain, a minute of a very busy one. A restart loses them.
 
 use std::{
     cmp::Ordering,
@@ -18,13 +18,13 @@ use hansa_trie::{AccountUpdate, StateUpdate, TrieError};
 
 use crate::state::{account_state, recorded_hash, trie_account};
 
-/// Memory for what blocks left behind, unless configured otherwise.
+/// Default memory for undo records, in bytes.
 pub const PAST_STATES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Memory that one changed account or slot takes, both in its block's list and in the index.
+/// Bytes that one changed account or slot takes in its block's list and in the index.
 const BYTES_PER_CHANGE: usize = 230;
 
-/// Names a finalised block.
+/// Reference to a finalised block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BlockRef {
     /// The last finalised one.
@@ -48,7 +48,7 @@ impl From<B256> for BlockRef {
     }
 }
 
-/// What the last blocks left behind.
+/// The undo records of the last blocks.
 pub(crate) struct History {
     changes_max: usize,
     /// Newest at the back, each with its number of changes.
@@ -67,7 +67,7 @@ struct Index {
 }
 
 impl History {
-    /// Nothing is kept yet of the blocks up to `head`.
+    /// Begins at `head`, without undo records.
     pub(crate) fn new(head: u64, bytes_max: usize) -> Self {
         let index = Index { oldest: head, ..Index::default() };
         Self {
@@ -123,7 +123,7 @@ impl Index {
         }
     }
 
-    /// What the first block after `number` that changed an account left behind of it.
+    /// The account's value before the first block after `number` that changed it.
     fn account(&self, number: u64, address: Address) -> Option<Option<AccountState>> {
         let later = (address, number.saturating_add(1))..=(address, u64::MAX);
         self.accounts.range(later).next().map(|(_, before)| *before)
@@ -143,7 +143,7 @@ pub(crate) struct NotKept {
     pub(crate) oldest: u64,
 }
 
-/// The state after a finalised block, read through what later ones left behind.
+/// The state after a finalised block, read through the undo records of later blocks.
 pub(crate) struct PastState {
     head: hansa_trie::StateView,
     index: Arc<RwLock<Index>>,
@@ -157,7 +157,7 @@ impl PastState {
         Self { hash, ..self }
     }
 
-    /// Looks into the index. Blocks that became final after `head` do no harm: what they left behind is as at `head`.
+    /// Looks a value up in the index. Blocks that became final after `head` do no harm: their previous values are those at `head`.
     fn look_up<T>(&self, find: impl FnOnce(&Index) -> Option<T>) -> Result<Option<T>, StateError> {
         let index = self.index.read();
         if self.number < index.oldest {
@@ -175,7 +175,7 @@ impl PastState {
         self.head.apply(&StateUpdate { accounts, code: Vec::new() })
     }
 
-    /// Every account that later blocks changed, as it was.
+    /// The previous value of every account that later blocks changed.
     fn reverted(&self) -> Vec<AccountUpdate> {
         let index = self.index.read();
         let mut accounts: BTreeMap<Address, (Option<AccountState>, BTreeMap<U256, U256>)> = BTreeMap::new();

@@ -30,12 +30,12 @@ const SUBSCRIBER_LAG_MAX: usize = 1_024;
 pub(crate) const HEAD_KEY: &[u8] = b"head";
 const GENESIS_KEY: &[u8] = b"genesis";
 
-/// What a node may decide for itself.
+/// Settings that need not agree between nodes.
 #[derive(Clone, Debug)]
 pub struct LedgerConfig {
     /// Memory for the state, and how often its nodes are written.
     pub state: TrieConfig,
-    /// Memory for the states of earlier blocks: how far calls and proofs can look back.
+    /// Memory for undo records, which limits how far below the head calls and proofs can read.
     pub past_states_bytes_max: usize,
     /// The suites that this node can run besides the one in the genesis file.
     pub suites: Vec<Suite>,
@@ -60,9 +60,9 @@ pub(crate) struct Shared {
     pub(crate) states: StateStore,
     pub(crate) executor: Executor,
     pub(crate) chain: RwLock<Chain>,
-    /// Receipts of blocks that are not recent, of those last asked for: who lists objects or logs comes back to the same.
+    /// Least-recently-used cache of receipts below the recent blocks: lists of objects and logs read the same blocks repeatedly.
     pub(crate) read: Mutex<LruCache<u64, Arc<Vec<TransactionReceipt>>>>,
-    /// Held while a block is made final, so that one is at a time.
+    /// Serialises finalisation.
     pub(crate) finalising: Mutex<()>,
     pub(crate) finalised: broadcast::Sender<Arc<FinalisedBlock>>,
     pub(crate) suites: Suites,

@@ -1,7 +1,7 @@
-//! Walks the index of logs for blocks that have something for each of several criteria.
+//! Intersects the log index's posting lists of several criteria.
 //!
-//! Reading a block costs a thousand times what a look at the index does, and anybody can fill the list of any one criterion: so
-//! lists leap to where the others are, and only blocks that are in all of them are read.
+//! Reading a block costs a thousand times a look at the index, and anybody can fill the posting list of any one criterion. Lists
+//! therefore skip ahead to the others' position, and only blocks in all of them are read.
 
 use std::collections::VecDeque;
 
@@ -9,23 +9,23 @@ use hansa_kv::{KeyRange, KvError, KvStore, Order};
 
 use crate::LOGS;
 
-/// Most entries of a list that are read at once: a filter has up to some thousands of lists.
+/// Most entries of a posting list that are read ahead; a filter can have thousands of lists.
 const PORTION_MAX: usize = 128;
 
-/// What a list of the index begins with.
+/// Key prefix of a posting list.
 pub(crate) type Prefix = [u8; 8];
 
 pub(crate) fn key(prefix: Prefix, number: u64) -> Vec<u8> {
     [prefix, number.to_be_bytes()].concat()
 }
 
-/// A walk through a range of blocks, in one direction.
+/// Iterator over the matching blocks of a range, in one direction.
 pub(crate) struct LogSearch<'a> {
     store: &'a dyn KvStore,
     order: Order,
-    /// Of each criterion any list will do.
+    /// For each criterion its posting lists; a block matches if any of them has it.
     criteria: Vec<Vec<List>>,
-    /// The blocks that are left.
+    /// The remaining range.
     from: u64,
     to: u64,
     is_done: bool,
@@ -43,7 +43,7 @@ impl<'a> LogSearch<'a> {
         Self { store, order, criteria: criteria.iter().map(lists).collect(), from, to, is_done: from > to }
     }
 
-    /// The next block in all criteria's lists; every block where there are no criteria.
+    /// The next matching block; every block without criteria.
     pub(crate) fn next(&mut self) -> Result<Option<u64>, KvError> {
         let mut agreeing: usize = 0;
         let count = self.criteria.len();
@@ -63,7 +63,7 @@ impl<'a> LogSearch<'a> {
         Ok(Some(found))
     }
 
-    /// The first block that is left.
+    /// The first block of the remaining range.
     const fn place(&self) -> u64 {
         match self.order {
             Order::Ascending => self.from,
@@ -71,7 +71,7 @@ impl<'a> LogSearch<'a> {
         }
     }
 
-    /// Goes on to the first block that one of the criterion's lists has, if any does.
+    /// Advances to the first block of the range that the criterion matches.
     fn leap(&mut self, criterion: usize) -> Result<(), KvError> {
         let mut entries = Vec::new();
         for list in self.criteria.get_mut(criterion).into_iter().flatten() {
@@ -85,7 +85,7 @@ impl<'a> LogSearch<'a> {
         Ok(())
     }
 
-    /// Leaves a block behind.
+    /// Removes a block from the front of the range.
     fn pass(&mut self, number: u64) {
         let (from, to) = (self.from, self.to);
         self.is_done = from == to;
@@ -96,13 +96,13 @@ impl<'a> LogSearch<'a> {
     }
 }
 
-/// The blocks that the index names for one prefix, read ahead.
+/// One posting list, read ahead in portions.
 struct List {
     prefix: Prefix,
     ahead: VecDeque<u64>,
-    /// How many are read the next time: few at first, as few may be wanted.
+    /// Size of the next portion. It grows from a few entries, because a search may end early.
     portion: usize,
-    /// Whether there are none but those read.
+    /// Whether the list has been read to its end.
     is_read: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Finding logs: an index from addresses and topics to the blocks in which they occur.
+//! Log search by an index from addresses and topics to block numbers.
 //!
 //! Key: the first 8 bytes of keccak-256(position ‖ value), then the block number; empty value. Position 0 is the
 //! address, 1 to 4 are the topics. Equal prefixes of different values cost time, not correctness: every log is compared
@@ -13,7 +13,7 @@ use hansa_kv::{Batch, Order};
 use crate::log_search::{LogSearch, Prefix, key};
 use crate::{LOGS, Ledger, LedgerError, TransactionReceipt};
 
-/// A log and where it stands.
+/// A log with its place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocatedLog {
     /// Address, topics and data.
@@ -32,16 +32,16 @@ pub struct LocatedLog {
     pub log_index: u64,
 }
 
-/// Which logs are wanted.
+/// A log query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogFilter {
     /// First block.
     pub from: u64,
     /// Last block, included; the head when beyond it.
     pub to: u64,
-    /// Any of these contracts; of any contract when empty.
+    /// Contracts, any of which matches; empty matches all.
     pub addresses: Vec<Address>,
-    /// At each position any of these topics; anything, also nothing, when empty.
+    /// At each position topics, any of which matches; empty matches anything, also an absent topic.
     pub topics: [Vec<B256>; 4],
     /// The most logs to return, unless a single block has more.
     pub limit: usize,
@@ -52,12 +52,12 @@ pub struct LogFilter {
 pub struct LogPage {
     /// In order.
     pub logs: Vec<LocatedLog>,
-    /// The block to go on from; `None` when all logs are here.
+    /// The block to continue from; `None` when the range is complete.
     pub next: Option<u64>,
 }
 
 impl LogFilter {
-    /// Whether a log is wanted, whatever its block.
+    /// Whether a log matches, its block aside.
     pub fn matches(&self, log: &Log) -> bool {
         let is_wanted = |position: usize, wanted: &Vec<B256>| {
             wanted.is_empty() || log.topics().get(position).is_some_and(|topic| wanted.contains(topic))
@@ -66,8 +66,8 @@ impl LogFilter {
             && self.topics.iter().enumerate().all(|(position, wanted)| is_wanted(position, wanted))
     }
 
-    /// Index prefixes of each criterion, the one that likely leaves the fewest blocks first: later topics say more than the
-    /// event's signature. Empty when everything is wanted.
+    /// Index prefixes of each criterion, the most selective first: later topics are more selective than the
+    /// event's signature. Empty for a query without criteria.
     fn criteria(&self) -> Vec<Vec<Prefix>> {
         let topics = |(position, wanted): (u8, &Vec<B256>)| {
             wanted.iter().map(|topic| prefix(position, topic.as_slice())).collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! The registry's members as the ledger remembers them: at the head, and frozen at each epoch's last block.
+//! The registry's members at the head, and as of each epoch's last block.
 //!
 //! Read from the contract only when it has emitted an event; kept in the store as JSON. An epoch with the members of the one
 //! before it has no entry of its own.

@@ -1,4 +1,4 @@
-//! Building a block on any executed parent, from what is pending.
+//! Builds blocks from pending transactions, on any executed parent.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use crate::{
 /// The least gas a transaction can ask for.
 const TRANSACTION_GAS_MIN: u64 = 21_000;
 
-/// What consensus decides about a block to be proposed.
+/// Consensus's part of a block to be proposed.
 #[derive(Clone, Debug)]
 pub struct Proposal {
     /// Hash of the parent: the finalised head, or any block proposed or verified here.
@@ -38,8 +38,8 @@ pub struct Proposal {
     pub beneficiary: Address,
     /// Carried in the block, committed to by `extraData`.
     pub consensus: ConsensusData,
-    /// How long transactions are added, because the other nodes wait for it; `None` fills the block up to its gas and
-    /// bytes, as simulations need that must not depend on the machine's speed.
+    /// Time limit for adding transactions, because the other validators wait; `None` fills the block up to its gas and
+    /// bytes. Simulations use `None`, so that they do not depend on the machine's speed.
     pub filling_time: Option<Duration>,
 }
 
@@ -49,7 +49,7 @@ struct Filling {
     senders: Vec<Address>,
     executed: Vec<ExecutedTransaction>,
     bytes: usize,
-    /// What senders' transactions took longer than their gas accounts for, in microseconds.
+    /// Execution time beyond that expected from the gas, by sender, in microseconds.
     excess: AddressMap<u64>,
 }
 
@@ -214,7 +214,7 @@ impl<'a> Registered<'a> {
         Ok(sender)
     }
 
-    /// To whose account a sender's transactions go.
+    /// The payer of a sender's transactions.
     pub(crate) fn payer(&mut self, account: Address) -> Result<Payer, LedgerError> {
         let Some(member) = self.sender(account)?.and_then(|sender| sender.member) else {
             return Ok(Payer { member: None, left: Growth::UNLIMITED });

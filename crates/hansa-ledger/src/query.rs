@@ -12,7 +12,7 @@ use crate::{
     records::{self, BlockPlace},
 };
 
-/// A block that has become final, with what its transactions led to.
+/// A final block with its receipts.
 #[derive(Clone, Debug)]
 pub struct FinalisedBlock {
     /// The block.
@@ -30,7 +30,7 @@ impl FinalisedBlock {
     }
 }
 
-/// A transaction's outcome, and where it stands.
+/// A receipt with its place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionReceipt {
     /// Status, cumulative gas, logs and bloom filter, as committed to by the header.
@@ -45,7 +45,7 @@ pub struct TransactionReceipt {
     pub block_number: u64,
     /// Its time, in Unix seconds.
     pub timestamp: u64,
-    /// Who signed the transaction.
+    /// Signer of the transaction.
     pub sender: Address,
     /// Its recipient; `None` where it creates a contract.
     pub to: Option<Address>,
@@ -72,12 +72,12 @@ impl TransactionReceipt {
     }
 }
 
-/// A transaction and where it stands.
+/// A transaction with its place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocatedTransaction {
     /// The transaction.
     pub transaction: SignedTransaction,
-    /// Who signed it.
+    /// Its signer.
     pub sender: Address,
     /// The block.
     pub block_hash: B256,
@@ -155,7 +155,7 @@ impl Ledger {
         receipts.map(|receipts| Some(Arc::new(receipts))).ok_or_else(damaged)
     }
 
-    /// Who sent the transactions of a finalised block.
+    /// The senders of a finalised block's transactions.
     ///
     /// # Errors
     /// See [`Ledger::block`].

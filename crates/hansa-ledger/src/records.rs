@@ -1,4 +1,4 @@
-//! What the store holds, byte for byte.
+//! Encodings of stored records.
 //!
 //! Numbers are 8 bytes, big-endian. A block's receipts are an RLP list of
 //! `[sender, type, succeeded, cumulativeGas, gas, firstLogIndex, [log…]]`; bloom filters are computed again when read.
@@ -127,7 +127,7 @@ pub(crate) fn load_block(store: &dyn KvStore, number: u64) -> Result<Option<Bloc
     Block::decode(&Bytes::from(bytes)).map(Some).map_err(|_| LedgerError::Damaged { what: "block" })
 }
 
-/// A stored receipt with what its block and transaction say.
+/// Combines a stored receipt with its block and transaction.
 pub(crate) fn complete(
     stored: StoredReceipt,
     block: &BlockPlace,
@@ -161,7 +161,7 @@ pub(crate) fn complete(
     })
 }
 
-/// What a receipt says about its block.
+/// The block's place, as each of its receipts repeats it.
 #[derive(Clone, Copy)]
 pub(crate) struct BlockPlace {
     pub(crate) hash: alloy_primitives::B256,

@@ -1,4 +1,4 @@
-//! Between the trie's view of the state and the one that execution reads.
+//! Adapts the trie's state view to the one that execution reads.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 
@@ -51,7 +51,7 @@ pub(crate) fn trie_account(account: AccountState) -> Account {
     Account { nonce: account.nonce, balance: account.balance, code_hash: account.code_hash }
 }
 
-/// What a block changed, as the trie wants it.
+/// A block's changes as an update of the trie.
 pub(crate) fn update(changes: &StateChanges) -> StateUpdate {
     let accounts = changes
         .accounts

@@ -1,4 +1,4 @@
-//! Where the ledger is kept on disk: a store for blocks, and one for the nodes of the state trie.
+//! The ledger's stores on disk: one for blocks, one for the nodes of the state trie.
 
 use std::{path::Path, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Checking another node's block by executing it.
+//! Verifies another node's block by executing it.
 
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::Address;
@@ -69,7 +69,7 @@ impl Ledger {
     }
 }
 
-/// To whose account each transaction goes.
+/// The payer of each transaction.
 fn payers(block: &Block, parent: &ExecutedBlock, senders: &[Address]) -> Result<Vec<Payer>, LedgerError> {
     let state = parent_state(parent);
     let mut registered = Registered::new(&state);
