@@ -68,10 +68,12 @@ impl Contracts {
                         e.deposited && e.keyEpoch == epoch && !is_limited(e.expiresAt, e.maxOpenings);
                     deposited.insert(e.grantee, with_key);
                 }
-                Some(ContractEvent::Opened(e)) if e.version >= first && e.dcId != e.owner => {
-                    if every_reader || deposited.get(&e.dcId) == Some(&true) {
-                        holders.extend(DcId::new(e.dcId));
-                    }
+                Some(ContractEvent::Opened(e))
+                    if e.version >= first
+                        && e.dcId != e.owner
+                        && (every_reader || deposited.get(&e.dcId) == Some(&true)) =>
+                {
+                    holders.extend(DcId::new(e.dcId));
                 }
                 _ => {}
             }

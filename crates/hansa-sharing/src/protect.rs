@@ -299,8 +299,8 @@ impl Inner {
         Ok((stored, recorded))
     }
 
-    /// Deposits a new epoch's key with the grants without limits that had the old one's; again with the next version, if this fails or the node ends first.
-    /// The version is recorded whatever becomes of this: who has no deposit asks this node.
+    /// Deposits a new epoch's key with the grants without limits that had the old one's; again with the next version, if this fails or the
+    /// node ends first. The version is recorded whatever becomes of this: a member without a deposit asks this node.
     async fn after_rotation(&self, object: ObjectId, epoch: u32) {
         if let Err(error) = self.renew_if_new(object, epoch).await {
             tracing::warn!(%object, %error, "not every grant got the new key deposited");

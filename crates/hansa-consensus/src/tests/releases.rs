@@ -91,7 +91,6 @@ fn a_deposited_key_is_released_within_three_finalities_of_the_request() {
         world.opens(GRANTEE, id).await.unwrap();
         let released = ledger.head().number();
         assert!(opened > requested && released <= requested + 3, "{requested} {opened} {released}");
-        println!("MEASURED {requested} {opened} {released}");
         ((), world)
     });
 }
