@@ -3,7 +3,7 @@
 //! The key hierarchy, from the recipient to the bytes:
 //!
 //! ```text
-//! member's X-Wing key ─ HPKE ▶ audience key (KEK, one per object and epoch)
+//! member's X-Wing key ─ HPKE ▶ audience key (KEK, one per object and epoch), or the data key of one version
 //!        KEK ─ AES-256-GCM ▶ data key (DEK, one per version, random)
 //!              DEK + salt ─ HKDF-SHA256 ▶ content key · manifest key · commitment key · key commitment
 //! ```
@@ -75,6 +75,6 @@ pub use segment::{
 pub use swarm_key::SwarmKey;
 pub use version_keys::VersionKeys;
 pub use wrap::{
-    DekContext, KekContext, WRAPPED_DEK_BYTES, WRAPPED_KEK_BYTES, unwrap_dek, unwrap_kek, unwrap_owner_key,
-    wrap_dek, wrap_kek, wrap_owner_key,
+    DekContext, GrantedDekContext, KekContext, MEMBER_WRAPPED_BYTES, WRAPPED_DEK_BYTES, unwrap_dek,
+    unwrap_granted_dek, unwrap_kek, unwrap_owner_key, wrap_dek, wrap_granted_dek, wrap_kek, wrap_owner_key,
 };

@@ -7,6 +7,7 @@
 use alloy_primitives::B256;
 use bytes::Bytes;
 use cid::{Cid, multihash::Multihash};
+use hansa_types::{ObjectId, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -44,6 +45,10 @@ pub struct ObjectRoot {
     pub key_epoch: u32,
     /// The audience key wrapped for its owner alone; see [`crate::wrap_owner_key`].
     pub owner_key: Bytes,
+    /// Deposits of the data key, one for each limited grant with a deposit: a raw block of [`hansa_types::VersionDeposits`]. Not encoded
+    /// where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deposits: Option<Cid>,
     /// Keyed commitment to the plaintext.
     pub commitment: B256,
     /// Padded size of the ciphertext in bytes.
@@ -65,6 +70,7 @@ pub struct RootParts {
     pub wrapped_key: Vec<u8>,
     pub key_epoch: u32,
     pub owner_key: Vec<u8>,
+    pub deposits: Option<Cid>,
     pub commitment: B256,
     pub size_class: u64,
     pub created_at: u64,
@@ -92,6 +98,7 @@ impl ObjectRoot {
             wrapped_key: parts.wrapped_key.into(),
             key_epoch: parts.key_epoch,
             owner_key: parts.owner_key.into(),
+            deposits: parts.deposits,
             commitment: parts.commitment,
             size_class: parts.size_class,
             created_at: parts.created_at,
@@ -140,21 +147,35 @@ impl ObjectRoot {
         B256::try_from(digest.as_ref()).map_err(|_| EnvelopeError::Crypto("SHA-256"))
     }
 
-    /// Unwraps the data key with the audience key, checks the key commitment, and derives the version's keys.
-    /// `context`'s epoch and key commitment are taken from this root.
+    /// Unwraps the data key with the audience key, and checks it against the key commitment.
     ///
     /// # Errors
-    /// [`EnvelopeError::WrongKey`] if `kek` is not the audience key of this epoch.
-    pub fn unlock(&self, kek: &AudienceKey, context: DekContext) -> Result<VersionKeys, EnvelopeError> {
-        let context = DekContext { epoch: self.key_epoch, key_commitment: self.key_commitment, ..context };
-        let dek: DataKey = unwrap_dek(kek, &self.wrapped_key, &context)?;
-        VersionKeys::open(&dek, self.salt, self.key_commitment)
+    /// [`EnvelopeError::WrongKey`] if `kek` is not the audience key of this epoch, or this is not the root of that version.
+    pub fn data_key(
+        &self,
+        kek: &AudienceKey,
+        chain_id: u64,
+        object: ObjectId,
+        version: Version,
+    ) -> Result<DataKey, EnvelopeError> {
+        let (epoch, key_commitment) = (self.key_epoch, self.key_commitment);
+        let context = DekContext { chain_id, object, version, epoch, key_commitment };
+        let dek = unwrap_dek(kek, &self.wrapped_key, &context)?;
+        self.unlock(&dek)?;
+        Ok(dek)
+    }
+
+    /// The keys that follow from the version's data key.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::WrongKey`] if `dek` does not match the key commitment: it is not the data key of this version.
+    pub fn unlock(&self, dek: &DataKey) -> Result<VersionKeys, EnvelopeError> {
+        VersionKeys::open(dek, self.salt, self.key_commitment)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use hansa_types::Version;
     use proptest::prelude::*;
 
     use super::*;
@@ -183,6 +204,7 @@ mod tests {
             wrapped_key: vec![5; WRAPPED_DEK_BYTES],
             key_epoch: 3,
             owner_key: vec![7; OWNER_KEY_BYTES],
+            deposits: None,
             commitment: B256::repeat_byte(8),
             size_class: 8_192,
             created_at: 1_800_000_000,
@@ -214,6 +236,11 @@ mod tests {
              633c939be793c20445d6d042b8f6"
         );
         assert_eq!(ObjectRoot::decode(&root.encode().unwrap()).unwrap(), root);
+        let with = ObjectRoot { deposits: Some(raw_cid(3)), ..sample() };
+        let link = format!("686465706f73697473d82a58250001551220{}", "03".repeat(32));
+        let encoded = hex::encode(with.encode().unwrap());
+        assert!(encoded.starts_with("af") && encoded.contains(&link), "{encoded}");
+        assert_eq!(ObjectRoot::decode(&with.encode().unwrap()).unwrap(), with);
         let short = Bytes::from_static(&[1]);
         let others = [
             ObjectRoot { format: 2, ..sample() },
@@ -232,11 +259,20 @@ mod tests {
         let bound = DekContext { key_commitment: keys.key_commitment(), ..context() };
         let wrapped = wrap_dek(&kek, &dek, &bound).unwrap();
         let root = ObjectRoot::new(&keys, RootParts { wrapped_key: wrapped, ..parts() });
-        assert_eq!(root.unlock(&kek, context()).unwrap().key_commitment(), keys.key_commitment());
+        let DekContext { chain_id, object, version, .. } = context();
+        let opened = root.data_key(&kek, chain_id, object, version).unwrap();
+        assert_eq!((&opened, root.unlock(&opened).unwrap().salt()), (&dek, keys.salt()));
         let other = AudienceKey::generate().unwrap();
-        assert!(matches!(root.unlock(&other, context()), Err(EnvelopeError::WrongKey)));
-        let moved = DekContext { version: Version(2), ..context() };
-        assert!(matches!(root.unlock(&kek, moved), Err(EnvelopeError::WrongKey)));
+        let wrong = [
+            root.data_key(&other, chain_id, object, version),
+            root.data_key(&kek, chain_id, object, Version(2)),
+            // Wrapped as it should be, and not the key that the root commits to.
+            ObjectRoot { salt: B256::ZERO, ..root.clone() }.data_key(&kek, chain_id, object, version),
+        ];
+        for wrong in wrong {
+            assert!(matches!(wrong, Err(EnvelopeError::WrongKey)));
+        }
+        assert!(matches!(root.unlock(&DataKey::generate().unwrap()), Err(EnvelopeError::WrongKey)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Key wrapping: a data key under an audience key, an audience key to a member's public key.
+//! Key wrapping: a data key under an audience key, an audience key or a single data key to a member's public key.
 //!
-//! Both are bound to their context, so that a wrapped key is invalid for another object, epoch or recipient. Context encoding: a label,
-//! then big-endian integers in the order of the structure's fields.
+//! All are bound to their context, so that a wrapped key is invalid for another object, version, epoch or recipient, and none is taken for
+//! one of another kind. Context encoding: a label, then big-endian integers in the order of the structure's fields.
 
 use alloy_primitives::B256;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -17,8 +17,8 @@ use crate::{AudienceKey, DataKey, EnvelopeError, MemberKeys, StorageKey, TAG_BYT
 pub const WRAPPED_DEK_BYTES: usize = 60;
 /// Length of an audience key wrapped for its owner: nonce 12 ‖ ciphertext 32 ‖ tag 16.
 pub(crate) const OWNER_KEY_BYTES: usize = 60;
-/// Length of a wrapped audience key in bytes: X-Wing encapsulation 1,120 ‖ ciphertext 32 ‖ tag 16.
-pub const WRAPPED_KEK_BYTES: usize = 1168;
+/// Length of a key wrapped to a member in bytes: X-Wing encapsulation 1,120 ‖ ciphertext 32 ‖ tag 16.
+pub const MEMBER_WRAPPED_BYTES: usize = 1168;
 const ENCAPSULATION_BYTES: usize = 1120;
 
 /// The context of a wrapped data key.
@@ -77,6 +77,34 @@ impl KekContext {
     }
 }
 
+/// The context of a data key wrapped to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrantedDekContext {
+    /// The consortium.
+    pub chain_id: u64,
+    /// The object.
+    pub object: ObjectId,
+    /// The version.
+    pub version: Version,
+    /// The recipient.
+    pub recipient: DcId,
+}
+
+impl GrantedDekContext {
+    fn info(&self) -> Vec<u8> {
+        let mut out = b"hansa/v1 granted dek".to_vec();
+        out.extend(self.chain_id.to_be_bytes());
+        out.extend(self.object.owner.value().to_be_bytes());
+        out.extend(self.object.number.to_be_bytes());
+        out.extend(self.version.0.to_be_bytes());
+        out
+    }
+
+    fn aad(&self) -> [u8; 4] {
+        self.recipient.value().to_be_bytes()
+    }
+}
+
 fn aes_key(kek: &AudienceKey) -> Result<LessSafeKey, EnvelopeError> {
     UnboundKey::new(&AES_256_GCM, kek.expose())
         .map(LessSafeKey::new)
@@ -124,8 +152,48 @@ pub fn unwrap_dek(kek: &AudienceKey, wrapped: &[u8], context: &DekContext) -> Re
     DataKey::from_slice(plain)
 }
 
-/// Wraps `kek` to a member's X-Wing public key (1,216 bytes) by HPKE (RFC 9180, base mode, KEM 0x647a, HKDF-SHA256,
+/// Seals a key of 32 bytes to a member's X-Wing public key (1,216 bytes) by HPKE (RFC 9180, base mode, KEM 0x647a, HKDF-SHA256,
 /// AES-256-GCM).
+fn seal_to_member(
+    recipient_key: &[u8],
+    key: &[u8; 32],
+    info: &[u8],
+    aad: &[u8],
+) -> Result<Vec<u8>, EnvelopeError> {
+    let recipient = <XWing as Kem>::PublicKey::from_bytes(recipient_key)
+        .map_err(|_| EnvelopeError::Key("the recipient's encryption key"))?;
+    let (encapsulation, sealed) =
+        hpke::single_shot_seal::<AesGcm256, HkdfSha256, XWing>(&OpModeS::Base, &recipient, info, key, aad)
+            .map_err(|_| EnvelopeError::Crypto("wrapping a key to a member"))?;
+    Ok([encapsulation.to_bytes().as_slice(), &sealed].concat())
+}
+
+/// The inverse of [`seal_to_member`] for the recipient.
+fn open_as_member(
+    keys: &MemberKeys,
+    wrapped: &[u8],
+    info: &[u8],
+    aad: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+    let (encapsulation, sealed) = wrapped
+        .split_at_checked(ENCAPSULATION_BYTES)
+        .filter(|(_, sealed)| sealed.len() == 32_usize.saturating_add(TAG_BYTES))
+        .ok_or_else(|| EnvelopeError::malformed("a key wrapped to a member", "it is not 1,168 bytes long"))?;
+    let encapsulation =
+        <XWing as Kem>::EncappedKey::from_bytes(encapsulation).map_err(|_| EnvelopeError::WrongKey)?;
+    hpke::single_shot_open::<AesGcm256, HkdfSha256, XWing>(
+        &OpModeR::Base,
+        &keys.encryption_secret()?,
+        &encapsulation,
+        info,
+        sealed,
+        aad,
+    )
+    .map(Zeroizing::new)
+    .map_err(|_| EnvelopeError::WrongKey)
+}
+
+/// Wraps `kek` to a member's X-Wing public key: [`MEMBER_WRAPPED_BYTES`] bytes.
 ///
 /// # Errors
 /// [`EnvelopeError::Key`] if the public key is invalid.
@@ -134,17 +202,7 @@ pub fn wrap_kek(
     kek: &AudienceKey,
     context: &KekContext,
 ) -> Result<Vec<u8>, EnvelopeError> {
-    let key = <XWing as Kem>::PublicKey::from_bytes(recipient_key)
-        .map_err(|_| EnvelopeError::Key("the recipient's encryption key"))?;
-    let (encapsulation, sealed) = hpke::single_shot_seal::<AesGcm256, HkdfSha256, XWing>(
-        &OpModeS::Base,
-        &key,
-        &context.info(),
-        kek.expose(),
-        &context.aad(),
-    )
-    .map_err(|_| EnvelopeError::Crypto("wrapping an audience key"))?;
-    Ok([encapsulation.to_bytes().as_slice(), &sealed].concat())
+    seal_to_member(recipient_key, kek.expose(), &context.info(), &context.aad())
 }
 
 /// The inverse of [`wrap_kek`] for the recipient in the same context.
@@ -156,22 +214,32 @@ pub fn unwrap_kek(
     wrapped: &[u8],
     context: &KekContext,
 ) -> Result<AudienceKey, EnvelopeError> {
-    let (encapsulation, sealed) = wrapped
-        .split_at_checked(ENCAPSULATION_BYTES)
-        .filter(|(_, sealed)| sealed.len() == 32_usize.saturating_add(TAG_BYTES))
-        .ok_or_else(|| EnvelopeError::malformed("a wrapped audience key", "it is not 1,168 bytes long"))?;
-    let encapsulation =
-        <XWing as Kem>::EncappedKey::from_bytes(encapsulation).map_err(|_| EnvelopeError::WrongKey)?;
-    let plain = hpke::single_shot_open::<AesGcm256, HkdfSha256, XWing>(
-        &OpModeR::Base,
-        &keys.encryption_secret()?,
-        &encapsulation,
-        &context.info(),
-        sealed,
-        &context.aad(),
-    )
-    .map_err(|_| EnvelopeError::WrongKey)?;
-    AudienceKey::from_slice(&Zeroizing::new(plain))
+    AudienceKey::from_slice(&open_as_member(keys, wrapped, &context.info(), &context.aad())?)
+}
+
+/// Wraps the data key of one version to a member's X-Wing public key: [`MEMBER_WRAPPED_BYTES`] bytes.
+///
+/// # Errors
+/// [`EnvelopeError::Key`] if the public key is invalid.
+pub fn wrap_granted_dek(
+    recipient_key: &[u8],
+    dek: &DataKey,
+    context: &GrantedDekContext,
+) -> Result<Vec<u8>, EnvelopeError> {
+    seal_to_member(recipient_key, dek.expose(), &context.info(), &context.aad())
+}
+
+/// The inverse of [`wrap_granted_dek`] for the recipient in the same context. Whether the key is that of the version is said by the
+/// key commitment in the object root: a hostile owner wraps any key.
+///
+/// # Errors
+/// [`EnvelopeError::WrongKey`] if recipient, context or bytes differ.
+pub fn unwrap_granted_dek(
+    keys: &MemberKeys,
+    wrapped: &[u8],
+    context: &GrantedDekContext,
+) -> Result<DataKey, EnvelopeError> {
+    DataKey::from_slice(&open_as_member(keys, wrapped, &context.info(), &context.aad())?)
 }
 
 fn owner_label(chain_id: u64, object: ObjectId, epoch: u32) -> Vec<u8> {
@@ -310,7 +378,7 @@ mod tests {
         let kek = AudienceKey::generate().unwrap();
         let good = kek_context();
         let wrapped = wrap_kek(&keys.encryption_key().unwrap(), &kek, &good).unwrap();
-        assert_eq!(wrapped.len(), WRAPPED_KEK_BYTES);
+        assert_eq!(wrapped.len(), MEMBER_WRAPPED_BYTES);
         assert_eq!(unwrap_kek(&keys, &wrapped, &good).unwrap(), kek);
         let others = [
             KekContext { chain_id: 8, ..good },
@@ -331,6 +399,53 @@ mod tests {
         for bad in [&[][..], &[0; 32], &[0xff; 1216]] {
             assert!(matches!(wrap_kek(bad, &kek, &good), Err(EnvelopeError::Key(_))), "{}", bad.len());
         }
+    }
+
+    fn granted_context() -> GrantedDekContext {
+        let (object, recipient) = (object("1/42"), DcId::new(5).unwrap());
+        GrantedDekContext { chain_id: 7, object, version: Version(3), recipient }
+    }
+
+    #[test]
+    fn a_granted_data_key_is_pinned() {
+        let context = granted_context();
+        let info = "68616e73612f7631206772616e7465642064656b000000000000000700000001000000000000002a00000003";
+        assert_eq!((hex::encode(context.info()), context.aad()), (info.to_owned(), [0, 0, 0, 5]));
+        let keys = MemberKeys::from_secrets([1; 32], [1; 32], [2; 32], [1; 32]).unwrap();
+        let wrapped = hex::decode(include_str!("../testdata/granted_dek.hex").trim()).unwrap();
+        let dek = unwrap_granted_dek(&keys, &wrapped, &context).unwrap();
+        assert_eq!(dek, DataKey::from_bytes([3; 32]));
+    }
+
+    #[test]
+    fn granted_data_keys_open_only_for_their_recipient_in_their_context_and_unaltered() {
+        let keys = MemberKeys::generate().unwrap();
+        let dek = DataKey::generate().unwrap();
+        let good = granted_context();
+        let wrapped = wrap_granted_dek(&keys.encryption_key().unwrap(), &dek, &good).unwrap();
+        assert_eq!(wrapped.len(), MEMBER_WRAPPED_BYTES);
+        assert_eq!(unwrap_granted_dek(&keys, &wrapped, &good).unwrap(), dek);
+        let others = [
+            GrantedDekContext { chain_id: 8, ..good },
+            GrantedDekContext { object: object("1/43"), ..good },
+            GrantedDekContext { object: object("2/42"), ..good },
+            GrantedDekContext { version: Version(4), ..good },
+            GrantedDekContext { recipient: DcId::new(6).unwrap(), ..good },
+        ];
+        for other in others {
+            let opened = unwrap_granted_dek(&keys, &wrapped, &other);
+            assert!(matches!(opened, Err(EnvelopeError::WrongKey)), "{other:?}");
+        }
+        assert!(unwrap_granted_dek(&MemberKeys::generate().unwrap(), &wrapped, &good).is_err());
+        for at in (0..wrapped.len()).step_by(41).chain(1120..wrapped.len()) {
+            let mut bad = wrapped.clone();
+            bad[at] ^= 1;
+            assert!(unwrap_granted_dek(&keys, &bad, &good).is_err(), "{at}");
+            assert!(unwrap_granted_dek(&keys, &wrapped[..at], &good).is_err(), "{at}");
+        }
+        // The epoch with the version's number: the same integers, another label.
+        let as_kek = KekContext { epoch: 3, ..kek_context() };
+        assert!(matches!(unwrap_kek(&keys, &wrapped, &as_kek), Err(EnvelopeError::WrongKey)));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use hansa_content::{BlockStore, FileReader};
+use hansa_contracts::abi;
 use hansa_envelope::{
-    EntryHasher, EntryKind, LEAF_BYTES, Layout, MANIFEST_BYTES_MAX, Manifest, ObjectRoot, Opener,
-    SignedManifest, VersionKeys,
+    AudienceKey, DataKey, EntryHasher, EntryKind, LEAF_BYTES, Layout, MANIFEST_BYTES_MAX, Manifest,
+    ObjectRoot, Opener, SignedManifest, VersionKeys, root_cid,
 };
 use hansa_types::{ObjectId, Version};
 use tokio::sync::mpsc;
@@ -28,6 +29,20 @@ pub(crate) fn measure(store: &BlockStore, root: &ObjectRoot, object: ObjectId) -
         return Err(SharingError::damaged(object, "its content has another length than its root says"));
     }
     Ok(manifest)
+}
+
+/// The data key of a version whose root is in the own store, unwrapped with its audience's. Blocking.
+pub(crate) fn version_key(
+    store: &BlockStore,
+    chain_id: u64,
+    object: ObjectId,
+    record: &abi::RecordedVersion,
+    kek: &AudienceKey,
+) -> Result<DataKey, SharingError> {
+    let bytes = store.expect(&root_cid(record.root)).map_err(|e| SharingError::reading(object, e))?;
+    let root = ObjectRoot::decode(&bytes).map_err(|e| SharingError::damaged(object, e))?;
+    root.data_key(kek, chain_id, object, Version(record.version))
+        .map_err(|e| SharingError::opening(object, e))
 }
 
 /// Reads and checks a version's manifest from the own store. Blocking.

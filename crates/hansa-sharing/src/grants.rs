@@ -1,5 +1,8 @@
 //! Who may read: grants, revocations, visibility (D1, D2, D3, D5).
 //!
+//! Limited grants (expiry, openings) are served with keys of single versions, by the owner's node and by deposits: each version takes an
+//! opening of its own. The audience key is deposited with grants without limits alone.
+//!
 //! Taking access back works from the next opening and the next version on. A version that a member has opened stays
 //! readable to it: its node keeps that version's key, and no contract takes knowledge back. Everything that a change
 //! depends on (the newest version, its key epoch, its visibility, the recipient's key) is read under the object's writer
@@ -9,14 +12,15 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::Bytes;
 use hansa_contracts::{ContractEvent, SHARING, abi};
-use hansa_envelope::{AudienceKey, KekContext, wrap_kek};
+use hansa_envelope::AudienceKey;
 use hansa_types::{
-    DcId, Member, ObjectId, Visibility,
+    DcId, Member, ObjectId, ReleasedKey, Visibility,
     api::{GrantRequest, Recorded},
 };
 
 use crate::{
-    ChainReceipt, EventFilter, Sharing, SharingError, contracts::refused_with, history::topic, sharing::Inner,
+    ChainReceipt, EventFilter, Sharing, SharingError, contracts::refused_with, deposits::DepositedKey,
+    history::topic, sharing::Inner,
 };
 
 /// Why a deposit no longer serves its grantee.
@@ -30,6 +34,18 @@ enum Stale {
 
 /// [`abi::Cell`]'s state of a grant that stands.
 pub(crate) const GRANTED: u8 = 1;
+
+/// Whether a grant with these terms (0 for none) ends by itself.
+pub(crate) const fn is_limited(expires_at: u64, max_openings: u32) -> bool {
+    expires_at != 0 || max_openings != 0
+}
+
+/// Whether a grant came with a deposit and permits an opening at this time.
+pub(crate) fn stands(cell: &abi::Cell, time: u64) -> bool {
+    let is_used_up = cell.maxOpenings != 0 && cell.openings >= cell.maxOpenings;
+    let is_over = cell.expiresAt != 0 && cell.expiresAt < time;
+    cell.state == GRANTED && !cell.wrappedKey.is_empty() && !is_used_up && !is_over
+}
 
 fn recorded(receipts: Vec<ChainReceipt>) -> Recorded {
     Recorded {
@@ -53,8 +69,13 @@ impl Sharing {
         for id in request.to.iter().copied().collect::<BTreeSet<_>>() {
             grantees.push(self.0.contracts.member(id).await?);
         }
-        let granting =
-            grantees.iter().map(|grantee| self.0.grant(object, grantee, record.keyEpoch, &request));
+        let limited = is_limited(request.expires_at.unwrap_or(0), request.max_openings.unwrap_or(0));
+        let key = match request.deposit {
+            true => Some(self.0.key_to_deposit(object, &record, limited).await?),
+            false => None,
+        };
+        let (epoch, key) = (record.keyEpoch, key.as_ref());
+        let granting = grantees.iter().map(|grantee| self.0.grant(object, grantee, (epoch, key), &request));
         let receipts = futures::future::join_all(granting).await.into_iter().collect::<Result<_, _>>()?;
         Ok(recorded(receipts))
     }
@@ -109,7 +130,7 @@ impl Sharing {
 }
 
 impl Inner {
-    fn own_key(&self, object: ObjectId, epoch: u32) -> Result<AudienceKey, SharingError> {
+    pub(crate) fn own_key(&self, object: ObjectId, epoch: u32) -> Result<AudienceKey, SharingError> {
         self.keyring.key(object, epoch)?.ok_or(SharingError::KeyMissing { object, epoch })
     }
 
@@ -117,12 +138,11 @@ impl Inner {
         &self,
         object: ObjectId,
         grantee: &Member,
-        epoch: u32,
+        (epoch, key): (u32, Option<&DepositedKey>),
         request: &GrantRequest,
     ) -> Result<ChainReceipt, SharingError> {
-        let key = request.deposit.then(|| self.own_key(object, epoch)).transpose()?;
         let grant = |nonce| {
-            let deposit = key.as_ref().map(|key| self.deposit(object, epoch, key, (grantee, nonce)));
+            let deposit = key.map(|key| self.deposit(object, key, (grantee, nonce)));
             Ok(abi::Grant {
                 owner: object.owner.value(),
                 number: object.number,
@@ -137,22 +157,8 @@ impl Inner {
         self.contracts.share(object, grantee.dc_id, grant).await
     }
 
-    /// Wraps an audience key to a member's registered key.
-    pub(crate) fn wrap(
-        &self,
-        object: ObjectId,
-        epoch: u32,
-        key: &AudienceKey,
-        recipient: &Member,
-    ) -> Result<Vec<u8>, SharingError> {
-        let chain_id = self.contracts.chain.chain_id();
-        let context = KekContext { chain_id, object, epoch, recipient: recipient.dc_id };
-        Ok(wrap_kek(&recipient.card.encryption_key, key, &context)?)
-    }
-
-    /// After a change of key: deposits the new one with every grant that stands and had a deposit, so that those members
-    /// still need no answer from this node. Expiry and the openings left stay as they were. A deposit that fails holds up no
-    /// other; that member asks this node.
+    /// After a change of key: deposits the new one with every grant without limits that stands and had a deposit, so that those members
+    /// still need no answer from this node. A deposit that fails holds up no other; that member asks this node.
     ///
     /// # Errors
     /// The last failure, after all were tried.
@@ -160,41 +166,50 @@ impl Inner {
         &self,
         object: ObjectId,
         epoch: u32,
-        key: &AudienceKey,
+        key: AudienceKey,
     ) -> Result<(), SharingError> {
+        let key = &DepositedKey::Epoch(epoch, key);
         let renewing = self.with_deposit(object).await?.into_iter().map(|member| async move {
-            self.renew_deposit(object, epoch, key, member, Stale::OtherEpoch).await.inspect_err(
+            let renewed = self.renew_deposit(object, (epoch, key), member, Stale::OtherEpoch).await;
+            renewed.inspect_err(
                 |error| tracing::warn!(%object, %member, %error, "the new key was not deposited"),
             )
         });
         futures::future::join_all(renewing).await.into_iter().collect()
     }
 
-    /// Deposits the key of the grant's own epoch again for a member that got a new encryption key.
+    /// Deposits a key again for a member that got a new encryption key: that of the grant's own epoch, or with a limited grant that of
+    /// the newest version. Expiry and the openings left stay as they were.
     pub(crate) async fn rewrap_deposit(&self, object: ObjectId, member: DcId) -> Result<(), SharingError> {
         let _writer = self.writing(object).await;
-        let epoch = self.contracts.cell(object, member).await?.keyEpoch;
-        let key = self.own_key(object, epoch)?;
-        self.renew_deposit(object, epoch, &key, member, Stale::OtherRecipientKey).await
+        let cell = self.contracts.cell(object, member).await?;
+        let (epoch, key) = match is_limited(cell.expiresAt, cell.maxOpenings) {
+            true => {
+                let newest = self.contracts.record(object, None).await?;
+                (newest.keyEpoch, self.key_to_deposit(object, &newest, true).await?)
+            }
+            false => {
+                (cell.keyEpoch, DepositedKey::Epoch(cell.keyEpoch, self.own_key(object, cell.keyEpoch)?))
+            }
+        };
+        self.renew_deposit(object, (epoch, &key), member, Stale::OtherRecipientKey).await
     }
 
     async fn renew_deposit(
         &self,
         object: ObjectId,
-        epoch: u32,
-        key: &AudienceKey,
+        (epoch, key): (u32, &DepositedKey),
         member: DcId,
         stale: Stale,
     ) -> Result<(), SharingError> {
         let cell = self.contracts.cell(object, member).await?;
         let left = cell.maxOpenings.saturating_sub(cell.openings);
-        let is_used_up = cell.maxOpenings != 0 && left == 0;
-        let is_over = cell.expiresAt != 0 && cell.expiresAt < self.contracts.chain.head().await?.timestamp;
-        if cell.state != GRANTED
-            || cell.wrappedKey.is_empty()
+        // A limited grant never gets the audience key, whatever became of it since the key was chosen.
+        let fits =
+            is_limited(cell.expiresAt, cell.maxOpenings) == matches!(key.name(), ReleasedKey::Version(_));
+        if !stands(&cell, self.contracts.chain.head().await?.timestamp)
             || (stale == Stale::OtherEpoch && cell.keyEpoch == epoch)
-            || is_used_up
-            || is_over
+            || !fits
         {
             return Ok(());
         }
@@ -210,7 +225,7 @@ impl Inner {
                 expiresAt: cell.expiresAt,
                 maxOpenings: left,
                 keyEpoch: epoch,
-                wrappedKey: self.deposit(object, epoch, key, (&recipient, nonce))?.into(),
+                wrappedKey: self.deposit(object, key, (&recipient, nonce))?.into(),
                 nonce,
             })
         };
@@ -218,7 +233,8 @@ impl Inner {
         Ok(())
     }
 
-    async fn with_deposit(&self, object: ObjectId) -> Result<Vec<DcId>, SharingError> {
+    /// The members that were ever granted the object with a deposit, by number.
+    pub(crate) async fn with_deposit(&self, object: ObjectId) -> Result<Vec<DcId>, SharingError> {
         let filter = EventFilter {
             to: u64::MAX,
             addresses: vec![SHARING],

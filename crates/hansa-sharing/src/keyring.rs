@@ -49,6 +49,10 @@ pub(crate) struct Epochs {
     /// The epoch is new: deposits of the key before are to be renewed once a version under this one is recorded.
     #[serde(default)]
     pub(crate) renew: bool,
+    /// Since the current epoch began, this node has answered openings with the keys of single versions, and deposited no other with a limited
+    /// grant.
+    #[serde(default)]
+    pub(crate) by_version: bool,
 }
 
 /// Keys and catalogue.
@@ -120,7 +124,7 @@ impl Keyring {
         let place = place(KEY, object, epoch);
         let sealed = self.storage.seal(&place, key.expose())?;
         batch.put(SPACE, place, sealed);
-        let epochs = Epochs { current: epoch, rotate: false, renew: epochs.current > 0 };
+        let epochs = Epochs { current: epoch, rotate: false, renew: epochs.current > 0, by_version: true };
         self.put(batch, self::place(EPOCHS, object, 0), &epochs)?;
         Ok((epoch, key))
     }

@@ -61,11 +61,9 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) enum Answer {
-    /// The audience key, wrapped to the asking member's registered key.
+    /// The data key of the opened version, wrapped to the asking member's registered key.
     Released {
-        /// The epoch.
-        epoch: u32,
-        /// [`hansa_envelope::wrap_kek`].
+        /// [`hansa_envelope::wrap_granted_dek`].
         wrapped: Bytes,
     },
     /// No key.
@@ -132,6 +130,8 @@ mod tests {
             "a1636b6579a4666865696768741903e8666f626a65637464312f3432676f70656e696e67076776657273696f6e03"
         );
         assert_eq!(decode::<Request>(&encode(&request)), Some(request));
+        let released = Answer::Released { wrapped: Bytes::from_static(&[0xaa, 0xbb]) };
+        assert_eq!(hex(&encode(&released)), "a16872656c6561736564a1677772617070656442aabb");
         let answer = Answer::Refused { reason: 4 };
         assert_eq!(hex(&encode(&answer)), "a16772656675736564a166726561736f6e04");
         let check = Request::Check { root: root_cid(alloy_primitives::B256::ZERO) };

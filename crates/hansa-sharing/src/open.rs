@@ -8,8 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use hansa_content::Hold;
 use hansa_contracts::{ContractEvent, RefusalReason, abi};
 use hansa_envelope::{
-    AudienceKey, DataKey, DekContext, KekContext, Manifest, ObjectRoot, VersionKeys, root_cid, unwrap_dek,
-    unwrap_kek,
+    AudienceKey, DataKey, GrantedDekContext, Manifest, ObjectRoot, VersionKeys, root_cid, unwrap_granted_dek,
 };
 use hansa_types::{DcId, ObjectId, Version, Visibility};
 use tokio::time::timeout;
@@ -88,8 +87,8 @@ impl std::fmt::Debug for OpenedObject {
 enum Way {
     /// It has the audience key, or anybody has.
     Audience(AudienceKey),
-    /// It has opened the version before, and kept its key.
-    Kept(DataKey),
+    /// It has the version's key: kept from an earlier opening, or handed out by the owner without one.
+    Version(DataKey),
     /// By an opening on the chain.
     Opening,
 }
@@ -125,7 +124,7 @@ impl Sharing {
         let fetched = inner.fetch_measured(object, &record).await?;
         let (key, pending) = match way {
             Way::Audience(kek) => (inner.data_key(object, &record, &fetched.root, &kek)?, None),
-            Way::Kept(key) => (key, None),
+            Way::Version(key) => (key, None),
             Way::Opening => {
                 let obtain = inner.open_on_chain(me, object, &record, &fetched.root);
                 let key = boarded.share(obtain).await?;
@@ -161,8 +160,7 @@ impl Sharing {
         key: &DataKey,
     ) -> Result<OpenedObject, SharingError> {
         let (chain_id, version) = (self.0.contracts.chain.chain_id(), Version(record.version));
-        let keys = VersionKeys::open(key, root.salt, root.key_commitment)
-            .map_err(|e| SharingError::opening(object, e))?;
+        let keys = root.unlock(key).map_err(|e| SharingError::opening(object, e))?;
         let (store, of, with) = (self.0.store.clone(), root.clone(), keys.clone());
         let mib = u32::try_from(manifest_bytes >> 20).unwrap_or(u32::MAX).max(1);
         let room = self.0.manifests.acquire_many(mib).await.map_err(|_| SharingError::Worker)?;
@@ -244,7 +242,7 @@ impl Inner {
         }
         if mode == OpenMode::AskOwnerOnly {
             let height = self.contracts.chain.head().await?.number;
-            return Ok(Way::Audience(self.ask_owner(me, object, version, None, height).await?));
+            return Ok(Way::Version(self.ask_owner(me, object, version, None, height).await?));
         }
         if self.contracts.visibility(object, version).await? == Visibility::Public
             && let Some(key) = self.contracts.published_key(object, epoch).await?
@@ -256,7 +254,7 @@ impl Inner {
         };
         // The opening of a reader that came at the same time may have been the last one permitted.
         if let Some(key) = boarded.landed().await {
-            return Ok(Way::Kept(key));
+            return Ok(Way::Version(key));
         }
         match refusal {
             RefusalReason::Exhausted if self.pending_opening(me, object, version).await?.is_some() => {
@@ -264,7 +262,7 @@ impl Inner {
             }
             RefusalReason::Revoked | RefusalReason::NotGranted => {
                 if let Some(key) = self.keyring.version_key(object, version)? {
-                    return Ok(Way::Kept(key));
+                    return Ok(Way::Version(key));
                 }
             }
             _ => {}
@@ -283,14 +281,9 @@ impl Inner {
         root: &ObjectRoot,
         kek: &AudienceKey,
     ) -> Result<DataKey, SharingError> {
-        let context = DekContext {
-            chain_id: self.contracts.chain.chain_id(),
-            object,
-            version: Version(record.version),
-            epoch: root.key_epoch,
-            key_commitment: root.key_commitment,
-        };
-        unwrap_dek(kek, &root.wrapped_key, &context).map_err(|e| SharingError::opening(object, e))
+        let chain_id = self.contracts.chain.chain_id();
+        root.data_key(kek, chain_id, object, Version(record.version))
+            .map_err(|e| SharingError::opening(object, e))
     }
 
     /// A version's data key by an opening on the chain, and from the deposit or the owner. Kept when it returns.
@@ -304,7 +297,7 @@ impl Inner {
         record: &abi::RecordedVersion,
         root: &ObjectRoot,
     ) -> Result<DataKey, SharingError> {
-        let (version, epoch) = (Version(record.version), record.keyEpoch);
+        let version = Version(record.version);
         let (opening, pending) = match self.pending_opening(me, object, version).await? {
             Some(left) => left,
             None => self.noted_opening(me, object, version).await?,
@@ -314,21 +307,23 @@ impl Inner {
         {
             return Ok(key);
         }
-        let kek = self.key_by_opening(me, object, (version, epoch), opening).await?;
-        let key = self.data_key(object, record, root, &kek)?;
+        let key = self.key_by_opening(me, object, record, root, opening).await?;
         self.keyring.keep(object, version, pending.since, &key)?;
         Ok(key)
     }
 
-    /// The audience key for an opening: from the deposit, or else from the owner's node.
+    /// A version's data key for an opening: from the deposit, or else from the owner's node. It matches the root's key commitment; a key
+    /// that does not is as good as none, and nothing of it is kept.
     async fn key_by_opening(
         &self,
         me: DcId,
         object: ObjectId,
-        (version, epoch): (Version, u32),
+        record: &abi::RecordedVersion,
+        root: &ObjectRoot,
         opening: OpeningAt,
-    ) -> Result<AudienceKey, SharingError> {
-        let fault = match self.deposited_key(me, object, epoch, opening.id).await {
+    ) -> Result<DataKey, SharingError> {
+        let version = Version(record.version);
+        let fault = match self.deposited_key(me, object, record, root, opening.id).await {
             Ok(Some(key)) => return Ok(key),
             Ok(None) => None,
             Err(SharingError::Deposit(fault)) => Some(fault),
@@ -338,6 +333,13 @@ impl Inner {
             tracing::warn!(%object, %version, %fault, "the deposited key was not released; the owner is asked");
         }
         let asked = self.ask_owner(me, object, version, Some(opening.id), opening.block).await;
+        let asked = asked.and_then(|key| match root.unlock(&key) {
+            Ok(_) => Ok(key),
+            Err(_) => {
+                let why = format!("it sent a key that does not open version {version}");
+                Err(SharingError::OwnerUnreachable { object, owner: object.owner, why })
+            }
+        });
         match (asked, fault) {
             (Err(SharingError::OwnerUnreachable { object, owner, why }), Some(fault)) => {
                 let why = format!("{why}; of the deposited key: {fault}");
@@ -409,7 +411,7 @@ impl Inner {
         version: Version,
         opening: Option<u64>,
         height: u64,
-    ) -> Result<AudienceKey, SharingError> {
+    ) -> Result<DataKey, SharingError> {
         let unreachable = |why: String| SharingError::OwnerUnreachable { object, owner: object.owner, why };
         let owner = self.contracts.member(object.owner).await?.card.network_key;
         let request = encode(&Request::Key { object, version, opening, height });
@@ -423,11 +425,12 @@ impl Inner {
             Err(_) => return Err(unreachable(format!("no answer within {KEY_SECONDS_MAX} s"))),
         };
         match decode(&answer) {
-            Some(Answer::Released { epoch, wrapped }) => {
+            Some(Answer::Released { wrapped }) => {
                 let chain_id = self.contracts.chain.chain_id();
-                let context = KekContext { chain_id, object, epoch, recipient: me };
-                unwrap_kek(&self.contracts.keys, &wrapped, &context)
-                    .map_err(|_| unreachable("it sent a key that is not for this member".to_owned()))
+                let context = GrantedDekContext { chain_id, object, version, recipient: me };
+                unwrap_granted_dek(&self.contracts.keys, &wrapped, &context).map_err(|_| {
+                    unreachable("it sent a key that is not for this member and version".to_owned())
+                })
             }
             Some(Answer::Refused { reason: code }) => {
                 Err(SharingError::RefusedByOwner { object, reason: reason(code) })

@@ -11,7 +11,7 @@ use std::{
 
 use alloy_primitives::B256;
 use cid::Cid;
-use hansa_content::{Block, BlockStore, DAG_CBOR, Hold, Staged};
+use hansa_content::{Block, BlockStore, DAG_CBOR, Hold, RAW, Staged};
 use hansa_contracts::abi;
 use hansa_envelope::{
     AudienceKey, DataKey, DekContext, Entry, Kind, Manifest, MemberKeys, ObjectRoot, RootParts, VersionKeys,
@@ -27,6 +27,7 @@ use crate::{
     ChainError, ChainReceipt, OpenMode, ProgressSink, Sharing, SharingError, Source,
     awaiting::Wanted,
     contracts::refused_with,
+    deposits::Depositing,
     ingest::{Ingested, ingest, stage_leaves},
     keyring::Known,
     replicate::{Table, VersionId},
@@ -248,15 +249,16 @@ impl Inner {
         Err(SharingError::Conflict(object))
     }
 
-    /// Has the next version encrypted under a new key where somebody who may hold the newest one's may no longer read.
+    /// Has the next version encrypted under a new key where a member that may hold the newest one's may no longer read without limits.
     async fn rotate_if_due(
         &self,
         object: ObjectId,
         newest: &abi::RecordedVersion,
     ) -> Result<(), SharingError> {
         let (version, epoch) = (Version(newest.version), newest.keyEpoch);
-        if !self.keyring.epochs(object)?.rotate
-            && self.contracts.has_former_reader(object, version, epoch).await?
+        let epochs = self.keyring.epochs(object)?;
+        if !epochs.rotate
+            && self.contracts.has_former_reader(object, version, (epoch, epochs.by_version)).await?
         {
             self.keyring.rotate(object)?;
         }
@@ -273,7 +275,8 @@ impl Inner {
         progress: &ProgressSink,
     ) -> Result<(Stored, ChainReceipt), SharingError> {
         let Place { object, version, visibility } = place;
-        let (stored, kek) = self.store_version(place, about, sealed).await?;
+        let depositing = self.depositing(object, version).await?;
+        let (stored, kek) = self.store_version(place, about, sealed, depositing).await?;
         let report = |done| {
             let unit = "transactions".to_owned();
             progress(Progress { stage: Stage::Record, done, total: Some(1), unit });
@@ -296,8 +299,8 @@ impl Inner {
         Ok((stored, recorded))
     }
 
-    /// Deposits a new epoch's key where the old one's was; again with the next version, if this fails or the node ends first.
-    /// The version is recorded whatever becomes of this: who has no deposit asks this node.
+    /// Deposits a new epoch's key with the grants without limits that had the old one's; again with the next version, if this fails or the
+    /// node ends first. The version is recorded whatever becomes of this: a member without a deposit asks this node.
     async fn after_rotation(&self, object: ObjectId, epoch: u32) {
         if let Err(error) = self.renew_if_new(object, epoch).await {
             tracing::warn!(%object, %error, "not every grant got the new key deposited");
@@ -308,7 +311,7 @@ impl Inner {
         if self.keyring.epochs(object)?.renew
             && let Some(key) = self.keyring.key(object, epoch)?
         {
-            self.renew_deposits(object, epoch, &key).await?;
+            self.renew_deposits(object, epoch, key).await?;
             let keyring = self.keyring.clone();
             Self::blocking(move || keyring.renewed(object)).await?;
         }
@@ -322,6 +325,7 @@ impl Inner {
         place: Place,
         about: &About,
         sealed: &mut Sealed,
+        depositing: Depositing,
     ) -> Result<(Stored, AudienceKey), SharingError> {
         let Place { object, version, visibility } = place;
         let chain_id = self.contracts.chain.chain_id();
@@ -341,6 +345,7 @@ impl Inner {
             let context = DekContext { chain_id, object, version, epoch, key_commitment };
             let wrapped = wrap_dek(&kek, &dek, &context)?;
             let (manifest, hold) = stage_manifest(&store, &manifest, &keys, &versions, &mut staged)?;
+            let deposits = stage_deposits(&store, &depositing, (version, &dek), &hold, &mut staged)?;
             let owner_key = keyring.wrapped_for_owner(chain_id, object, epoch, &kek)?;
             let parts = RootParts {
                 manifest: manifest.0,
@@ -350,6 +355,7 @@ impl Inner {
                 wrapped_key: wrapped,
                 key_epoch: epoch,
                 owner_key,
+                deposits,
                 commitment,
                 size_class,
                 created_at,
@@ -418,6 +424,20 @@ fn stage_manifest(
     let (key, salt) = versions.seal_manifest(manifest.object, manifest.version)?;
     let stored = stage_leaves(store, manifest.sign(keys)?.seal(key)?, staged)?;
     Ok(((stored.root, salt), stored.hold))
+}
+
+/// Seals and stages the deposits that travel with a version; returns the CID of their block.
+fn stage_deposits(
+    store: &BlockStore,
+    depositing: &Depositing,
+    (version, key): (Version, &DataKey),
+    hold: &Hold,
+    staged: &mut Staged,
+) -> Result<Option<Cid>, SharingError> {
+    let Some(sealed) = depositing.seal(version, key) else { return Ok(None) };
+    let block = Block::new(RAW, sealed.into())?;
+    store.stage(&block, hold, staged)?;
+    Ok(Some(*block.cid()))
 }
 
 /// Whether a record that failed stays without effect for ever, so that its root need not be kept. A signed record that

@@ -2,7 +2,8 @@
 //!
 //! A key is released only for an opening that is final on this node's own chain, made by the member whose registered node
 //! asks, under the grant that stands, and not taken back since; and only while this node has executed all that is known to
-//! be final. A refusal is on the chain before its answer leaves, the first of its kind in ten minutes; a release is noted
+//! be final. The key is that of the opened version alone, whatever the grant: an epoch's key opens versions that nobody has opened.
+//! A refusal is on the chain before its answer leaves, the first of its kind in ten minutes; a release is noted
 //! durably before its answer leaves and recorded on the chain right after. Asking again for an opening's key is answered
 //! as the first time.
 
@@ -11,19 +12,21 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use hansa_content::BlockStore;
 use hansa_contracts::RefusalReason;
-use hansa_envelope::{KekContext, MemberKeys, wrap_kek};
+use hansa_envelope::{DataKey, GrantedDekContext, MemberKeys, wrap_granted_dek};
 use hansa_kv::KvStore;
 use hansa_types::{DcId, Member, NetworkKey, ObjectId, Version};
 use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
     Chain, SharingError, Tip,
+    content::version_key,
     contracts::Contracts,
     keyring::Keyring,
     message::{Answer, Request, decode, encode},
     notices::Notices,
     refusals::Refusals,
     releases::Releases,
+    sharing::Inner,
     turns::Turns,
 };
 
@@ -181,18 +184,32 @@ impl Responder {
         Released { opening, recorded }: Released,
     ) -> Result<Answer, SharingError> {
         let KeyRequest { object, version, .. } = *request;
-        let epoch = self.contracts.record(object, Some(version)).await?.keyEpoch;
-        let Some(key) = self.keyring.key(object, epoch)? else {
-            return self.refuse(asking.dc_id, request, RefusalReason::KeyDestroyed).await;
+        let key = match self.version_key(object, version).await {
+            Ok(Some(key)) => key,
+            Ok(None) => return self.refuse(asking.dc_id, request, RefusalReason::KeyDestroyed).await,
+            Err(error) => {
+                tracing::warn!(%object, %version, %error, "an own version's key cannot be read");
+                let why =
+                    "its copy of the version is damaged; ask again when it has repaired that".to_owned();
+                return Ok(Answer::Failed { why });
+            }
         };
-        let chain_id = self.contracts.chain.chain_id();
-        let context = KekContext { chain_id, object, epoch, recipient: asking.dc_id };
-        let wrapped = wrap_kek(&asking.card.encryption_key, &key, &context)?;
+        let (chain_id, recipient) = (self.contracts.chain.chain_id(), asking.dc_id);
+        let context = GrantedDekContext { chain_id, object, version, recipient };
+        let wrapped = wrap_granted_dek(&asking.card.encryption_key, &key, &context)?;
         if !recorded {
             self.releases.add(opening).await?;
         }
         tracing::info!(%object, %version, to = %asking.dc_id, opening, "released a key");
-        Ok(Answer::Released { epoch, wrapped: wrapped.into() })
+        Ok(Answer::Released { wrapped: wrapped.into() })
+    }
+
+    /// The data key of an own version; `None` where its audience's key was destroyed.
+    async fn version_key(&self, object: ObjectId, version: Version) -> Result<Option<DataKey>, SharingError> {
+        let record = self.contracts.record(object, Some(version)).await?;
+        let Some(kek) = self.keyring.key(object, record.keyEpoch)? else { return Ok(None) };
+        let (store, chain_id) = (self.store.clone(), self.contracts.chain.chain_id());
+        Inner::blocking(move || version_key(&store, chain_id, object, &record, &kek).map(Some)).await
     }
 
     /// Refuses, and records that, unless it was recorded a short while ago or says nothing of access: that there is no such

@@ -487,14 +487,8 @@ fn check_content(
     let damaged = |e| SharingError::opening(object, e);
     let bytes = store.expect(&root_cid(root_digest)).map_err(|e| SharingError::reading(object, e))?;
     let root = hansa_envelope::ObjectRoot::decode(&bytes).map_err(damaged)?;
-    let context = hansa_envelope::DekContext {
-        chain_id,
-        object,
-        version,
-        epoch: root.key_epoch,
-        key_commitment: root.key_commitment,
-    };
-    let keys = root.unlock(key, context).map_err(damaged)?;
+    let data_key = root.data_key(key, chain_id, object, version).map_err(damaged)?;
+    let keys = root.unlock(&data_key).map_err(damaged)?;
     let signed = crate::content::read_manifest(store, &root, &keys, chain_id, object, version)?;
     let manifest = signed.manifest();
     if keys.plaintext_commitment(&manifest.digest(), manifest.size)? != commitment {

@@ -14,6 +14,7 @@
 
 pub mod api;
 mod block;
+mod deposits;
 mod endpoint;
 mod genesis;
 mod ids;
@@ -27,6 +28,7 @@ mod time;
 mod transaction;
 
 pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES};
+pub use deposits::{GrantDeposit, VERSION_DEPOSITS_MAX, VersionDeposit, VersionDeposits};
 pub use endpoint::{CardError, Host};
 pub use genesis::{CHAIN_ID_MAX, Genesis, GenesisError, Limits};
 pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};

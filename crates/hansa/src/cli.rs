@@ -392,7 +392,8 @@ pub(crate) struct Share {
     pub(crate) object: ObjectId,
     #[command(flatten)]
     pub(crate) audience: Audience,
-    /// Deposit the wrapped key with the grant, so that it can be opened while this node is offline
+    /// Deposit the wrapped key with the grant, so that the object can be opened while this node is offline. With an end or a
+    /// number of openings: its newest version, and later ones for up to 32 such grantees
     #[arg(long, requires = "with")]
     pub(crate) deposit: bool,
     /// The grant ends at this time: 2027-01-31T12:00:00Z, or Unix seconds

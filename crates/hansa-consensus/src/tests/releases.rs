@@ -72,6 +72,29 @@ fn a_deposit_opens_with_one_validator_down_for_members_with_and_without_a_seat()
     });
 }
 
+/// The opening is a transaction at the grantee's node, and blocks follow one another without a pause, also where nothing is pending.
+#[test]
+fn a_deposited_key_is_released_within_three_finalities_of_the_request() {
+    simulate(SHAPE, |world| async {
+        let mut world = world;
+        world.timing.heartbeat = Duration::from_millis(1);
+        let world = started(world, &[0, 1, 2, GRANTEE]).await;
+        let (id, ledger) = (id(&world), world.nodes[&GRANTEE].ledger.clone());
+        let (relayer, requested) = (&world.organisations[0], ledger.head().number());
+        let opening = call(relayer, 0, relayer.card.account, Vec::new());
+        let hash = *opening.tx_hash();
+        ledger.pool().add(opening).unwrap();
+        while ledger.receipt(hash).unwrap().is_none() {
+            world.context.sleep(Duration::from_millis(1)).await;
+        }
+        let opened = ledger.head().number();
+        world.opens(GRANTEE, id).await.unwrap();
+        let released = ledger.head().number();
+        assert!(opened > requested && released <= requested + 3, "{requested} {opened} {released}");
+        ((), world)
+    });
+}
+
 #[test]
 fn without_an_opening_of_ones_own_nobody_signs_but_the_one_that_signs_for_everybody() {
     simulate(SHAPE, |world| async {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use cid::Cid;
 use hansa_content::{DAG_PB, RAW};
 use hansa_envelope::{LEAF_BYTES, Layout, MANIFEST_BYTES_MAX, ObjectRoot};
 use hansa_types::NetworkKey;
@@ -52,13 +53,13 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// What an honest owner makes of content of this sealed length, with the longest manifest.
+    /// What an honest owner makes of content of this sealed length, with the longest manifest and all deposits.
     pub(crate) const fn of_sealed(length: u64) -> Self {
         const MANIFEST: u64 = MANIFEST_BYTES_MAX as u64;
         const LEAF: u64 = LEAF_BYTES as u64;
         let leaves = length.div_ceil(LEAF).saturating_add(MANIFEST.div_ceil(LEAF));
         // An inner node has up to 1,024 links; this leaves room for nodes that are not full.
-        let inner = (leaves / 512).saturating_add(6);
+        let inner = (leaves / 512).saturating_add(7);
         Self {
             bytes: length
                 .saturating_add(MANIFEST)
@@ -80,7 +81,9 @@ fn expected_bytes(task: &Task) -> u64 {
 /// Reads a root as what was recorded for a version.
 fn read_root(bytes: &[u8], size_class: u64) -> Result<ObjectRoot, Verdict> {
     let root = ObjectRoot::decode(bytes).map_err(|_| Verdict::NotARoot)?;
-    if ![root.manifest, root.content].iter().all(|cid| matches!(cid.codec(), DAG_PB | RAW)) {
+    let is_file = |cid: &Cid| matches!(cid.codec(), DAG_PB | RAW);
+    let is_leaf = |cid: &Cid| cid.codec() == RAW;
+    if !is_file(&root.manifest) || !is_file(&root.content) || !root.deposits.as_ref().is_none_or(is_leaf) {
         return Err(Verdict::NotARoot);
     }
     if root.content_length > Layout::of_plaintext(size_class).sealed_length() {
@@ -234,7 +237,8 @@ mod tests {
             let leaves = gib * 1024;
             let inner = |leaves: u64| leaves.div_ceil(1024) + leaves.div_ceil(1024 * 1024) + 1;
             let bounds = Bounds::of_sealed(gib * GIB);
-            let blocks = 1 + leaves + inner(leaves) + manifest + inner(manifest);
+            // The root, and the deposits beside it.
+            let blocks = 2 + leaves + inner(leaves) + manifest + inner(manifest);
             assert!(bounds.blocks >= blocks, "{gib}: {bounds:?} {blocks}");
             assert!(bounds.blocks <= blocks + blocks / 256 + 16, "{gib}: {bounds:?} {blocks}");
             assert!(bounds.bytes >= gib * GIB + MANIFEST_BYTES_MAX as u64 + 60 * blocks);

@@ -98,6 +98,8 @@ struct Peer {
 #[derive(Default)]
 struct Mesh {
     peers: Mutex<HashMap<NetworkKey, Arc<Peer>>>,
+    /// What nodes answered, with the key of the node that asked.
+    answers: Mutex<Vec<(NetworkKey, Bytes)>>,
     /// Roots below which nothing ever arrives: whoever serves them is a withholder.
     withheld: Mutex<HashSet<Cid>>,
 }
@@ -179,11 +181,13 @@ impl Swarm for MeshSwarm {
         let peer = self.peer(peer)?;
         let answer = peer.responder.answer(self.me, request).await;
         let fault = peer.fault.lock().clone();
-        match fault {
-            Fault::None => Ok(answer),
-            Fault::Mute => Err(SwarmFault::Unreachable),
-            Fault::Garbled(bytes) => Ok(bytes),
-        }
+        let answer = match fault {
+            Fault::None => answer,
+            Fault::Mute => return Err(SwarmFault::Unreachable),
+            Fault::Garbled(bytes) => bytes,
+        };
+        self.mesh.answers.lock().push((self.me, answer.clone()));
+        Ok(answer)
     }
 
     fn announce(&self, _: Cid) {}
@@ -482,6 +486,22 @@ impl Consortium {
         let old = &mut self.nodes[id as usize - 1];
         old.stop_replicating();
         let (keys, dir) = (old.keys.clone(), Arc::clone(&old.dir));
+        *old = node(keys, id, &self.ledger, chain, kv, dir, &self.mesh);
+    }
+
+    /// What other nodes ever answered this one.
+    pub(super) fn answers_to(&self, node: &Node) -> Vec<Bytes> {
+        let (answers, me) = (self.mesh.answers.lock(), node.keys.network_key());
+        answers.iter().filter(|(asking, _)| *asking == me).map(|(_, answer)| answer.clone()).collect()
+    }
+
+    /// Starts a member's node anew with other keys and an empty disk, as after a reset.
+    pub(super) fn rekey(&mut self, id: u32, keys: MemberKeys) {
+        let old = &mut self.nodes[id as usize - 1];
+        old.stop_replicating();
+        self.mesh.peers.lock().remove(&old.keys.network_key());
+        let chain = Arc::new(LedgerChain::new(self.ledger.clone(), keys.clone()));
+        let (kv, dir) = (Arc::new(MemoryStore::new()), Arc::new(tempfile::tempdir().unwrap()));
         *old = node(keys, id, &self.ledger, chain, kv, dir, &self.mesh);
     }
 

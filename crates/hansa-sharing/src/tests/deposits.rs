@@ -179,23 +179,39 @@ async fn the_key_changes_when_a_member_that_may_hold_it_may_no_longer_read() {
     let net = Consortium::start(3).await;
     let (a, b, c) = (net.node(1), net.node(2), net.node(3));
     let object = a.put("order.json", b"one").await.id;
-    a.share(object, b, |grant| grant.expires_at = Some(START + 100)).await;
+    a.share(object, b, |grant| grant.deposit = true).await;
     a.share(object, c, |grant| (grant.deposit, grant.max_openings) = (true, Some(2))).await;
     assert!(!is_rotated_by_update(a, object).await, "nobody has the key");
     b.get(object, None).await.unwrap();
     c.get(object, None).await.unwrap();
     assert!(!is_rotated_by_update(a, object).await, "both may read");
     c.get(object, None).await.unwrap();
-    assert!(is_rotated_by_update(a, object).await, "one has used up its openings");
-    assert!(!is_rotated_by_update(a, object).await, "nobody has the new key");
+    assert!(!is_rotated_by_update(a, object).await, "the one that may no longer read had keys of versions");
+    let held = a.sharing.0.keyring.key(object, 1).unwrap().unwrap();
+    a.share(object, b, |grant| grant.max_openings = Some(5)).await;
+    assert!(is_rotated_by_update(a, object).await, "the one that has the key may read within limits alone");
     b.get(object, None).await.unwrap();
-    let held = a.sharing.0.keyring.key(object, 2).unwrap().unwrap();
-    net.set_time(200);
-    a.put("later", b"").await;
-    assert!(is_rotated_by_update(a, object).await, "the other's grant has expired");
+    assert!(!is_rotated_by_update(a, object).await, "nobody has the new key");
     let record = a.sharing.0.contracts.record(object, None).await.unwrap();
     let cheated = b.sharing.unlock(object, &record, &held).await.unwrap_err();
     assert!(matches!(cheated, SharingError::Damaged { .. }), "{cheated}");
+}
+
+/// The programs before answered every opening with the epoch's key.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_epoch_that_began_under_an_earlier_program_each_reader_counts() {
+    let net = Consortium::start(3).await;
+    let (a, b) = (net.node(1), net.node(2));
+    let object = a.put("order.json", b"one").await.id;
+    a.share(object, b, |grant| grant.max_openings = Some(1)).await;
+    let contracts = &a.sharing.0.contracts;
+    for (opened, by_version, former) in [(false, false, false), (true, false, true), (true, true, false)] {
+        if opened && !by_version {
+            b.get(object, None).await.unwrap();
+        }
+        let found = contracts.has_former_reader(object, Version(1), (1, by_version)).await.unwrap();
+        assert_eq!(found, former, "{opened} {by_version}");
+    }
 }
 
 /// The contracts' number of this standing.

@@ -31,13 +31,15 @@ pub(super) struct Validators {
     pub(super) down: AtomicBool,
     /// Deposits that were opened.
     pub(super) released: AtomicU32,
+    /// What was in them.
+    pub(super) contents: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Validators {
     pub(super) fn new(ledger: &Ledger, asking: NetworkKey) -> Self {
         let chain = ledger.genesis_block().hash();
-        let (down, released) = Default::default();
-        Self { judge: LedgerJudge::new(ledger.clone()), chain, asking, down, released }
+        let (down, released, contents) = Default::default();
+        Self { judge: LedgerJudge::new(ledger.clone()), chain, asking, down, released, contents }
     }
 
     /// What the validators say to a question of this node.
@@ -74,7 +76,9 @@ impl Depository for Validators {
         let deposit = Deposit::decode(deposit).ok().filter(|deposit| deposit.capsule == capsule(id));
         let deposit = deposit.ok_or_else(|| DepositFault::Refused("another identity".to_owned()))?;
         self.released.fetch_add(1, Ordering::SeqCst);
-        Ok(deposit.sealed[..deposit.sealed.len() - 16].to_vec())
+        let content = deposit.sealed[..deposit.sealed.len() - 16].to_vec();
+        self.contents.lock().push(content.clone());
+        Ok(content)
     }
 }
 

@@ -5,6 +5,7 @@ mod crashes;
 mod deposits;
 mod doubles;
 mod faults;
+mod limited;
 mod openings;
 mod replicas;
 mod sockets;

@@ -30,12 +30,12 @@ use crate::{
 };
 
 /// Protects a file without waiting for replicas.
-async fn put(node: &Node, bytes: &[u8]) -> ObjectId {
+pub(super) async fn put(node: &Node, bytes: &[u8]) -> ObjectId {
     let files = Files::new(&[("order.json", Some(bytes))]);
     node.sharing.put(alone(), files, quiet()).await.unwrap().id
 }
 
-async fn update(node: &Node, object: ObjectId, bytes: &[u8]) {
+pub(super) async fn update(node: &Node, object: ObjectId, bytes: &[u8]) {
     let files = Files::new(&[("order.json", Some(bytes))]);
     node.sharing.update(object, alone(), files, quiet()).await.unwrap();
 }
@@ -45,11 +45,11 @@ fn alone() -> PutMeta {
 }
 
 /// How often the object's log has a kind of entry.
-async fn count(node: &Node, object: ObjectId, kind: LogKind) -> usize {
+pub(super) async fn count(node: &Node, object: ObjectId, kind: LogKind) -> usize {
     node.sharing.log(object).await.unwrap().iter().filter(|entry| entry.kind == kind).count()
 }
 
-fn refused_for(outcome: Result<Vec<u8>, SharingError>) -> RefusalReason {
+pub(super) fn refused_for(outcome: Result<Vec<u8>, SharingError>) -> RefusalReason {
     match outcome {
         Err(SharingError::RefusedByChain { reason, .. }) => reason,
         other => panic!("not refused by the chain: {other:?}"),
@@ -98,6 +98,7 @@ async fn manifest_bomb(owner: &Node) -> ObjectId {
         wrapped_key: vec![5; WRAPPED_DEK_BYTES],
         key_epoch: 1,
         owner_key: vec![5; 60],
+        deposits: None,
         commitment: B256::ZERO,
         size_class: 4096,
         created_at: 1,
@@ -334,13 +335,13 @@ async fn garbage_from_the_owner_costs_no_opening() {
     let (a, b) = (net.node(1), net.node(2));
     let object = put(a, b"whole").await;
     a.share(object, b, |grant| grant.max_openings = Some(1)).await;
-    let wrapped = Bytes::from(vec![7; hansa_envelope::WRAPPED_KEK_BYTES]);
+    let wrapped = Bytes::from(vec![7; hansa_envelope::MEMBER_WRAPPED_BYTES]);
     for garbage in [
         Bytes::new(),
         Bytes::from(vec![0xff; 100]),
         Bytes::from(vec![0x5a; 70_000]),
-        encode(&Answer::Released { epoch: 1, wrapped: wrapped.clone() }),
-        encode(&Answer::Released { epoch: 9, wrapped }),
+        encode(&Answer::Released { wrapped }),
+        encode(&Answer::Released { wrapped: Bytes::new() }),
         encode(&Answer::Holds { whole: vec![true] }),
     ] {
         a.fail(Fault::Garbled(garbage));

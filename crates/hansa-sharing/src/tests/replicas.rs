@@ -101,10 +101,12 @@ async fn versions_that_can_never_be_valid_are_given_up_and_disturb_nothing_else(
     hostile.store.pin(garbage.cid(), "its own").unwrap();
     let malformed = forged(hostile, |root| root.content = *garbage.cid()).await;
     let larger = forged(hostile, |root| root.key_epoch = 7).await;
+    let nodes = forged(hostile, |root| root.deposits = Some(*garbage.cid())).await;
     let bad = [
         (record(hostile, 1001, no_root, 4096).await, Verdict::NotARoot),
         (record(hostile, 1002, malformed, 3_014_656).await, Verdict::Malformed),
         (record(hostile, 1003, larger, 4096).await, Verdict::TooLarge),
+        (record(hostile, 1004, nodes, 3_014_656).await, Verdict::NotARoot),
     ];
     let receipt = honest.put("a", b"a").await;
     assert_eq!(receipt.replicas.len(), 3, "{receipt:?}");

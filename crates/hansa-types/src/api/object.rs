@@ -153,7 +153,8 @@ pub struct GrantRequest {
     /// How often each may open it; `None`: without limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_openings: Option<u32>,
-    /// Deposits the wrapped key with the grant, so that it can be opened while the owner is offline.
+    /// Deposits the wrapped key with the grant, so that it can be opened while the owner is offline. With an end or a number of openings this
+    /// holds for the newest version, and for later ones where no more than 32 members have such grants.
     #[serde(default)]
     pub deposit: bool,
 }
