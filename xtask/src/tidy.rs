@@ -21,6 +21,7 @@ use crate::{Outcome, shell};
 const ROWS: &[(&str, u8)] = &[
     ("hansa-keccak", 0),
     ("hansa-types", 1),
+    ("hansa-api", 2),
     ("hansa-contracts", 2),
     ("hansa-kv", 2),
     ("hansa-ecdsa", 2),

@@ -5,14 +5,12 @@ use std::{io, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use hansa_types::{
-    DcId, Endpoints, ObjectId, Version, Visibility,
-    api::{
-        Ballot, BallotPreview, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
-        NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded,
-        RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
-    },
+use hansa_api::{
+    Ballot, BallotPreview, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
+    NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded,
+    RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
 };
+use hansa_types::{DcId, Endpoints, ObjectId, Version, Visibility};
 
 use crate::Requests;
 

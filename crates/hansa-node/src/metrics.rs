@@ -5,12 +5,10 @@
 
 use std::sync::atomic::AtomicU64;
 
+use hansa_api::{Health, NodeStatus, ReplicationStatus};
 use hansa_gateway::{Calls, Requests};
 use hansa_sharing::StoreFigures;
-use hansa_types::{
-    DcId, MemberStatus,
-    api::{Health, NodeStatus, ReplicationStatus},
-};
+use hansa_types::{DcId, MemberStatus};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,

@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use cid::Cid;
 use futures::{StreamExt, stream::FuturesUnordered};
-use hansa_types::{
-    DcId, Member,
-    api::{Progress, Stage},
-};
+use hansa_api::{Progress, Stage};
+use hansa_types::{DcId, Member};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{

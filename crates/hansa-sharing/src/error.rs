@@ -3,14 +3,12 @@
 use std::io;
 
 use cid::Cid;
+use hansa_api::{Code, Problem};
 use hansa_content::ContentError;
 use hansa_contracts::RefusalReason;
 use hansa_envelope::EnvelopeError;
 use hansa_kv::KvError;
-use hansa_types::{
-    DcId, ObjectId, Version,
-    api::{Code, Problem},
-};
+use hansa_types::{DcId, ObjectId, Version};
 
 use crate::{ChainError, DepositFault, SwarmFault};
 

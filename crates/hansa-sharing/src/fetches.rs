@@ -8,10 +8,8 @@ use std::{
     },
 };
 
-use hansa_types::{
-    ObjectId, Version,
-    api::{Fetching, Progress, Stage},
-};
+use hansa_api::{Fetching, Progress, Stage};
+use hansa_types::{ObjectId, Version};
 use parking_lot::Mutex;
 
 use crate::FetchSink;

@@ -8,12 +8,10 @@
 use std::collections::BTreeSet;
 
 use alloy_primitives::Bytes;
+use hansa_api::{GrantRequest, Recorded};
 use hansa_contracts::{ContractEvent, SHARING, abi};
 use hansa_envelope::{AudienceKey, KekContext, wrap_kek};
-use hansa_types::{
-    DcId, Member, ObjectId, Visibility,
-    api::{GrantRequest, Recorded},
-};
+use hansa_types::{DcId, Member, ObjectId, Visibility};
 
 use crate::{
     ChainReceipt, EventFilter, Sharing, SharingError, contracts::refused_with, history::topic, sharing::Inner,

@@ -6,13 +6,10 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::{B256, U256};
 use alloy_sol_types::SolEvent;
+use hansa_api::{GrantSummary, LogEntry, LogKind, ObjectKind, ObjectList, ObjectSummary};
 use hansa_contracts::{ContractEvent, SHARING, abi, data_store_of};
 use hansa_envelope::{Kind, root_cid};
-use hansa_types::{
-    DcId, ObjectId, Version, Visibility,
-    api::{GrantSummary, LogEntry, LogKind, ObjectKind, ObjectList, ObjectSummary},
-    utc,
-};
+use hansa_types::{DcId, ObjectId, Version, Visibility, utc};
 
 use crate::{Event, EventFilter, Sharing, SharingError, contracts::reason, sharing::Inner};
 

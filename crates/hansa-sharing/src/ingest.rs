@@ -5,9 +5,9 @@
 
 use std::io;
 
+use hansa_api::{Progress, Stage};
 use hansa_content::{BlockStore, ContentError, Imported, Importer, Staged};
 use hansa_envelope::{Entry, EntryHasher, EntryKind, Layout, Sealer, SealingKey, check_path};
-use hansa_types::api::{Progress, Stage};
 
 use crate::{ProgressSink, SharingError, replicate::Spare};
 

@@ -37,10 +37,8 @@
 //! use std::sync::Arc;
 //!
 //! use hansa_sharing::{OpenMode, Sharing, SharingError, Source};
-//! use hansa_types::{
-//!     DcId,
-//!     api::{GrantRequest, PutMeta},
-//! };
+//! use hansa_api::{GrantRequest, PutMeta};
+//! use hansa_types::DcId;
 //!
 //! /// Protects content, grants it to a member, and opens it again.
 //! async fn round(

@@ -11,6 +11,7 @@ use std::{
 
 use alloy_primitives::B256;
 use cid::Cid;
+use hansa_api::{ObjectKind, Progress, PutMeta, PutReceipt, Stage};
 use hansa_content::{Block, BlockStore, DAG_CBOR, Hold, Staged};
 use hansa_contracts::abi;
 use hansa_envelope::{
@@ -18,10 +19,7 @@ use hansa_envelope::{
     check_name, root_cid, wrap_dek,
 };
 use hansa_kv::Batch;
-use hansa_types::{
-    DcId, Member, ObjectId, Version, Visibility,
-    api::{ObjectKind, Progress, PutMeta, PutReceipt, Stage},
-};
+use hansa_types::{DcId, Member, ObjectId, Version, Visibility};
 
 use crate::{
     ChainError, ChainReceipt, OpenMode, ProgressSink, Sharing, SharingError, Source,

@@ -3,10 +3,8 @@
 use std::collections::HashSet;
 
 use cid::Cid;
-use hansa_types::{
-    DcId, Member, MemberStatus, ObjectId,
-    api::{Fault, FaultLayer, Progress, RepairReport, Stage},
-};
+use hansa_api::{Fault, FaultLayer, Progress, RepairReport, Stage};
+use hansa_types::{DcId, Member, MemberStatus, ObjectId};
 
 use crate::{
     ProgressSink, Sharing, SharingError, allocate, replicate::VersionId, sharing::Inner, verify::MALFORMED,

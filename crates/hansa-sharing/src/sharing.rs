@@ -4,13 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use cid::Cid;
+use hansa_api::{Fetching, Progress, ReplicationStatus, ScrubStatus};
 use hansa_content::BlockStore;
 use hansa_envelope::{MANIFEST_BYTES_MAX, MemberKeys, root_cid};
 use hansa_kv::KvStore;
-use hansa_types::{
-    DcId, Member, MemberStatus, NetworkKey, ObjectId, Version,
-    api::{Fetching, Progress, ReplicationStatus, ScrubStatus},
-};
+use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedMutexGuard, Semaphore},

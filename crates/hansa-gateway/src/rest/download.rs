@@ -18,7 +18,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use hansa_types::api::{Code, ObjectKind, ObjectSummary, Problem, header};
+use hansa_api::{Code, ObjectKind, ObjectSummary, Problem, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OwnedSemaphorePermit;
 

@@ -8,7 +8,7 @@
 use std::io::Read;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
-use hansa_types::api::{GrantRequest, Motion, VerifyRequest, VisibilityRequest, VoteRequest, header};
+use hansa_api::{GrantRequest, Motion, VerifyRequest, VisibilityRequest, VoteRequest, header};
 
 use super::{
     promise::Promise,

@@ -6,13 +6,11 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
-use hansa_types::{
-    DcId, Endpoints, Member,
-    api::{
-        Ballot, BallotPreview, Health, Invitation, Motion, NodeStatus, Recorded, Standing, SuiteStatus,
-        VoteRequest,
-    },
+use hansa_api::{
+    Ballot, BallotPreview, Health, Invitation, Motion, NodeStatus, Recorded, Standing, SuiteStatus,
+    VoteRequest,
 };
+use hansa_types::{DcId, Endpoints, Member};
 
 use super::{
     Gate,

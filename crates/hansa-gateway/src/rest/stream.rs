@@ -10,7 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use hansa_types::api::{Code, Line, Problem, Progress, Stage};
+use hansa_api::{Code, Line, Problem, Progress, Stage};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 

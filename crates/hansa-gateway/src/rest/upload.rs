@@ -10,10 +10,8 @@ use axum::http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use futures::TryStreamExt;
-use hansa_types::{
-    api::{Code, ObjectKind, Problem, PutMeta, header},
-    name_problem,
-};
+use hansa_api::{Code, ObjectKind, Problem, PutMeta, header};
+use hansa_types::name_problem;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::{

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use alloy_primitives::keccak256;
+use hansa_api::{Code, Collected, GrantRequest, Motion, Problem, Standing, VerifyRequest};
 use hansa_client::{Client, ClientError, OpenOptions};
 use hansa_gateway::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
 use hansa_ledger::Ledger;
-use hansa_types::{
-    Endpoints, ObjectId, Version, Visibility,
-    api::{Code, Collected, GrantRequest, Motion, Problem, Standing, VerifyRequest},
-};
+use hansa_types::{Endpoints, ObjectId, Version, Visibility};
 use reqwest::{Method, StatusCode, header};
 
 use crate::{

@@ -12,16 +12,14 @@ use alloy_primitives::B256;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use hansa_gateway::{Content, Download, Entry, ProgressSink, Requests, Service};
-use hansa_types::{
-    DcId, Endpoints, MemberStatus, ObjectId, Version, Visibility,
-    api::{
-        Ballot, BallotPreview, BallotState, Check, Checks, Code, Collected, Fault, FaultLayer, Fetching,
-        GrantRequest, Health, Invitation, KnownSuite, LogEntry, LogKind, Motion, NodeStatus, ObjectKind,
-        ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, Stage,
-        Standing, StoredBlock, SuiteStatus, Tally, ValidatorSet, VerifyReport, VerifyRequest,
-    },
+use hansa_api::{
+    Ballot, BallotPreview, BallotState, Check, Checks, Code, Collected, Fault, FaultLayer, Fetching,
+    GrantRequest, Health, Invitation, KnownSuite, LogEntry, LogKind, Motion, NodeStatus, ObjectKind,
+    ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, Recorded, RepairReport, Stage,
+    Standing, StoredBlock, SuiteStatus, Tally, ValidatorSet, VerifyReport, VerifyRequest,
 };
+use hansa_gateway::{Content, Download, Entry, ProgressSink, Requests, Service};
+use hansa_types::{DcId, Endpoints, MemberStatus, ObjectId, Version, Visibility};
 use tokio::sync::watch;
 
 pub(crate) fn dc(value: u32) -> DcId {

@@ -16,16 +16,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cid::Cid;
 use futures::StreamExt;
+use hansa_api::{GrantRequest, ObjectKind, PutMeta, PutReceipt, VerifyReport, VerifyRequest};
 use hansa_content::{Block, BlockFile, BlockStore, Hold, links};
 use hansa_contracts::draft_genesis;
 use hansa_envelope::MemberKeys;
 use hansa_kv::{KvStore, MemoryStore};
 use hansa_ledger::{Ledger, Proposal};
 use hansa_pool::{Pool, PoolConfig};
-use hansa_types::{
-    ClusterId, ConsensusData, DcId, Limits, NetworkKey, ObjectId, Version, Visibility,
-    api::{GrantRequest, ObjectKind, PutMeta, PutReceipt, VerifyReport, VerifyRequest},
-};
+use hansa_types::{ClusterId, ConsensusData, DcId, Limits, NetworkKey, ObjectId, Version, Visibility};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 

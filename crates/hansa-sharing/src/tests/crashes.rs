@@ -6,12 +6,10 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use hansa_api::{Code, LogKind, Progress, PutMeta, PutReceipt, Stage};
 use hansa_envelope::root_cid;
 use hansa_kv::MemoryStore;
-use hansa_types::{
-    ObjectId, Version, Visibility,
-    api::{Code, LogKind, Progress, PutMeta, PutReceipt, Stage},
-};
+use hansa_types::{ObjectId, Version, Visibility};
 
 use super::{
     consortium::{Consortium, Files, Node, meta, quiet},

@@ -4,14 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use bytes::Bytes;
+use hansa_api::{PutMeta, PutReceipt, VerifyRequest};
 use hansa_content::{Block, DAG_CBOR, DAG_PB};
 use hansa_contracts::abi;
 use hansa_envelope::{ObjectRoot, root_cid};
 use hansa_kv::{Batch, KvStore, MemoryStore};
-use hansa_types::{
-    DcId, ObjectId, Version,
-    api::{PutMeta, PutReceipt, VerifyRequest},
-};
+use hansa_types::{DcId, ObjectId, Version};
 
 use super::{
     consortium::{Consortium, Files, Node, meta, quiet},
@@ -138,7 +136,7 @@ async fn a_malformed_replica_is_a_finding_about_one_object() {
     owner.store.put(&garbage).unwrap();
     let root = forged(owner, |root| root.content = *garbage.cid()).await;
     let bad = record(owner, 1001, root, 3_014_656).await;
-    let local = VerifyRequest { scope: hansa_types::api::VerifyScope::Local, ..VerifyRequest::default() };
+    let local = VerifyRequest { scope: hansa_api::VerifyScope::Local, ..VerifyRequest::default() };
     let report = owner.sharing.verify(None, local, quiet()).await.unwrap();
     assert_eq!((report.faults.len(), report.faults[0].cid.clone()), (1, Some(garbage.cid().to_string())));
     assert_eq!((report.own_versions, report.replica_versions), (3, 0));
