@@ -18,6 +18,7 @@ mod code;
 mod governance;
 mod health;
 mod object;
+mod service;
 mod status;
 mod stream;
 
@@ -35,5 +36,6 @@ pub use object::{
     LogKind, ObjectKind, ObjectList, ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport,
     ReplicationStatus, ScrubStatus, StoredBlock, VerifyReport, VerifyRequest, VerifyScope, VisibilityRequest,
 };
+pub use service::{Content, ContentEntry, Download, ProgressSink, RequestCount, Service};
 pub use status::{BlockSummary, ConsensusStatus, Head, NodeStatus, PoolStatus, Rejoin, SwarmStatus};
 pub use stream::{Line, Progress, Stage, header};

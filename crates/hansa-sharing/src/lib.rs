@@ -36,15 +36,15 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use hansa_sharing::{OpenMode, Sharing, SharingError, Source};
-//! use hansa_api::{GrantRequest, PutMeta};
+//! use hansa_sharing::{OpenMode, Sharing, SharingError};
+//! use hansa_api::{Content, GrantRequest, PutMeta};
 //! use hansa_types::DcId;
 //!
 //! /// Protects content, grants it to a member, and opens it again.
 //! async fn round(
 //!     sharing: &Sharing,
 //!     meta: PutMeta,
-//!     source: Box<dyn Source>,
+//!     source: Box<dyn Content>,
 //!     grantee: DcId,
 //! ) -> Result<(), SharingError> {
 //!     let receipt = sharing.put(meta, source, Arc::new(|_progress| {})).await?;
@@ -112,14 +112,13 @@ pub use allocation::{REPLICAS_OTHER, allocate};
 pub use chain::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter};
 pub use depository::{DepositFault, Depository};
 pub use error::SharingError;
-pub use ingest::{Source, SourceEntry};
 pub use judge::LedgerJudge;
 pub use keyring::spaces;
 pub use ledger_chain::LedgerChain;
 pub use open::{OpenMode, OpenedObject};
 pub use replicate::{DiskSpace, ReplicaLimits, SpaceFn, disk_space};
 pub use responder::Responder;
-pub use sharing::{Parts, ProgressSink, Sharing, StoreFigures};
+pub use sharing::{Parts, Sharing, StoreFigures};
 pub use swarm::{FetchSink, Swarm, SwarmFault};
 pub use tip::Tip;
 

@@ -11,7 +11,7 @@ use std::{
 
 use alloy_primitives::B256;
 use cid::Cid;
-use hansa_api::{ObjectKind, Progress, PutMeta, PutReceipt, Stage};
+use hansa_api::{Content, ObjectKind, Progress, ProgressSink, PutMeta, PutReceipt, Stage};
 use hansa_content::{Block, BlockStore, DAG_CBOR, Hold, Staged};
 use hansa_contracts::abi;
 use hansa_envelope::{
@@ -22,7 +22,7 @@ use hansa_kv::Batch;
 use hansa_types::{DcId, Member, ObjectId, Version, Visibility};
 
 use crate::{
-    ChainError, ChainReceipt, OpenMode, ProgressSink, Sharing, SharingError, Source,
+    ChainError, ChainReceipt, OpenMode, Sharing, SharingError,
     awaiting::Wanted,
     contracts::refused_with,
     ingest::{Ingested, ingest, stage_leaves},
@@ -73,7 +73,7 @@ impl Sharing {
     pub async fn put(
         &self,
         meta: PutMeta,
-        source: Box<dyn Source>,
+        source: Box<dyn Content>,
         progress: ProgressSink,
     ) -> Result<PutReceipt, SharingError> {
         let started = Instant::now();
@@ -109,7 +109,7 @@ impl Sharing {
         &self,
         object: ObjectId,
         meta: PutMeta,
-        source: Box<dyn Source>,
+        source: Box<dyn Content>,
         progress: ProgressSink,
     ) -> Result<PutReceipt, SharingError> {
         let started = Instant::now();
@@ -185,7 +185,7 @@ impl Inner {
         &self,
         meta: &PutMeta,
         about: &About,
-        mut source: Box<dyn Source>,
+        mut source: Box<dyn Content>,
         progress: &ProgressSink,
     ) -> Result<Sealed, SharingError> {
         let (store, progress, total) = (self.store.clone(), Arc::clone(progress), meta.size);

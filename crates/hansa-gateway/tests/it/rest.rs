@@ -191,7 +191,7 @@ async fn requests_are_counted_by_endpoint_and_labels_are_not_the_callers() {
     assert!(
         answer.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text")
     );
-    let expected = r#"[("/v1/health", 200, 2), ("/v1/objects/{owner}/{number}", 401, 2), ("other", 404, 2)]"#;
+    let expected = "/v1/health 200: 2, /v1/objects/{owner}/{number} 401: 2, other 404: 2";
     assert_eq!(answer.text().await.unwrap(), expected);
 }
 

@@ -16,7 +16,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cid::Cid;
 use futures::StreamExt;
-use hansa_api::{GrantRequest, ObjectKind, PutMeta, PutReceipt, VerifyReport, VerifyRequest};
+use hansa_api::{
+    Content, ContentEntry, GrantRequest, ObjectKind, ProgressSink, PutMeta, PutReceipt, VerifyReport,
+    VerifyRequest,
+};
 use hansa_content::{Block, BlockFile, BlockStore, Hold, links};
 use hansa_contracts::draft_genesis;
 use hansa_envelope::MemberKeys;
@@ -29,8 +32,8 @@ use tokio::task::JoinHandle;
 
 use super::doubles::Validators;
 use crate::{
-    Chain, DiskSpace, FetchSink, LedgerChain, OpenMode, Parts, ProgressSink, ReplicaLimits, Responder,
-    Sharing, SharingError, Source, SourceEntry, Swarm, SwarmFault, Tip,
+    Chain, DiskSpace, FetchSink, LedgerChain, OpenMode, Parts, ReplicaLimits, Responder, Sharing,
+    SharingError, Swarm, SwarmFault, Tip,
 };
 
 /// The chain's clock starts here.
@@ -47,12 +50,12 @@ impl Files {
     }
 }
 
-impl Source for Files {
-    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
+impl Content for Files {
+    fn next_entry(&mut self) -> io::Result<Option<ContentEntry>> {
         Ok(self.0.next().map(|(path, bytes)| {
             let directory = bytes.is_none();
             self.1 = io::Cursor::new(bytes.unwrap_or_default());
-            SourceEntry { path, directory, executable: false }
+            ContentEntry { path, directory, executable: false, size: None }
         }))
     }
 
@@ -64,9 +67,14 @@ impl Source for Files {
 /// A source that breaks off.
 pub(super) struct Broken;
 
-impl Source for Broken {
-    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
-        Ok(Some(SourceEntry { path: "half.bin".to_owned(), directory: false, executable: false }))
+impl Content for Broken {
+    fn next_entry(&mut self) -> io::Result<Option<ContentEntry>> {
+        Ok(Some(ContentEntry {
+            path: "half.bin".to_owned(),
+            directory: false,
+            executable: false,
+            size: None,
+        }))
     }
 
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

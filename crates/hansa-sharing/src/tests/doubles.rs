@@ -1,6 +1,7 @@
 //! Doubles: validators that release deposits at once; and, named by their fault, a member whose calls are sent first by another
 //! program, a node whose power fails, a source that waits for something to happen.
 
+use hansa_api::{Content, ContentEntry};
 use std::{
     io,
     sync::{
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Chain, ChainError, ChainHead, ChainReceipt, DepositFault, Depository, Event, EventFilter, LedgerJudge,
-    Source, SourceEntry, spaces,
+    spaces,
 };
 
 /// Validators that judge by the consortium's one ledger. Their deposits are bound to an identity and hide nothing.
@@ -271,9 +272,10 @@ impl Waiting {
     }
 }
 
-impl Source for Waiting {
-    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
-        let entry = SourceEntry { path: "waiting".to_owned(), directory: false, executable: false };
+impl Content for Waiting {
+    fn next_entry(&mut self) -> io::Result<Option<ContentEntry>> {
+        let entry =
+            ContentEntry { path: "waiting".to_owned(), directory: false, executable: false, size: None };
         Ok(self.content.is_some().then_some(entry))
     }
 
