@@ -24,3 +24,6 @@ pub use member::{
     signed_card_from_abi, signed_card_from_types,
 };
 pub use typed::{ChainIdentity, Signable, card_digest, signed_by_call, signing_hash};
+
+/// [`abi::Cell`]'s `state` of a grant that stands.
+pub const GRANTED: u8 = 1;

@@ -7,7 +7,8 @@ use alloy_sol_types::{SolError as _, SolValue as _};
 use hansa_api::{Ballot, BallotPreview, BallotState, Code, Limit, Motion, Problem, Tally, ValidatorSet};
 use hansa_contracts::{abi, signed_card_from_abi, signed_card_from_types};
 use hansa_envelope::check_card;
-use hansa_sharing::{ChainError, SharingError};
+use hansa_ports::ChainError;
+use hansa_sharing::SharingError;
 use hansa_types::{DcId, Member, MemberStatus, NetworkKey, Role, SignedCard};
 
 type Contract = abi::Governance::GovernanceCalls;

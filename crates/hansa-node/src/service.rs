@@ -6,6 +6,7 @@ use std::sync::Arc;
 use alloy_sol_types::{SolCall, SolEvent as _};
 use async_trait::async_trait;
 use futures::StreamExt as _;
+use hansa_adapters::LedgerChain;
 use hansa_api::{
     Ballot, BallotPreview, Code, Collected, Content, ContentEntry, Download, Fetching, GrantRequest, Health,
     Invitation, LogEntry, Motion, NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, ProgressSink,
@@ -16,7 +17,8 @@ use hansa_contracts::{GOVERNANCE, REGISTRY, abi};
 use hansa_envelope::{EntryKind, Kind, SwarmKey};
 use hansa_gateway::Calls;
 use hansa_ledger::LedgerError;
-use hansa_sharing::{Chain as _, LedgerChain, OpenMode, OpenedObject, Sharing};
+use hansa_ports::Chain as _;
+use hansa_sharing::{OpenMode, OpenedObject, Sharing};
 use hansa_types::{DcId, Endpoints, ObjectId, Version, Visibility};
 
 use crate::{

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 
 use alloy_sol_types::SolEvent as _;
 use hansa_contracts::{ContractEvent, SHARING, abi};
+use hansa_ports::EventFilter;
 use hansa_types::{DcId, ObjectId, Version};
 
 use crate::{
-    EventFilter, SharingError,
+    SharingError,
     contracts::{Contracts, records_of},
     history::topic,
 };

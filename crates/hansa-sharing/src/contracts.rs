@@ -10,10 +10,11 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolError};
 use hansa_contracts::{ContractEvent, REGISTRY, RefusalReason, SHARING, abi, data_store_of};
 use hansa_envelope::{AudienceKey, MemberKeys};
+use hansa_ports::{Chain, ChainError, ChainReceipt, Event, EventFilter};
 use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version, Visibility};
 
 use crate::{
-    Chain, ChainError, ChainReceipt, Event, EventFilter, SharingError,
+    SharingError,
     effect::{Change, Effect},
     history::events_of,
 };

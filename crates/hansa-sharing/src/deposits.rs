@@ -5,9 +5,10 @@
 
 use alloy_primitives::Bytes;
 use hansa_envelope::{AudienceKey, KekContext, unwrap_kek};
+use hansa_ports::DepositFault;
 use hansa_types::{DcId, Deposit, Member, ObjectId, ReleaseId, ReleasedKey, Visibility};
 
-use crate::{DepositFault, SharingError, sharing::Inner};
+use crate::{SharingError, sharing::Inner};
 
 impl Inner {
     fn deposit_id(&self, object: ObjectId, epoch: u32, grantee: Option<DcId>, nonce: u32) -> ReleaseId {

@@ -8,9 +8,8 @@ use hansa_content::ContentError;
 use hansa_contracts::RefusalReason;
 use hansa_envelope::EnvelopeError;
 use hansa_kv::KvError;
+use hansa_ports::{ChainError, DepositFault, SwarmFault};
 use hansa_types::{DcId, ObjectId, Version};
-
-use crate::{ChainError, DepositFault, SwarmFault};
 
 /// The crate's error.
 #[derive(Debug, thiserror::Error)]

@@ -9,13 +9,12 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::Bytes;
 use hansa_api::{GrantRequest, Recorded};
-use hansa_contracts::{ContractEvent, SHARING, abi};
+use hansa_contracts::{ContractEvent, GRANTED, SHARING, abi};
 use hansa_envelope::{AudienceKey, KekContext, wrap_kek};
+use hansa_ports::{ChainReceipt, EventFilter};
 use hansa_types::{DcId, Member, ObjectId, Visibility};
 
-use crate::{
-    ChainReceipt, EventFilter, Sharing, SharingError, contracts::refused_with, history::topic, sharing::Inner,
-};
+use crate::{Sharing, SharingError, contracts::refused_with, history::topic, sharing::Inner};
 
 /// Why a deposit no longer serves its grantee.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,9 +24,6 @@ enum Stale {
     /// The grantee has another encryption key.
     OtherRecipientKey,
 }
-
-/// [`abi::Cell`]'s state of a grant that stands.
-pub(crate) const GRANTED: u8 = 1;
 
 fn recorded(receipts: Vec<ChainReceipt>) -> Recorded {
     Recorded {

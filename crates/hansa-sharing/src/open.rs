@@ -11,11 +11,12 @@ use hansa_envelope::{
     AudienceKey, DataKey, DekContext, KekContext, Manifest, ObjectRoot, VersionKeys, root_cid, unwrap_dek,
     unwrap_kek,
 };
+use hansa_ports::{ChainError, ChainReceipt, SwarmFault};
 use hansa_types::{DcId, ObjectId, Version, Visibility};
 use tokio::time::timeout;
 
 use crate::{
-    ChainError, ChainReceipt, Sharing, SharingError, SwarmFault,
+    Sharing, SharingError,
     content::{measure, read_manifest, stream},
     contracts::reason,
     flights::Boarded,

@@ -19,10 +19,11 @@ use hansa_envelope::{
     check_name, root_cid, wrap_dek,
 };
 use hansa_kv::Batch;
+use hansa_ports::{ChainError, ChainReceipt};
 use hansa_types::{DcId, Member, ObjectId, Version, Visibility};
 
 use crate::{
-    ChainError, ChainReceipt, OpenMode, Sharing, SharingError,
+    OpenMode, Sharing, SharingError,
     awaiting::Wanted,
     contracts::refused_with,
     ingest::{Ingested, ingest, stage_leaves},
@@ -69,7 +70,7 @@ impl Sharing {
     /// nothing). Too few replicas in time are told in the receipt, not an error: the record is final.
     ///
     /// # Errors
-    /// See [`SharingError`]; nothing is recorded then, except with [`crate::ChainError::NotFinal`].
+    /// See [`SharingError`]; nothing is recorded then, except with [`hansa_ports::ChainError::NotFinal`].
     pub async fn put(
         &self,
         meta: PutMeta,

@@ -13,11 +13,12 @@ use hansa_content::BlockStore;
 use hansa_contracts::RefusalReason;
 use hansa_envelope::{KekContext, MemberKeys, wrap_kek};
 use hansa_kv::KvStore;
+use hansa_ports::{Chain, Tip};
 use hansa_types::{DcId, Member, NetworkKey, ObjectId, Version};
 use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
-    Chain, SharingError, Tip,
+    SharingError,
     contracts::Contracts,
     keyring::Keyring,
     message::{Answer, Request, decode, encode},

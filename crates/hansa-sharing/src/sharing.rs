@@ -8,6 +8,7 @@ use hansa_api::{Fetching, ReplicationStatus, ScrubStatus};
 use hansa_content::BlockStore;
 use hansa_envelope::{MANIFEST_BYTES_MAX, MemberKeys, root_cid};
 use hansa_kv::KvStore;
+use hansa_ports::{Chain, Depository, Swarm};
 use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version};
 use parking_lot::Mutex;
 use tokio::{
@@ -16,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    Chain, Depository, ReplicaLimits, Responder, SharingError, Swarm, allocate,
+    ReplicaLimits, Responder, SharingError, allocate,
     contracts::Contracts,
     fetches::Fetches,
     flights::Flights,

@@ -18,10 +18,11 @@ use hansa_api::{
 use hansa_content::{BlockStore, DAG_CBOR, DAG_PB, DagReport, links};
 use hansa_contracts::abi;
 use hansa_envelope::{Kind, ObjectRoot, root_cid};
+use hansa_ports::SwarmFault;
 use hansa_types::{DcId, Member, MemberStatus, ObjectId, Version};
 
 use crate::{
-    Sharing, SharingError, SwarmFault, allocate,
+    Sharing, SharingError, allocate,
     content::decrypt,
     message::{Answer, Request, decode, encode},
     replicate::{Bounds, Verdict, VersionId},

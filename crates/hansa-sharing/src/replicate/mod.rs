@@ -30,6 +30,7 @@ use cid::Cid;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use hansa_contracts::{ContractEvent, abi};
 use hansa_kv::Batch;
+use hansa_ports::EventFilter;
 use hansa_types::{DcId, Member, MemberStatus, ObjectId, Version};
 use tokio::time::{Instant, sleep_until};
 
@@ -44,7 +45,7 @@ use self::{
     queue::{Attempt, Queue, Survey},
 };
 use crate::{
-    EventFilter, REPLICAS_OTHER, Sharing, SharingError, allocate,
+    REPLICAS_OTHER, Sharing, SharingError, allocate,
     message::ROOTS_MAX,
     sharing::{Holding, Inner},
 };

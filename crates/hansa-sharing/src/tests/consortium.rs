@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cid::Cid;
 use futures::StreamExt;
+use hansa_adapters::{LedgerChain, PeerRequests, SwarmNode};
 use hansa_api::{
     Content, ContentEntry, GrantRequest, ObjectKind, ProgressSink, PutMeta, PutReceipt, VerifyReport,
     VerifyRequest,
@@ -26,15 +27,13 @@ use hansa_envelope::MemberKeys;
 use hansa_kv::{KvStore, MemoryStore};
 use hansa_ledger::{Ledger, Proposal};
 use hansa_pool::{Pool, PoolConfig};
+use hansa_ports::{Chain, FetchSink, Swarm, SwarmFault, Tip};
 use hansa_types::{ClusterId, ConsensusData, DcId, Limits, NetworkKey, ObjectId, Version, Visibility};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::doubles::Validators;
-use crate::{
-    Chain, DiskSpace, FetchSink, LedgerChain, OpenMode, Parts, ReplicaLimits, Responder, Sharing,
-    SharingError, Swarm, SwarmFault, Tip,
-};
+use crate::{DiskSpace, OpenMode, Parts, ReplicaLimits, Responder, Sharing, SharingError};
 
 /// The chain's clock starts here.
 pub(super) const START: u64 = 1_790_000_000;
@@ -453,7 +452,7 @@ impl Consortium {
                 listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
                 members: Vec::new(),
                 store: node.store.clone(),
-                responder: Arc::clone(&node.peer.responder) as Arc<dyn hansa_swarm::KeyResponder>,
+                responder: Arc::new(PeerRequests(node.peer.responder.clone())),
                 limits: hansa_swarm::Limits::default(),
             };
             let swarm = hansa_swarm::Swarm::start(config).await.unwrap();
@@ -469,7 +468,7 @@ impl Consortium {
             let inner = &node.sharing.0;
             node.sharing = Sharing::new(Parts {
                 chain: Arc::clone(&inner.contracts.chain),
-                swarm: Arc::new(swarm.clone()),
+                swarm: Arc::new(SwarmNode(swarm.clone())),
                 depository: Arc::clone(&inner.depository),
                 keys: node.keys.clone(),
                 kv: Arc::clone(&inner.kv),
@@ -541,7 +540,7 @@ fn node(
     let sharing = Sharing::new(Parts {
         chain,
         swarm,
-        depository: Arc::clone(&validators) as Arc<dyn crate::Depository>,
+        depository: Arc::clone(&validators) as Arc<dyn hansa_ports::Depository>,
         keys: keys.clone(),
         kv,
         store: store.clone(),

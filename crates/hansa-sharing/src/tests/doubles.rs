@@ -1,7 +1,7 @@
 //! Doubles: validators that release deposits at once; and, named by their fault, a member whose calls are sent first by another
 //! program, a node whose power fails, a source that waits for something to happen.
 
-use hansa_api::{Content, ContentEntry};
+use hansa_adapters::LedgerJudge;
 use std::{
     io,
     sync::{
@@ -13,15 +13,14 @@ use std::{
 
 use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
+use hansa_api::{Content, ContentEntry};
 use hansa_kv::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, MemoryStore, Order, Pair, Space};
 use hansa_ledger::{BlockRef, CallOutcome, CallRequest, Ledger};
+use hansa_ports::{Chain, ChainError, ChainHead, ChainReceipt, DepositFault, Depository, Event, EventFilter};
 use hansa_types::{CAPSULE_BYTES, Deposit, Member, NetworkKey, ReleaseId, ReleaseJudge as _, ReleaseVerdict};
 use parking_lot::Mutex;
 
-use crate::{
-    Chain, ChainError, ChainHead, ChainReceipt, DepositFault, Depository, Event, EventFilter, LedgerJudge,
-    spaces,
-};
+use crate::spaces;
 
 /// Validators that judge by the consortium's one ledger. Their deposits are bound to an identity and hide nothing.
 pub(super) struct Validators {

@@ -9,6 +9,7 @@ use hansa_content::{Block, DAG_CBOR, DAG_PB};
 use hansa_contracts::abi;
 use hansa_envelope::{ObjectRoot, root_cid};
 use hansa_kv::{Batch, KvStore, MemoryStore};
+use hansa_ports::Chain;
 use hansa_types::{DcId, ObjectId, Version};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     doubles::{Power, PoweredStore},
 };
 use crate::{
-    Chain, DiskSpace, allocate,
+    DiskSpace, allocate,
     allocation::rank,
     message::{Answer, Request, decode, encode},
     replicate::{Table, Verdict, VersionId},

@@ -1,6 +1,6 @@
-//! The consortium chain as this crate needs it: calls that become final, reads at the finalised head, events.
+//! The consortium chain as the sharing service needs it: calls that become final, reads at the finalised head, events.
 //!
-//! Everything returned is final. What is pending is nobody's business here.
+//! Everything returned is final. The port knows no pending transactions.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The chain as this node's own ledger has it: the production [`Chain`].
+//! The port [`Chain`] over this node's own ledger.
 //!
 //! Transactions go to the node's pool and count when the ledger finalises them. Nothing is resent: the pool gossips.
 
@@ -13,14 +13,13 @@ use hansa_ledger::{
     BlockRef, CallOutcome, CallRequest, FinalisedBlock, Ledger, LedgerError, LocatedLog, LogFilter,
     TransactionReceipt,
 };
+use hansa_ports::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter};
 use hansa_types::Member;
 use parking_lot::Mutex;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::timeout,
 };
-
-use crate::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter};
 
 /// How long a transaction may take to become final.
 const FINAL_SECONDS_MAX: u64 = 60;
