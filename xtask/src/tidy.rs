@@ -36,6 +36,7 @@ const ROWS: &[(&str, u8)] = &[
     ("hansa-ledger", 5),
     ("hansa-adapters", 6),
     ("hansa-consensus", 6),
+    ("hansa-feed", 6),
     ("hansa-sharing", 7),
     ("hansa-client", 7),
     ("hansa-gateway", 8),
@@ -59,7 +60,7 @@ const OWNERS: &[(&str, &str)] = &[
 ];
 
 /// Crates that reach the rest of the node through ports alone. Their tests may name more.
-const PORTS_ONLY: &[&str] = &["hansa-sharing"];
+const PORTS_ONLY: &[&str] = &["hansa-feed", "hansa-sharing"];
 
 /// Crates behind the ports. Libraries behind them have owners already.
 const BEHIND_PORTS: &[&str] =

@@ -8,7 +8,7 @@ mod depository;
 mod swarm;
 mod tip;
 
-pub use chain::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter};
+pub use chain::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter, EventPage};
 pub use depository::{DepositFault, Depository};
 pub use swarm::{FetchSink, RequestHandler, Swarm, SwarmFault};
 pub use tip::Tip;

@@ -72,10 +72,11 @@ impl Contracts {
     ) -> Result<ChainReceipt, ChainError> {
         match self.chain.submit(to, call.abi_encode().into()).await {
             Err(error @ (ChainError::Reverted { .. } | ChainError::NotFinal { .. })) => {
-                let Event { log, block, timestamp, transaction } = match self.done_by_another(effect).await? {
-                    Some(event) => event,
-                    None => return Err(error),
-                };
+                let Event { log, block, timestamp, transaction, .. } =
+                    match self.done_by_another(effect).await? {
+                        Some(event) => event,
+                        None => return Err(error),
+                    };
                 tracing::info!(%transaction, "another transaction made the same change first");
                 Ok(ChainReceipt { transaction, block, timestamp, logs: vec![log] })
             }

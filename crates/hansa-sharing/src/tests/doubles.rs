@@ -16,7 +16,9 @@ use async_trait::async_trait;
 use hansa_api::{Content, ContentEntry};
 use hansa_kv::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, MemoryStore, Order, Pair, Space};
 use hansa_ledger::{BlockRef, CallOutcome, CallRequest, Ledger};
-use hansa_ports::{Chain, ChainError, ChainHead, ChainReceipt, DepositFault, Depository, Event, EventFilter};
+use hansa_ports::{
+    Chain, ChainError, ChainHead, ChainReceipt, DepositFault, Depository, Event, EventFilter, EventPage,
+};
 use hansa_types::{CAPSULE_BYTES, Deposit, Member, NetworkKey, ReleaseId, ReleaseJudge as _, ReleaseVerdict};
 use parking_lot::Mutex;
 
@@ -99,6 +101,10 @@ impl Chain for Faulty {
         self.chain.chain_id()
     }
 
+    async fn block_hash(&self, number: u64) -> Result<Option<B256>, ChainError> {
+        self.chain.block_hash(number).await
+    }
+
     async fn head(&self) -> Result<ChainHead, ChainError> {
         self.chain.head().await
     }
@@ -136,6 +142,10 @@ impl Chain for Faulty {
 
     async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError> {
         self.chain.events(filter).await
+    }
+
+    async fn event_page(&self, filter: EventFilter, limit: usize) -> Result<EventPage, ChainError> {
+        self.chain.event_page(filter, limit).await
     }
 
     async fn last_events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError> {
