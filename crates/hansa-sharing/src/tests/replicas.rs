@@ -19,6 +19,7 @@ use super::{
 use crate::{
     DiskSpace, allocate,
     allocation::rank,
+    keyring::SPACE,
     message::{Answer, Request, decode, encode},
     replicate::{Table, Verdict, VersionId},
 };
@@ -383,6 +384,32 @@ async fn a_node_that_crashes_while_it_lets_go_and_collects_has_a_whole_replica_o
         fragile.node().sharing.collect_garbage().await.unwrap();
         assert_eq!(fragile.node().sharing.collect_garbage().await.unwrap().blocks, 0);
         assert!(fragile.net.node(1).verify(object).await.is_clean());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_does_not_fit_has_the_chain_read_from_the_beginning() {
+    let net = Consortium::start_idle(4).await;
+    let object = put_alone(net.node(1), b"a").await.id;
+    let keeper = keepers(&net, object)[0];
+    let inner = &keeper.sharing.0;
+    inner.catch_up().await.unwrap();
+    let damages: [Option<(&str, &[u8])>; 4] = [
+        Some(("feed/replication", b"short")),
+        Some(("followed", &[7; 32])),
+        Some(("followed", &[0; 40])),
+        None,
+    ];
+    for damage in damages {
+        assert!(holds(keeper, object));
+        inner.table().let_go(first(object)).unwrap();
+        let mut batch = Batch::new();
+        if let Some((key, value)) = damage {
+            batch.put(SPACE, key.as_bytes(), value);
+        }
+        inner.kv.write(batch).unwrap();
+        inner.catch_up().await.unwrap();
+        assert_eq!(holds(keeper, object), damage.is_some(), "{damage:?}");
     }
 }
 
