@@ -21,6 +21,7 @@ use crate::{Outcome, shell};
 const ROWS: &[(&str, u8)] = &[
     ("hansa-keccak", 0),
     ("hansa-types", 1),
+    ("hansa-api", 2),
     ("hansa-contracts", 2),
     ("hansa-kv", 2),
     ("hansa-ecdsa", 2),
@@ -31,8 +32,11 @@ const ROWS: &[(&str, u8)] = &[
     ("hansa-swarm", 4),
     ("hansa-evm", 4),
     ("hansa-pool", 4),
+    ("hansa-ports", 4),
     ("hansa-ledger", 5),
+    ("hansa-adapters", 6),
     ("hansa-consensus", 6),
+    ("hansa-feed", 6),
     ("hansa-sharing", 7),
     ("hansa-client", 7),
     ("hansa-gateway", 8),
@@ -54,6 +58,13 @@ const OWNERS: &[(&str, &str)] = &[
     ("axum", "hansa-gateway"),
     ("jsonrpsee", "hansa-gateway"),
 ];
+
+/// Crates that reach the rest of the node through ports alone. Their tests may name more.
+const PORTS_ONLY: &[&str] = &["hansa-feed", "hansa-sharing"];
+
+/// Crates behind the ports. Libraries behind them have owners already.
+const BEHIND_PORTS: &[&str] =
+    &["hansa-swarm", "hansa-pool", "hansa-ledger", "hansa-adapters", "hansa-consensus"];
 
 /// Reads the repository and reports every broken rule.
 pub(crate) fn run() -> Outcome {
@@ -90,6 +101,9 @@ fn dependencies() -> Outcome<Vec<String>> {
             let for_tests = dependency["kind"].as_str() == Some("dev");
             if rows.get(used).is_some_and(|other| other >= row) && !for_tests {
                 problems.push(format!("{name} (row {row}) uses {used}, which is not above it"));
+            }
+            if PORTS_ONLY.contains(&name) && BEHIND_PORTS.contains(&used) && !for_tests {
+                problems.push(format!("{name} uses {used}, which it may reach only through hansa-ports"));
             }
             let owners = OWNERS.iter().filter(|(library, _)| used.starts_with(library));
             let owners: Vec<&str> = owners.map(|(_, owner)| *owner).collect();

@@ -10,8 +10,9 @@ use std::{
 };
 
 use futures::future::try_join_all;
+use hansa_api::GrantRequest;
 use hansa_client::{Client, OpenOptions, PutOptions, Source};
-use hansa_types::{DcId, ObjectId, api::GrantRequest};
+use hansa_types::{DcId, ObjectId};
 use parking_lot::Mutex;
 
 use crate::{

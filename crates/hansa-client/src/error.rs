@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use hansa_types::api::{Code, Problem};
+use hansa_api::{Code, Problem};
 
 use crate::LeftOut;
 

@@ -1,6 +1,6 @@
 //! Speaks a node's REST interface for the command line and for tests.
 //!
-//! Typed requests and answers in the words of [`hansa_types::api`], progress of long operations, content in constant
+//! Typed requests and answers in the words of [`hansa_api`], progress of long operations, content in constant
 //! memory. Files arrive complete or not at all, and replace nothing that was not named. No retries: the caller knows whether
 //! doing it again is right.
 
@@ -17,15 +17,12 @@ mod wire;
 use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
-use hansa_types::{
-    DcId, Endpoints, Member, ObjectId, Version, Visibility,
-    api::{
-        Ballot, BallotPreview, BlockProof, BlockSummary, Certificate, Collected, Fetching, GrantRequest,
-        Health, Invitation, LogEntry, Motion, NodeStatus, ObjectList, ObjectSummary, Progress, QuotaStatus,
-        Recorded, RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest, VisibilityRequest,
-        VoteRequest, header,
-    },
+use hansa_api::{
+    Ballot, BallotPreview, BlockSummary, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry,
+    Motion, NodeStatus, ObjectList, ObjectSummary, Progress, QuotaStatus, Recorded, RepairReport,
+    StoredBlock, SuiteStatus, VerifyReport, VerifyRequest, VisibilityRequest, VoteRequest, header,
 };
+use hansa_types::{BlockProof, Certificate, DcId, Endpoints, Member, ObjectId, Version, Visibility};
 use reqwest::Method;
 
 use self::wire::{Wire, json};

@@ -7,11 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
-use hansa_types::{
-    ObjectId, Version,
-    api::{ObjectKind, Progress, Stage, header},
-    is_misleading, name_problem,
-};
+use hansa_api::{ObjectKind, Progress, Stage, header};
+use hansa_types::{ObjectId, Version, is_misleading, name_problem};
 use reqwest::Response;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 

@@ -11,10 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream::BoxStream};
-use hansa_types::{
-    ObjectId, Visibility,
-    api::{ObjectKind, Progress, PutMeta, PutReceipt, Stage, header},
-};
+use hansa_api::{ObjectKind, Progress, PutMeta, PutReceipt, Stage, header};
+use hansa_types::{ObjectId, Visibility};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Body, Method, header::CONTENT_TYPE};
 use tokio::{io::AsyncRead, sync::mpsc};

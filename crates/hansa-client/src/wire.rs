@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use futures::StreamExt;
-use hansa_types::api::{Line, Problem, Progress};
+use hansa_api::{Line, Problem, Progress};
 use reqwest::{Method, RequestBuilder, Response, header::HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -26,3 +26,6 @@ pub use member::{
 };
 pub use quota::{QUOTA_SECONDS, Quota, Usage};
 pub use typed::{ChainIdentity, Signable, card_digest, signed_by_call, signing_hash};
+
+/// [`abi::Cell`]'s `state` of a grant that stands.
+pub const GRANTED: u8 = 1;

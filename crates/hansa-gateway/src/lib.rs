@@ -1,6 +1,6 @@
 //! Serves a node's JSON-RPC and REST interfaces.
 //!
-//! Stateless: everything comes from the [`Ledger`](hansa_ledger::Ledger) and from the node's [`Service`]. JSON-RPC is
+//! Stateless: everything comes from the [`Ledger`](hansa_ledger::Ledger) and from the node's [`Service`](hansa_api::Service). JSON-RPC is
 //! what Ethereum's tools need; REST is what the member's own people and systems need, and asks for the node's token.
 //! Only here are HTTP status codes chosen, and nobody else uses axum or jsonrpsee.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
@@ -9,7 +9,6 @@ mod flow;
 mod rest;
 mod rpc;
 mod serve;
-mod service;
 
 #[cfg(fuzzing)]
 pub mod fuzzing {
@@ -18,7 +17,6 @@ pub mod fuzzing {
     pub use crate::rest::fuzzing::{request, tar};
 }
 
-pub use rest::{AUTHORISED, Endpoint, Requests, RestLimits, RestServer, Token, endpoints};
+pub use rest::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
 pub use rpc::{Called, Calls, Network, RpcLimits, RpcServer};
 pub use serve::ConnectionLimits;
-pub use service::{Content, Download, Entry, ProgressSink, Service};

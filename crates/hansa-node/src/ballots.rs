@@ -4,17 +4,16 @@
 
 use alloy_primitives::{B256, Bytes, U256};
 use alloy_sol_types::{SolError as _, SolValue as _};
+use hansa_api::{
+    Allowance, Ballot, BallotPreview, BallotState, Code, Limit, Motion, Problem, QuotaStatus, Tally,
+    ValidatorSet,
+};
 use hansa_contracts::{abi, signed_card_from_abi, signed_card_from_types};
 use hansa_envelope::check_card;
 use hansa_ledger::{Quotas, Usage};
-use hansa_sharing::{ChainError, SharingError};
-use hansa_types::{
-    DcId, Member, MemberStatus, NetworkKey, Role, SignedCard,
-    api::{
-        Allowance, Ballot, BallotPreview, BallotState, Code, Limit, Motion, Problem, QuotaStatus, Tally,
-        ValidatorSet,
-    },
-};
+use hansa_ports::ChainError;
+use hansa_sharing::SharingError;
+use hansa_types::{DcId, Member, MemberStatus, NetworkKey, Role, SignedCard};
 
 type Contract = abi::Governance::GovernanceCalls;
 

@@ -5,15 +5,12 @@
 
 use std::time::Duration;
 
-use hansa_consensus::Trouble;
-use hansa_types::{
-    MemberStatus,
-    api::{
-        Check, Checks, ClockFigures, ConsensusFigures, DiskFigures, Health, KeysFigures, MembershipFigures,
-        Standing, SwarmFigures, SyncFigures,
-    },
-    printable,
+use hansa_api::{
+    Check, Checks, ClockFigures, ConsensusFigures, DiskFigures, Health, KeysFigures, MembershipFigures,
+    Standing, SwarmFigures, SyncFigures,
 };
+use hansa_consensus::Trouble;
+use hansa_types::{MemberStatus, printable};
 
 /// The chain stands still when no block has become final for this long. An idle chain makes one each heartbeat; a view
 /// without its leader takes up to three seconds.

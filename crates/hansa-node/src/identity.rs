@@ -8,10 +8,11 @@ use std::{
 };
 
 use alloy_primitives::Bytes;
+use hansa_api::Invitation;
 use hansa_envelope::{
     EnvelopeError, KeyStore, MemberKeys, Passphrase, SwarmKey, check_card, unwrap_swarm_key, wrap_swarm_key,
 };
-use hansa_types::{ClusterId, Genesis, Host, Member, MemberCard, MemberStatus, SignedCard, api::Invitation};
+use hansa_types::{ClusterId, Genesis, Host, Member, MemberCard, MemberStatus, SignedCard};
 use zeroize::Zeroizing;
 
 use crate::{

@@ -3,10 +3,10 @@
 //! Each part knows its own business; what is here is only their wiring, their order of starting and stopping, and the
 //! home folder that a member's node lives in.
 
+mod adapters;
 mod ballots;
 mod clock;
 mod config;
-mod depository;
 mod error;
 mod founding;
 mod health;
@@ -21,7 +21,6 @@ mod renewal;
 mod service;
 mod status;
 mod storage;
-mod tip;
 mod upgrades;
 mod watchdog;
 

@@ -5,12 +5,10 @@
 
 use std::sync::atomic::AtomicU64;
 
-use hansa_gateway::{Calls, Requests};
+use hansa_api::{Health, NodeStatus, ReplicationStatus, RequestCount};
+use hansa_gateway::Calls;
 use hansa_sharing::StoreFigures;
-use hansa_types::{
-    DcId, MemberStatus,
-    api::{Health, NodeStatus, ReplicationStatus},
-};
+use hansa_types::{DcId, MemberStatus};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
@@ -30,7 +28,7 @@ pub(crate) struct Figures<'a> {
     pub(crate) fetches: usize,
     pub(crate) replication: &'a ReplicationStatus,
     pub(crate) store: &'a StoreFigures,
-    pub(crate) requests: &'a Requests,
+    pub(crate) requests: &'a [RequestCount],
     pub(crate) calls: &'a Calls,
     /// The agreement engine's own text.
     pub(crate) engine: &'a str,
@@ -187,8 +185,8 @@ impl Figures<'_> {
 
     fn requests(&self, page: &mut Page) {
         let family = Family::<[(&'static str, String); 2], Counter>::default();
-        for (path, status, count) in self.requests.counted() {
-            family.get_or_create(&[("endpoint", path), ("status", status.to_string())]).inc_by(count);
+        for RequestCount { endpoint, status, count } in self.requests.iter().cloned() {
+            family.get_or_create(&[("endpoint", endpoint), ("status", status.to_string())]).inc_by(count);
         }
         page.0.register("rest_requests", "REST requests answered since the start.", family);
     }
@@ -218,7 +216,7 @@ mod tests {
         }))
         .unwrap();
         let health = healthy().health();
-        let (requests, calls) = (Requests::default(), Calls::default());
+        let calls = Calls::default();
         calls.count("x", true, std::time::Duration::from_millis(250));
         let replication = ReplicationStatus { bytes: 77, ..ReplicationStatus::default() };
         let engine = "# TYPE engine_x counter\nengine_x_total 1\n# EOF\n";
@@ -230,7 +228,7 @@ mod tests {
             fetches: 2,
             replication: &replication,
             store: &StoreFigures { replicas: 3, replicas_waiting: 4, ..StoreFigures::default() },
-            requests: &requests,
+            requests: &[],
             calls: &calls,
             engine,
         };

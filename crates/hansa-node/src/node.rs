@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hansa_adapters::{LedgerChain, LedgerJudge, PeerRequests, SwarmNode};
 use hansa_consensus::{Config as ConsensusConfig, Engine, Timing};
 use hansa_content::BlockStore;
 use hansa_envelope::MemberKeys;
@@ -13,7 +14,7 @@ use hansa_gateway::{Network, RestLimits, RestServer, RpcLimits, RpcServer, Token
 use hansa_kv::{FjallOptions, FjallStore, Watched};
 use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
 use hansa_pool::{Pool, PoolConfig};
-use hansa_sharing::{LedgerChain, LedgerJudge, Parts, ReplicaLimits, Responder, Sharing, disk_space};
+use hansa_sharing::{Parts, ReplicaLimits, Responder, Sharing, disk_space};
 use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmKey, SwarmMember};
 use hansa_types::{Genesis, Member, MemberStatus, NetworkKey, Suite};
 use parking_lot::Mutex;
@@ -25,16 +26,15 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use crate::{
-    FolderLock, Home, NodeConfig, NodeError, clock,
-    depository::EngineDepository,
-    founding,
+    FolderLock, Home, NodeConfig, NodeError,
+    adapters::{ConsensusTip, EngineDepository},
+    clock, founding,
     identity::{open_keys, read_genesis, read_swarm_key},
     logging,
     pulse::Pulse,
     service::NodeService,
     status::{HealthReader, StatusReader, free_bytes},
     storage::Failures,
-    tip::ConsensusTip,
     upgrades, watchdog,
 };
 
@@ -183,13 +183,13 @@ impl Node {
             listen: vec![config.swarm_listen.clone()],
             members: swarm_members(&ledger.members(), keys.network_key()),
             store: blocks.clone(),
-            responder: responder.clone(),
+            responder: Arc::new(PeerRequests(responder.clone())),
             limits: Default::default(),
         })
         .await?;
         let sharing = Sharing::new(Parts {
             chain: chain.clone(),
-            swarm: Arc::new(swarm.clone()),
+            swarm: Arc::new(SwarmNode(swarm.clone())),
             depository: Arc::new(EngineDepository(engine.releases().clone())),
             keys: keys.clone(),
             kv,

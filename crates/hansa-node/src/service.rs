@@ -1,24 +1,25 @@
 //! What the REST interface asks of the node, answered by its parts: objects by `hansa-sharing`, ballots by the
 //! governance contract.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use alloy_sol_types::{SolCall, SolEvent as _};
 use async_trait::async_trait;
 use futures::StreamExt as _;
+use hansa_adapters::LedgerChain;
+use hansa_api::{
+    Ballot, BallotPreview, Code, Collected, Content, ContentEntry, Download, Fetching, GrantRequest, Health,
+    Invitation, LogEntry, Motion, NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, ProgressSink,
+    PutMeta, PutReceipt, QuotaStatus, Recorded, RepairReport, RequestCount, Service, StoredBlock,
+    SuiteStatus, VerifyReport, VerifyRequest,
+};
 use hansa_contracts::{GOVERNANCE, REGISTRY, abi};
 use hansa_envelope::{EntryKind, Kind, SwarmKey};
-use hansa_gateway::{Calls, Content, Download, Entry, ProgressSink, Requests, Service};
+use hansa_gateway::Calls;
 use hansa_ledger::LedgerError;
-use hansa_sharing::{Chain as _, LedgerChain, OpenMode, OpenedObject, Sharing, Source, SourceEntry};
-use hansa_types::{
-    DcId, Endpoints, ObjectId, Version, Visibility,
-    api::{
-        Ballot, BallotPreview, Code, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
-        NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, PutMeta, PutReceipt, QuotaStatus,
-        Recorded, RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
-    },
-};
+use hansa_ports::Chain as _;
+use hansa_sharing::{OpenMode, OpenedObject, Sharing};
+use hansa_types::{DcId, Endpoints, ObjectId, Version, Visibility};
 
 use crate::{
     ballots,
@@ -48,24 +49,6 @@ pub(crate) struct NodeService {
     /// What JSON-RPC has answered.
     pub(crate) calls: Arc<Calls>,
     pub(crate) swarm_key: SwarmKey,
-}
-
-/// Lets sharing pull from what the gateway receives.
-struct Upload(Box<dyn Content>);
-
-impl Source for Upload {
-    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
-        let entry = self.0.next_entry()?;
-        Ok(entry.map(|entry| SourceEntry {
-            path: entry.path,
-            directory: entry.directory,
-            executable: entry.executable,
-        }))
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
 }
 
 impl NodeService {
@@ -100,7 +83,7 @@ fn download(opened: OpenedObject) -> Download {
     let entries = manifest
         .entries
         .iter()
-        .map(|entry| Entry {
+        .map(|entry| ContentEntry {
             path: entry.path.clone(),
             directory: entry.kind == EntryKind::Directory,
             executable: entry.executable,
@@ -130,7 +113,7 @@ impl Service for NodeService {
         self.health.read()
     }
 
-    fn metrics(&self, requests: &Requests) -> String {
+    fn metrics(&self, requests: &[RequestCount]) -> String {
         let (replication, store) = (self.sharing.replication(), self.sharing.store_figures());
         let (status, health, engine) = (self.status.read(), self.health.read(), (self.engine_metrics)());
         let figures = Figures {
@@ -240,7 +223,7 @@ impl Service for NodeService {
         content: Box<dyn Content>,
         progress: ProgressSink,
     ) -> Result<PutReceipt, Problem> {
-        self.sharing.put(meta, Box::new(Upload(content)), progress).await.map_err(|e| e.problem())
+        self.sharing.put(meta, content, progress).await.map_err(|e| e.problem())
     }
 
     async fn update(
@@ -250,7 +233,7 @@ impl Service for NodeService {
         content: Box<dyn Content>,
         progress: ProgressSink,
     ) -> Result<PutReceipt, Problem> {
-        self.sharing.update(object, meta, Box::new(Upload(content)), progress).await.map_err(|e| e.problem())
+        self.sharing.update(object, meta, content, progress).await.map_err(|e| e.problem())
     }
 
     async fn open(

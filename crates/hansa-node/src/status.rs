@@ -11,15 +11,13 @@ use std::{
 };
 
 use alloy_primitives::Address;
+use hansa_api::{ConsensusStatus, Head, Health, NodeStatus, PoolStatus, Rejoin, SwarmStatus};
 use hansa_consensus::{Handshakes, Seat, Status};
 use hansa_gateway::Network;
 use hansa_ledger::Ledger;
 use hansa_sharing::Sharing;
 use hansa_swarm::Swarm;
-use hansa_types::{
-    Block, DcId, Member, MemberStatus, NetworkKey, Role,
-    api::{ConsensusStatus, Head, Health, NodeStatus, PoolStatus, Rejoin, SwarmStatus},
-};
+use hansa_types::{Block, DcId, Member, MemberStatus, NetworkKey, Role};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 

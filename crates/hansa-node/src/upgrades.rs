@@ -7,13 +7,12 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use alloy_sol_types::SolCall as _;
+use hansa_adapters::LedgerChain;
+use hansa_api::{KnownSuite, PendingUpgrade, SuiteStatus};
 use hansa_contracts::{GOVERNANCE, abi};
 use hansa_ledger::{FinalisedBlock, Ledger, LedgerError};
-use hansa_sharing::{Chain as _, ChainError, LedgerChain};
-use hansa_types::{
-    DcId, Member, MemberStatus, Suite,
-    api::{KnownSuite, PendingUpgrade, SuiteStatus},
-};
+use hansa_ports::{Chain as _, ChainError};
+use hansa_types::{DcId, Member, MemberStatus, Suite};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{Home, NodeError, config::read_text};

@@ -8,11 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hansa_api::{Health, Standing};
 use hansa_ledger::FinalisedBlock;
-use hansa_types::{
-    MemberStatus,
-    api::{Health, Standing},
-};
+use hansa_types::MemberStatus;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::status::HealthReader;

@@ -4,7 +4,7 @@
 //! `LEB128(epoch) ‖ LEB128(view)` in `…_SEED`, after the chain's own [`namespace`]. The second signature draws the next round's leader.
 
 use alloy_primitives::B256;
-use hansa_types::api::Certificate;
+use hansa_types::Certificate;
 
 use crate::{
     ProofError,

@@ -5,7 +5,7 @@
 use alloy_consensus::Header;
 use alloy_primitives::{B256, keccak256};
 use alloy_rlp::Decodable as _;
-use hansa_types::{ConsensusData, api::BlockEvidence};
+use hansa_types::{BlockEvidence, ConsensusData};
 
 use crate::{ProofError, certificate::Signer};
 

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use hansa_proof::{Verifier, account};
-//! use hansa_types::{Genesis, api::BlockProof};
+//! use hansa_types::{Genesis, BlockProof};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let genesis = Genesis::from_json(include_str!("../vectors/genesis.json"))?;
@@ -62,7 +62,7 @@ pub use certificate::{decode_certificate, namespace};
 pub use chain::HEADERS_MAX;
 pub use draw::{first_leader, later_leader};
 pub use error::ProofError;
-pub use hansa_types::api::{BlockEvidence, BlockProof, Certificate};
+pub use hansa_types::{BlockEvidence, BlockProof, Certificate};
 pub use trie::{Account, account, receipt, storage, transaction};
 pub use verifier::{ProvenBlock, Verifier, Writer};
 

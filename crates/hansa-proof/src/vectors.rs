@@ -170,7 +170,7 @@ fn nobody_adds_a_validator() {
     let proof: BlockProof = read(SKIPPED_LATER);
     let evidence = proof.committee.clone().unwrap();
     for consensus in tampered(&evidence.consensus) {
-        let committee = Some(hansa_types::api::BlockEvidence { consensus, ..evidence.clone() });
+        let committee = Some(hansa_types::BlockEvidence { consensus, ..evidence.clone() });
         assert!(verifier.block(&BlockProof { committee, ..proof.clone() }).is_err());
     }
     let superfluous = BlockProof { committee: Some(evidence), ..read(SKIPPED) };

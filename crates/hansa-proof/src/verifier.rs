@@ -2,10 +2,7 @@
 
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, keccak256};
-use hansa_types::{
-    Genesis, NetworkKey,
-    api::{BlockProof, Certificate},
-};
+use hansa_types::{BlockProof, Certificate, Genesis, NetworkKey};
 
 use crate::{
     ProofError,

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_sol_types::SolEvent as _;
 use hansa_contracts::{ContractEvent, SHARING, abi};
+use hansa_ports::EventFilter;
 use hansa_types::{DcId, ObjectId, Version, Visibility};
 
 use crate::{
-    EventFilter, SharingError,
+    SharingError,
     contracts::{Contracts, records_of},
     grants::is_limited,
     history::topic,

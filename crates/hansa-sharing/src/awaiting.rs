@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use cid::Cid;
 use futures::{StreamExt, stream::FuturesUnordered};
-use hansa_types::{
-    DcId, Member,
-    api::{Progress, Stage},
-};
+use hansa_api::{Progress, ProgressSink, Stage};
+use hansa_types::{DcId, Member};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
-    ProgressSink, REPLICAS_OTHER, SharingError,
+    REPLICAS_OTHER, SharingError,
     allocation::rank,
     message::Request,
     notices::Awaited,

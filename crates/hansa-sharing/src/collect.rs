@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hansa_types::api::Collected;
+use hansa_api::Collected;
 
 use crate::{Sharing, SharingError, sharing::Inner};
 

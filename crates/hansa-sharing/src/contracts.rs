@@ -10,10 +10,11 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolError};
 use hansa_contracts::{ContractEvent, REGISTRY, RefusalReason, SHARING, abi, data_store_of};
 use hansa_envelope::{AudienceKey, MemberKeys};
+use hansa_ports::{Chain, ChainError, ChainReceipt, Event, EventFilter};
 use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version, Visibility};
 
 use crate::{
-    Chain, ChainError, ChainReceipt, Event, EventFilter, SharingError,
+    SharingError,
     effect::{Change, Effect},
     history::events_of,
 };
@@ -71,10 +72,11 @@ impl Contracts {
     ) -> Result<ChainReceipt, ChainError> {
         match self.chain.submit(to, call.abi_encode().into()).await {
             Err(error @ (ChainError::Reverted { .. } | ChainError::NotFinal { .. })) => {
-                let Event { log, block, timestamp, transaction } = match self.done_by_another(effect).await? {
-                    Some(event) => event,
-                    None => return Err(error),
-                };
+                let Event { log, block, timestamp, transaction, .. } =
+                    match self.done_by_another(effect).await? {
+                        Some(event) => event,
+                        None => return Err(error),
+                    };
                 tracing::info!(%transaction, "another transaction made the same change first");
                 Ok(ChainReceipt { transaction, block, timestamp, logs: vec![log] })
             }

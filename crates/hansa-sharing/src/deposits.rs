@@ -13,13 +13,14 @@ use hansa_envelope::{
     AudienceKey, DataKey, GrantedDekContext, KekContext, ObjectRoot, unwrap_granted_dek, unwrap_kek,
     wrap_granted_dek, wrap_kek,
 };
+use hansa_ports::{DepositFault, Depository};
 use hansa_types::{
     DcId, Deposit, GrantDeposit, Member, ObjectId, ReleaseId, ReleasedKey, VERSION_DEPOSITS_MAX, Version,
     VersionDeposit, VersionDeposits, Visibility,
 };
 
 use crate::{
-    DepositFault, Depository, SharingError,
+    SharingError,
     content::version_key,
     grants::{is_limited, stands},
     sharing::Inner,

@@ -7,9 +7,10 @@
 use alloy_primitives::B256;
 use alloy_sol_types::SolEvent;
 use hansa_contracts::{ContractEvent, SHARING, abi, data_store_of};
+use hansa_ports::{Event, EventFilter};
 use hansa_types::DcId;
 
-use crate::{Event, EventFilter, history::topic};
+use crate::history::topic;
 
 /// What an event says about a change; `None` for events that its nonce does not count.
 type Told = Box<dyn Fn(&ContractEvent) -> Option<bool> + Send + Sync>;

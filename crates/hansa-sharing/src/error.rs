@@ -3,16 +3,14 @@
 use std::io;
 
 use cid::Cid;
+use hansa_api::{Code, Problem};
 use hansa_content::ContentError;
 use hansa_contracts::RefusalReason;
 use hansa_envelope::EnvelopeError;
+use hansa_feed::FeedError;
 use hansa_kv::KvError;
-use hansa_types::{
-    DcId, ObjectId, Version,
-    api::{Code, Problem},
-};
-
-use crate::{ChainError, DepositFault, SwarmFault};
+use hansa_ports::{ChainError, DepositFault, SwarmFault};
+use hansa_types::{DcId, ObjectId, Version};
 
 /// The crate's error.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +117,9 @@ pub enum SharingError {
     /// The chain did not take or answer something.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// The feed of final events delivers nothing.
+    #[error(transparent)]
+    Feed(FeedError),
     /// The block store failed.
     #[error(transparent)]
     Content(#[from] ContentError),
@@ -134,6 +135,16 @@ pub enum SharingError {
     /// A worker thread ended early.
     #[error("a worker of this node ended early; the node's log says more")]
     Worker,
+}
+
+impl From<FeedError> for SharingError {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Chain(error) => Self::Chain(error),
+            FeedError::Store(error) => Self::Store(error),
+            other => Self::Feed(other),
+        }
+    }
 }
 
 impl SharingError {
@@ -192,6 +203,7 @@ impl SharingError {
             Self::NoRoom { .. } => Code::DiskFull,
             Self::Content(_) | Self::Store(_) if self.is_storage_full() => Code::DiskFull,
             Self::Chain(ChainError::Unavailable(_))
+            | Self::Feed(_)
             | Self::Envelope(_)
             | Self::Content(_)
             | Self::Store(_)

@@ -8,13 +8,10 @@ use std::{
     },
 };
 
-use hansa_types::{
-    ObjectId, Version,
-    api::{Fetching, Progress, Stage},
-};
+use hansa_api::{Fetching, Progress, Stage};
+use hansa_ports::FetchSink;
+use hansa_types::{ObjectId, Version};
 use parking_lot::Mutex;
-
-use crate::FetchSink;
 
 /// The running fetches, by number.
 #[derive(Default)]

@@ -11,16 +11,14 @@
 use std::collections::BTreeSet;
 
 use alloy_primitives::Bytes;
-use hansa_contracts::{ContractEvent, SHARING, abi};
+use hansa_api::{GrantRequest, Recorded};
+use hansa_contracts::{ContractEvent, GRANTED, SHARING, abi};
 use hansa_envelope::AudienceKey;
-use hansa_types::{
-    DcId, Member, ObjectId, ReleasedKey, Visibility,
-    api::{GrantRequest, Recorded},
-};
+use hansa_ports::{ChainReceipt, EventFilter};
+use hansa_types::{DcId, Member, ObjectId, ReleasedKey, Visibility};
 
 use crate::{
-    ChainReceipt, EventFilter, Sharing, SharingError, contracts::refused_with, deposits::DepositedKey,
-    history::topic, sharing::Inner,
+    Sharing, SharingError, contracts::refused_with, deposits::DepositedKey, history::topic, sharing::Inner,
 };
 
 /// Why a deposit no longer serves its grantee.
@@ -31,9 +29,6 @@ enum Stale {
     /// The grantee has another encryption key.
     OtherRecipientKey,
 }
-
-/// [`abi::Cell`]'s state of a grant that stands.
-pub(crate) const GRANTED: u8 = 1;
 
 /// Whether a grant with these terms (0 for none) ends by itself.
 pub(crate) const fn is_limited(expires_at: u64, max_openings: u32) -> bool {

@@ -6,21 +6,16 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::{B256, U256};
 use alloy_sol_types::SolEvent;
-use hansa_contracts::{ContractEvent, SHARING, abi, data_store_of};
+use hansa_api::{GrantSummary, LogEntry, LogKind, ObjectKind, ObjectList, ObjectSummary};
+use hansa_contracts::{ContractEvent, GRANTED, SHARING, abi, data_store_of};
 use hansa_envelope::{Kind, root_cid};
-use hansa_types::{
-    DcId, ObjectId, Version, Visibility,
-    api::{GrantSummary, LogEntry, LogKind, ObjectKind, ObjectList, ObjectSummary},
-    utc,
-};
+use hansa_ports::{Event, EventFilter};
+use hansa_types::{DcId, ObjectId, Version, Visibility, utc};
 
-use crate::{Event, EventFilter, Sharing, SharingError, contracts::reason, sharing::Inner};
+use crate::{Sharing, SharingError, contracts::reason, sharing::Inner};
 
 /// Most objects listed of one member, the newest.
 const LISTED_MAX: u64 = 1000;
-
-/// [`abi::Cell::state`] of a grant that was not revoked.
-const GRANTED: u8 = 1;
 
 /// An integer as an indexed event field.
 pub(crate) fn topic(value: impl Into<u64>) -> B256 {

@@ -5,37 +5,11 @@
 
 use std::io;
 
+use hansa_api::{Content, ContentEntry, Progress, ProgressSink, Stage};
 use hansa_content::{BlockStore, ContentError, Imported, Importer, Staged};
 use hansa_envelope::{Entry, EntryHasher, EntryKind, Layout, Sealer, SealingKey, check_path};
-use hansa_types::api::{Progress, Stage};
 
-use crate::{ProgressSink, SharingError, replicate::Spare};
-
-/// A file or folder that is about to be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceEntry {
-    /// Relative, `/`-separated. For a single file: its name.
-    pub path: String,
-    /// A folder; it has no bytes.
-    pub directory: bool,
-    /// A file that can be run as a program.
-    pub executable: bool,
-}
-
-/// Content to protect, pulled from a blocking thread: an entry, its bytes to their end, the next entry.
-pub trait Source: Send {
-    /// The next entry; `None` at the end. What was not read of the one before is skipped.
-    ///
-    /// # Errors
-    /// When the content cannot be read; nothing is recorded then.
-    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>>;
-
-    /// Reads from the current entry; returns 0 at its end.
-    ///
-    /// # Errors
-    /// As [`Source::next_entry`].
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
-}
+use crate::{SharingError, replicate::Spare};
 
 /// What became of the content.
 pub(crate) struct Ingested {
@@ -58,7 +32,7 @@ struct Intake {
 impl Intake {
     fn file(
         &mut self,
-        source: &mut dyn Source,
+        source: &mut dyn Content,
         path: String,
         executable: bool,
     ) -> Result<Entry, SharingError> {
@@ -106,7 +80,7 @@ impl Intake {
 /// Encrypts and stores everything that `source` gives, as long as the disk has room. Blocking. A file object's one entry is
 /// called `file_name`, whatever the source calls it.
 pub(crate) fn ingest(
-    source: &mut dyn Source,
+    source: &mut dyn Content,
     file_name: Option<&str>,
     key: SealingKey,
     store: &BlockStore,
@@ -119,7 +93,7 @@ pub(crate) fn ingest(
     let mut intake = Intake { sealer: Sealer::new(key), importer, spare, progress, total };
     let mut entries = Vec::new();
     while let Some(entry) = source.next_entry().map_err(SharingError::Source)? {
-        let SourceEntry { path, directory, executable } = entry;
+        let ContentEntry { path, directory, executable, .. } = entry;
         let path = file_name.map_or(path, str::to_owned);
         check_path(&path)?;
         entries.push(if directory { intake.folder(path) } else { intake.file(source, path, executable)? });

@@ -1,7 +1,7 @@
 //! Does what members do with data: protect, share, open, verify, recover.
 //!
-//! Every decision about access is read from the finalised chain, never from local state. Chain, swarm and the keeper of
-//! deposited keys are the traits [`Chain`], [`Swarm`] and [`Depository`]. The crate does not speak HTTP, and does not encrypt by itself
+//! Every decision about access is read from the finalised chain, never from local state. The crate reaches chain, swarm and the keeper
+//! of deposited keys through the ports of `hansa-ports` alone. It does not speak HTTP, and does not encrypt by itself
 //! (`hansa-envelope` does).
 //!
 //! # Actors
@@ -36,17 +36,15 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use hansa_sharing::{OpenMode, Sharing, SharingError, Source};
-//! use hansa_types::{
-//!     DcId,
-//!     api::{GrantRequest, PutMeta},
-//! };
+//! use hansa_sharing::{OpenMode, Sharing, SharingError};
+//! use hansa_api::{Content, GrantRequest, PutMeta};
+//! use hansa_types::DcId;
 //!
 //! /// Protects content, grants it to a member, and opens it again.
 //! async fn round(
 //!     sharing: &Sharing,
 //!     meta: PutMeta,
-//!     source: Box<dyn Source>,
+//!     source: Box<dyn Content>,
 //!     grantee: DcId,
 //! ) -> Result<(), SharingError> {
 //!     let receipt = sharing.put(meta, source, Arc::new(|_progress| {})).await?;
@@ -70,24 +68,21 @@
 mod allocation;
 mod audience;
 mod awaiting;
-mod chain;
 mod collect;
 mod content;
 mod contracts;
-mod depository;
 mod deposits;
 mod effect;
 mod error;
 mod fetches;
 mod flights;
 mod grants;
+mod handler;
 mod history;
 mod holdings;
 mod ingest;
-mod judge;
 mod key_check;
 mod keyring;
-mod ledger_chain;
 mod message;
 mod notices;
 mod numbers;
@@ -102,28 +97,18 @@ mod responder;
 mod rewrap;
 mod scrub;
 mod sharing;
-mod swarm;
-mod swarm_node;
 #[cfg(test)]
 mod tests;
-mod tip;
 mod turns;
 mod verify;
 
 pub use allocation::{REPLICAS_OTHER, allocate};
-pub use chain::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter};
-pub use depository::{DepositFault, Depository};
 pub use error::SharingError;
-pub use ingest::{Source, SourceEntry};
-pub use judge::LedgerJudge;
 pub use keyring::spaces;
-pub use ledger_chain::LedgerChain;
 pub use open::{OpenMode, OpenedObject};
 pub use replicate::{DiskSpace, ReplicaLimits, SpaceFn, disk_space};
 pub use responder::Responder;
-pub use sharing::{Parts, ProgressSink, Sharing, StoreFigures};
-pub use swarm::{FetchSink, Swarm, SwarmFault};
-pub use tip::Tip;
+pub use sharing::{Parts, Sharing, StoreFigures};
 
 /// Entry points of the fuzz targets: messages between nodes.
 #[cfg(fuzzing)]

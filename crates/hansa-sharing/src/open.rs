@@ -10,11 +10,12 @@ use hansa_contracts::{ContractEvent, RefusalReason, abi};
 use hansa_envelope::{
     AudienceKey, DataKey, GrantedDekContext, Manifest, ObjectRoot, VersionKeys, root_cid, unwrap_granted_dek,
 };
+use hansa_ports::{ChainError, ChainReceipt, SwarmFault};
 use hansa_types::{DcId, ObjectId, Version, Visibility};
 use tokio::time::timeout;
 
 use crate::{
-    ChainError, ChainReceipt, Sharing, SharingError, SwarmFault,
+    Sharing, SharingError,
     content::{measure, read_manifest, stream},
     contracts::reason,
     flights::Boarded,

@@ -4,9 +4,10 @@
 use alloy_primitives::B256;
 use alloy_sol_types::SolEvent;
 use hansa_contracts::{ContractEvent, SHARING, abi};
+use hansa_ports::EventFilter;
 use hansa_types::{DcId, ObjectId, Version, Visibility};
 
-use crate::{EventFilter, SharingError, contracts::Contracts, history::topic};
+use crate::{SharingError, contracts::Contracts, history::topic};
 
 /// More blocks than a second can have.
 const BLOCKS_PER_SECOND_MAX: u64 = 1024;

@@ -11,6 +11,7 @@ use std::{
 
 use alloy_primitives::B256;
 use cid::Cid;
+use hansa_api::{Content, ObjectKind, Progress, ProgressSink, PutMeta, PutReceipt, Stage};
 use hansa_content::{Block, BlockStore, DAG_CBOR, Hold, RAW, Staged};
 use hansa_contracts::abi;
 use hansa_envelope::{
@@ -18,13 +19,11 @@ use hansa_envelope::{
     check_name, root_cid, wrap_dek,
 };
 use hansa_kv::Batch;
-use hansa_types::{
-    DcId, Member, ObjectId, Version, Visibility,
-    api::{ObjectKind, Progress, PutMeta, PutReceipt, Stage},
-};
+use hansa_ports::{ChainError, ChainReceipt};
+use hansa_types::{DcId, Member, ObjectId, Version, Visibility};
 
 use crate::{
-    ChainError, ChainReceipt, OpenMode, ProgressSink, Sharing, SharingError, Source,
+    OpenMode, Sharing, SharingError,
     awaiting::Wanted,
     contracts::refused_with,
     deposits::Depositing,
@@ -72,11 +71,11 @@ impl Sharing {
     /// nothing). Too few replicas in time are told in the receipt, not an error: the record is final.
     ///
     /// # Errors
-    /// See [`SharingError`]; nothing is recorded then, except with [`crate::ChainError::NotFinal`].
+    /// See [`SharingError`]; nothing is recorded then, except with [`hansa_ports::ChainError::NotFinal`].
     pub async fn put(
         &self,
         meta: PutMeta,
-        source: Box<dyn Source>,
+        source: Box<dyn Content>,
         progress: ProgressSink,
     ) -> Result<PutReceipt, SharingError> {
         let started = Instant::now();
@@ -112,7 +111,7 @@ impl Sharing {
         &self,
         object: ObjectId,
         meta: PutMeta,
-        source: Box<dyn Source>,
+        source: Box<dyn Content>,
         progress: ProgressSink,
     ) -> Result<PutReceipt, SharingError> {
         let started = Instant::now();
@@ -188,7 +187,7 @@ impl Inner {
         &self,
         meta: &PutMeta,
         about: &About,
-        mut source: Box<dyn Source>,
+        mut source: Box<dyn Content>,
         progress: &ProgressSink,
     ) -> Result<Sealed, SharingError> {
         let (store, progress, total) = (self.store.clone(), Arc::clone(progress), meta.size);

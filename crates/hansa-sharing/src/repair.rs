@@ -3,14 +3,10 @@
 use std::collections::HashSet;
 
 use cid::Cid;
-use hansa_types::{
-    DcId, Member, MemberStatus, ObjectId,
-    api::{Fault, FaultLayer, Progress, RepairReport, Stage},
-};
+use hansa_api::{Fault, FaultLayer, Progress, ProgressSink, RepairReport, Stage};
+use hansa_types::{DcId, Member, MemberStatus, ObjectId};
 
-use crate::{
-    ProgressSink, Sharing, SharingError, allocate, replicate::VersionId, sharing::Inner, verify::MALFORMED,
-};
+use crate::{Sharing, SharingError, allocate, replicate::VersionId, sharing::Inner, verify::MALFORMED};
 
 impl Sharing {
     /// Replaces this node's damaged and missing blocks of an object, or of all that it keeps, by healthy ones from other

@@ -14,11 +14,12 @@ use hansa_content::BlockStore;
 use hansa_contracts::RefusalReason;
 use hansa_envelope::{DataKey, GrantedDekContext, MemberKeys, wrap_granted_dek};
 use hansa_kv::KvStore;
+use hansa_ports::{Chain, Tip};
 use hansa_types::{DcId, Member, NetworkKey, ObjectId, Version};
 use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
-    Chain, SharingError, Tip,
+    SharingError,
     content::version_key,
     contracts::Contracts,
     keyring::Keyring,

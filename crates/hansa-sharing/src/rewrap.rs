@@ -8,9 +8,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use alloy_sol_types::SolEvent as _;
 use hansa_contracts::{ContractEvent, REGISTRY, SHARING, abi};
+use hansa_ports::EventFilter;
 use hansa_types::{DcId, ObjectId};
 
-use crate::{EventFilter, Sharing, SharingError, history::topic, sharing::Inner};
+use crate::{Sharing, SharingError, history::topic, sharing::Inner};
 
 /// Pause after the chain could not be followed.
 const INTERRUPTION: Duration = Duration::from_secs(2);

@@ -12,9 +12,9 @@ use std::{
 };
 
 use cid::Cid;
+use hansa_api::ScrubStatus;
 use hansa_content::{ScrubCursor, ScrubReport};
 use hansa_kv::Batch;
-use hansa_types::api::ScrubStatus;
 
 use crate::{Sharing, SharingError, keyring::SPACE, sharing::Inner};
 

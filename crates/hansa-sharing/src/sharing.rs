@@ -4,13 +4,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use cid::Cid;
+use hansa_api::{Fetching, ReplicationStatus, ScrubStatus};
 use hansa_content::BlockStore;
 use hansa_envelope::{MANIFEST_BYTES_MAX, MemberKeys, root_cid};
 use hansa_kv::KvStore;
-use hansa_types::{
-    DcId, Member, MemberStatus, NetworkKey, ObjectId, Version,
-    api::{Fetching, Progress, ReplicationStatus, ScrubStatus},
-};
+use hansa_ports::{Chain, Depository, Swarm};
+use hansa_types::{DcId, Member, MemberStatus, NetworkKey, ObjectId, Version};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedMutexGuard, Semaphore},
@@ -18,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    Chain, Depository, ReplicaLimits, Responder, SharingError, Swarm, allocate,
+    ReplicaLimits, Responder, SharingError, allocate,
     contracts::Contracts,
     fetches::Fetches,
     flights::Flights,
@@ -30,9 +29,6 @@ use crate::{
     scrub::{self, Scrubbed},
     turns::Turns,
 };
-
-/// Takes progress reports. Calling it must cost little and never block.
-pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// Manifests that are read at the same time have at most this many MiB together: as many as the longest one has.
 const MANIFESTS_MIB_MAX: usize = MANIFEST_BYTES_MAX >> 20;

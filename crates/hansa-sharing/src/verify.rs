@@ -11,19 +11,18 @@ use alloy_primitives::B256;
 use bytes::Bytes;
 use cid::Cid;
 use futures::{StreamExt, stream};
+use hansa_api::{
+    BlockFile, Fault, FaultLayer, GivenUp, Progress, ProgressSink, Stage, StoredBlock, VerifyReport,
+    VerifyRequest, VerifyScope,
+};
 use hansa_content::{BlockStore, DAG_CBOR, DAG_PB, DagReport, links};
 use hansa_contracts::abi;
 use hansa_envelope::{Kind, ObjectRoot, root_cid};
-use hansa_types::{
-    DcId, Member, MemberStatus, ObjectId, Version,
-    api::{
-        BlockFile, Fault, FaultLayer, GivenUp, Progress, Stage, StoredBlock, VerifyReport, VerifyRequest,
-        VerifyScope,
-    },
-};
+use hansa_ports::SwarmFault;
+use hansa_types::{DcId, Member, MemberStatus, ObjectId, Version};
 
 use crate::{
-    ProgressSink, Sharing, SharingError, SwarmFault, allocate,
+    Sharing, SharingError, allocate,
     content::decrypt,
     message::{Answer, Request, decode, encode},
     replicate::{Bounds, Verdict, VersionId},

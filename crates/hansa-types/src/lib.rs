@@ -12,7 +12,6 @@
     )
 )]
 
-pub mod api;
 mod block;
 mod deposits;
 mod endpoint;
@@ -20,6 +19,7 @@ mod genesis;
 mod ids;
 mod member;
 mod path;
+mod proof;
 mod release;
 mod rules;
 mod suite;
@@ -34,6 +34,7 @@ pub use genesis::{CHAIN_ID_MAX, Genesis, GenesisError, Limits};
 pub use ids::{ClusterId, DcId, ObjectId, ParseIdError, Version, Visibility};
 pub use member::{Endpoints, Member, MemberCard, MemberStatus, NetworkKey, Role, SignedCard};
 pub use path::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_COMPONENTS_MAX, name_problem, path_problem};
+pub use proof::{BlockEvidence, BlockProof, Certificate};
 pub use release::{
     CAPSULE_BYTES, DEPOSIT_OVERHEAD_BYTES, DEPOSITED_BYTES_MAX, Deposit, DepositError, RELEASE_ID_BYTES,
     ReleaseId, ReleaseJudge, ReleaseRefusal, ReleaseVerdict, ReleasedKey,

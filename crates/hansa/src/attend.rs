@@ -2,8 +2,8 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
+use hansa_api::{Health, Standing};
 use hansa_client::Client;
-use hansa_types::api::{Health, Standing};
 
 use crate::output::Output;
 
@@ -58,7 +58,7 @@ fn complaints(health: &Health) -> (String, Vec<String>) {
 mod tests {
     use std::cell::{Cell, RefCell};
 
-    use hansa_types::api::{Check, Checks, ConsensusFigures};
+    use hansa_api::{Check, Checks, ConsensusFigures};
 
     use super::*;
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use hansa_api::Invitation;
 use hansa_client::{Client, Destination, PutOptions, Source, Special};
 use hansa_node::{Home, NewHome, RecoveryKey, draft_genesis};
-use hansa_types::{ClusterId, Limits, Visibility, api::Invitation};
+use hansa_types::{ClusterId, Limits, Visibility};
 use serde_json::json;
 
 use crate::{

@@ -1,12 +1,9 @@
 //! `hansa member`: the list, the ballots, and the invitation for whoever was admitted.
 
+use hansa_api::{Ballot, BallotPreview, BallotState, Limit, Motion, QuotaStatus, Tally, ValidatorSet};
 use hansa_client::{Client, Destination};
 use hansa_node::Home;
-use hansa_types::{
-    Endpoints, MemberStatus, Role,
-    api::{Ballot, BallotPreview, BallotState, Limit, Motion, QuotaStatus, Tally, ValidatorSet},
-    printable, utc,
-};
+use hansa_types::{Endpoints, MemberStatus, Role, printable, utc};
 use serde_json::json;
 
 use crate::{

@@ -2,15 +2,12 @@
 
 use std::path::Path;
 
-use hansa_client::{Client, ClientError, Destination, OpenOptions, PutOptions, Source, Special};
-use hansa_types::{
-    ObjectId, Version, Visibility,
-    api::{
-        Code, Fault, FaultLayer, GrantRequest, LogEntry, ObjectSummary, Progress, PutReceipt, Recorded,
-        VerifyRequest,
-    },
-    printable, utc,
+use hansa_api::{
+    Code, Fault, FaultLayer, GrantRequest, LogEntry, ObjectSummary, Progress, PutReceipt, Recorded,
+    VerifyRequest,
 };
+use hansa_client::{Client, ClientError, Destination, OpenOptions, PutOptions, Source, Special};
+use hansa_types::{ObjectId, Version, Visibility, printable, utc};
 use indicatif::HumanBytes;
 use parking_lot::Mutex;
 use serde_json::json;

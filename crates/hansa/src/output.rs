@@ -10,10 +10,8 @@ use std::{
     time::Duration,
 };
 
-use hansa_types::{
-    api::{Progress, Stage},
-    printable,
-};
+use hansa_api::{Progress, Stage};
+use hansa_types::printable;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;

@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, process::ExitStatus};
 
+use hansa_api::Code;
 use hansa_client::ClientError;
 use hansa_node::{FolderLock, Home, NodeError};
-use hansa_types::{ObjectId, api::Code};
+use hansa_types::ObjectId;
 use serde_json::{Value, json};
 
 /// Exit codes, stable for scripts; 0 is done. `docs/command-line.md` lists them.
@@ -234,7 +235,7 @@ fn client_code(error: &ClientError) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use hansa_types::api::Problem;
+    use hansa_api::Problem;
 
     use super::*;
 

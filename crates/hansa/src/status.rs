@@ -1,10 +1,8 @@
 //! `hansa status`: how the node stands.
 
+use hansa_api::{BlockSummary, Complaint, Health, NodeStatus, Standing};
 use hansa_client::Client;
-use hansa_types::{
-    api::{BlockSummary, Complaint, Health, NodeStatus, Standing},
-    printable, utc,
-};
+use hansa_types::{printable, utc};
 use serde::Serialize;
 
 use crate::{cli::Status, output::Output, problem::CliError};
@@ -102,7 +100,7 @@ fn complaints(health: &Health) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use hansa_types::api::{Check, Checks, ConsensusFigures, SwarmFigures};
+    use hansa_api::{Check, Checks, ConsensusFigures, SwarmFigures};
 
     use super::*;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use hansa_api::{Motion, SuiteStatus};
 use hansa_node::{Home, Secrecy};
-use hansa_types::api::{Motion, SuiteStatus};
 use serde_json::json;
 
 use crate::{cli::Upgrade, connect, member::ballot, output::Output, problem::CliError};

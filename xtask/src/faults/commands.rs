@@ -1,7 +1,8 @@
 //! Commands that change a home folder get SIGKILL at each of their steps: the home is the old one or the new one then, and the same command
 //! goes on from there (C7, A3).
 //!
-//! A step is a system call that changes files; `strace` kills the process as it makes the n-th, for each n until the command ends by itself.
+//! A step is a system call that changes files. `strace` kills the process as it makes the n-th of one kind, for each kind, and for each n until
+//! the command ends by itself.
 
 use std::{
     fs,
@@ -20,9 +21,26 @@ use crate::{
 };
 
 /// The calls that change files.
-const CHANGES: &str = "write,pwrite64,fsync,fdatasync,ftruncate,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,chmod,fchmod,fchmodat";
-/// No command makes more of them.
-const STEPS_MAX: u32 = 400;
+const CHANGES: [&str; 16] = [
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "mkdirat",
+    "chmod",
+    "fchmod",
+];
+/// No command makes more of one kind.
+const CALLS_MAX: u32 = 200;
 
 pub(super) fn play(stage: &mut Stage) -> Vec<Step> {
     vec![
@@ -47,33 +65,44 @@ impl Trial<'_> {
     /// Kills the command at each step. `judge` is told the home after the kill, before anybody repairs it; then the command must succeed, or
     /// `done` say that the home is complete.
     fn run(&self, judge: impl Fn(&Path) -> Outcome, done: impl Fn(&Path) -> Outcome) -> Outcome<String> {
-        let home = self.stage.file("killed-home");
-        for at in 1..=STEPS_MAX {
-            self.lay_out(&home)?;
-            let killed = self.killed(&home, at)?;
-            let here = |e| format!("killed at step {at}: {e}");
-            judge(&home).map_err(here)?;
-            if killed {
-                let again = self.stage.network.caller().call_with(&home, &self.arguments(), &self.line)?;
-                if again.code != 0 {
-                    // What is complete is not made a second time.
-                    judge(&home).and_then(|()| done(&home)).map_err(|e| {
-                        here(format!(
-                            "`hansa {}` ended with {}: {}; {e}",
-                            self.arguments.join(" "),
-                            again.code,
-                            again.error
-                        ))
-                    })?;
+        let mut kills = 0;
+        for call in CHANGES {
+            let mut at = 1;
+            while self.round(call, at, &judge, &done).map_err(|e| format!("killed at {call} {at}: {e}"))? {
+                (kills, at) = (kills + 1, at + 1);
+                if at > CALLS_MAX {
+                    return Err(format!("the command calls {call} more than {CALLS_MAX} times"));
                 }
             }
-            done(&home).map_err(here)?;
-            if !killed {
-                println!("   {} steps, old or new at each", at - 1);
-                return Ok(format!("{} kills", at - 1));
+        }
+        println!("   {kills} kills, old or new after each");
+        Ok(format!("{kills} kills"))
+    }
+
+    /// One run; false when the command ended by itself.
+    fn round(
+        &self,
+        call: &str,
+        at: u32,
+        judge: impl Fn(&Path) -> Outcome,
+        done: impl Fn(&Path) -> Outcome,
+    ) -> Outcome<bool> {
+        let home = self.stage.file("killed-home");
+        self.lay_out(&home)?;
+        let killed = self.killed(&home, call, at)?;
+        judge(&home)?;
+        if killed {
+            let again = self.stage.network.caller().call_with(&home, &self.arguments(), &self.line)?;
+            if again.code != 0 {
+                // What is complete is not made a second time.
+                judge(&home).and_then(|()| done(&home)).map_err(|e| {
+                    let (command, problem) = (self.arguments.join(" "), again.error);
+                    format!("`hansa {command}` ended with {}: {problem}; {e}", again.code)
+                })?;
             }
         }
-        Err(format!("the command makes more than {STEPS_MAX} steps"))
+        done(&home)?;
+        Ok(killed)
     }
 
     fn arguments(&self) -> Vec<&str> {
@@ -90,11 +119,11 @@ impl Trial<'_> {
         }
     }
 
-    /// Runs the command, which is killed at its n-th step; false when it ended by itself before.
-    fn killed(&self, home: &Path, at: u32) -> Outcome<bool> {
-        let inject = format!("--inject={CHANGES}:signal=SIGKILL:when={at}");
+    /// Runs the command, which is killed at its n-th call of a kind; false when it ended by itself before.
+    fn killed(&self, home: &Path, call: &str, at: u32) -> Outcome<bool> {
+        let (traced, inject) = (format!("trace={call}"), format!("--inject={call}:signal=SIGKILL:when={at}"));
         let mut child = Command::new("strace")
-            .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={CHANGES}"), &inject])
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", &traced, &inject])
             .args([self.stage.network.binary(), Path::new("--home"), home, Path::new("--json")])
             .args(&self.arguments)
             .stdin(Stdio::piped())

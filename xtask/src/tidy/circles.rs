@@ -37,7 +37,6 @@ const KNOWN: &[(&str, &[&str])] = &[
     ),
     ("crates/hansa-envelope", &["keys.rs", "manifest.rs", "version_keys.rs"]),
     ("crates/hansa-evm", &["block_state.rs", "call.rs", "executor.rs", "overrides.rs"]),
-    ("crates/hansa-gateway", &["rest/mod.rs", "rest/requests.rs", "service.rs"]),
     (
         "crates/hansa-ledger",
         &[

@@ -1,11 +1,9 @@
 //! The chain's blocks in short, and their proofs.
 
 use axum::{Json, extract::State};
+use hansa_api::{BlockSummary, Code};
 use hansa_ledger::{Ledger, LedgerError};
-use hansa_types::{
-    Block,
-    api::{BlockProof, BlockSummary, Certificate, Code},
-};
+use hansa_types::{Block, BlockProof, Certificate};
 use serde::Deserialize;
 
 use super::{

@@ -18,13 +18,11 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use hansa_types::api::{Code, ObjectKind, ObjectSummary, Problem, header};
+use hansa_api::{Code, ContentEntry, Download, ObjectKind, ObjectSummary, Problem, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::tar::{END, header_of, padding};
-use crate::{Download, Entry};
-
 type Piece = Result<Bytes, Problem>;
 
 /// The answer to an opening.
@@ -107,8 +105,8 @@ fn disposition(name: &str) -> String {
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", encoded(name))
 }
 
-fn archive_length(entries: &[Entry]) -> u64 {
-    let one = |entry: &Entry| {
+fn archive_length(entries: &[ContentEntry]) -> u64 {
+    let one = |entry: &ContentEntry| {
         let size = entry.size.unwrap_or_default();
         (header_of(entry).len() as u64).saturating_add(size).saturating_add(padding(size))
     };
@@ -163,7 +161,7 @@ enum Step {
     Done,
 }
 
-fn archive(entries: Vec<Entry>, content: BoxStream<'static, Piece>) -> BoxStream<'static, Piece> {
+fn archive(entries: Vec<ContentEntry>, content: BoxStream<'static, Piece>) -> BoxStream<'static, Piece> {
     let state = (VecDeque::from(entries), Source { content, waiting: Bytes::new() }, Step::Next);
     stream::unfold(state, |(mut entries, mut source, step)| async move {
         let (piece, step) = match step {

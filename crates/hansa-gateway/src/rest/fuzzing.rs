@@ -8,7 +8,7 @@
 use std::io::Read;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
-use hansa_types::api::{GrantRequest, Motion, VerifyRequest, VisibilityRequest, VoteRequest, header};
+use hansa_api::{GrantRequest, Motion, VerifyRequest, VisibilityRequest, VoteRequest, header};
 
 use super::{
     promise::Promise,
@@ -56,11 +56,10 @@ pub fn request(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use hansa_api::ContentEntry;
+
     use super::*;
-    use crate::{
-        Entry,
-        rest::tar::{BLOCK, END},
-    };
+    use crate::rest::tar::{BLOCK, END};
 
     /// The next number that follows from a seed (xorshift64).
     fn next(state: &mut u64) -> usize {
@@ -79,7 +78,7 @@ mod tests {
 
     #[test]
     fn mutated_archives_and_requests_are_read_or_refused() {
-        let entry = |path: &str, size| Entry {
+        let entry = |path: &str, size| ContentEntry {
             path: path.to_owned(),
             directory: false,
             executable: size % 2 == 1,

@@ -6,13 +6,11 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
-use hansa_types::{
-    DcId, Endpoints, Member,
-    api::{
-        Ballot, BallotPreview, Health, Invitation, Motion, NodeStatus, QuotaStatus, Recorded, Standing,
-        SuiteStatus, VoteRequest,
-    },
+use hansa_api::{
+    Ballot, BallotPreview, Health, Invitation, Motion, NodeStatus, QuotaStatus, Recorded, Standing,
+    SuiteStatus, VoteRequest,
 };
+use hansa_types::{DcId, Endpoints, Member};
 
 use super::{
     Gate,
@@ -34,7 +32,7 @@ pub(crate) async fn health(State(gate): State<Gate>) -> (StatusCode, Json<Health
 /// Needs no token, as monitoring systems hold none: figures only, no names of objects, no secrets.
 pub(crate) async fn metrics(State(gate): State<Gate>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], gate.service().metrics(&gate.0.requests))
+    ([(header::CONTENT_TYPE, kind)], gate.service().metrics(&gate.0.requests.counted()))
 }
 
 pub(crate) async fn status(State(gate): State<Gate>) -> Answer<NodeStatus> {

@@ -20,6 +20,7 @@ mod times;
 mod token;
 mod upload;
 
+use hansa_api::Service;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::Request;
@@ -33,12 +34,12 @@ use tokio::{
 use tower::ServiceExt as _;
 
 use crate::{
-    ConnectionLimits, Service,
+    ConnectionLimits,
     serve::{self, Paced},
 };
 
+use self::requests::Requests;
 pub use self::{
-    requests::Requests,
     routes::{AUTHORISED, Endpoint, endpoints},
     token::Token,
 };

@@ -7,13 +7,11 @@ use axum::{
     http::{HeaderMap, HeaderValue},
     response::{IntoResponse as _, Response},
 };
-use hansa_types::{
-    DcId, ObjectId, Version,
-    api::{
-        Code, Fetching, GrantRequest, LogEntry, ObjectList, ObjectSummary, Problem, Recorded, StoredBlock,
-        VerifyRequest, VisibilityRequest, header,
-    },
+use hansa_api::{
+    Code, Fetching, GrantRequest, LogEntry, ObjectList, ObjectSummary, Problem, Recorded, StoredBlock,
+    VerifyRequest, VisibilityRequest, header,
 };
+use hansa_types::{DcId, ObjectId, Version};
 use serde::Deserialize;
 
 use super::{

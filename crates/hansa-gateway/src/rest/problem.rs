@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use hansa_types::api::{Code, Problem};
+use hansa_api::{Code, Problem};
 use serde::de::DeserializeOwned;
 
 /// Characters of a message on its way out. Longer ones repeat what the caller sent.

@@ -13,7 +13,7 @@ use axum::http::{
     header::{CONTENT_ENCODING, CONTENT_RANGE},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use hansa_types::api::Code;
+use hansa_api::Code;
 
 use super::problem::Refusal;
 

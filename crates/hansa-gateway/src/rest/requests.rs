@@ -7,19 +7,27 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use hansa_api::RequestCount;
 use parking_lot::Mutex;
 
 use super::Gate;
 
 /// Requests answered since the start. The labels come from the table of endpoints, so there are only so many.
 #[derive(Debug, Default)]
-pub struct Requests(Mutex<BTreeMap<(String, u16), u64>>);
+pub(crate) struct Requests(Mutex<BTreeMap<(String, u16), u64>>);
 
 impl Requests {
-    /// Each endpoint's path, an HTTP status, and how many requests were answered so. Paths that are no endpoint count
-    /// as `other`.
-    pub fn counted(&self) -> Vec<(String, u16, u64)> {
-        self.0.lock().iter().map(|((path, status), count)| (path.clone(), *status, *count)).collect()
+    /// The counts, by endpoint and status.
+    pub(crate) fn counted(&self) -> Vec<RequestCount> {
+        let counts = self.0.lock();
+        counts
+            .iter()
+            .map(|((endpoint, status), count)| RequestCount {
+                endpoint: endpoint.clone(),
+                status: *status,
+                count: *count,
+            })
+            .collect()
     }
 
     fn count(&self, path: &str, status: u16) {

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
-use hansa_types::api::Code;
+use hansa_api::Code;
 
 use super::{Gate, blocks, drain::Drained, members, objects, problem::Refusal, requests};
 

@@ -10,7 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use hansa_types::api::{Code, Line, Problem, Progress, Stage};
+use hansa_api::{Code, Line, Problem, Progress, ProgressSink, Stage};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -18,8 +18,6 @@ use super::{
     Gate,
     problem::{Refusal, status},
 };
-use crate::ProgressSink;
-
 /// Progress lines that wait for a slow reader; further ones are dropped.
 const LINES_WAITING: usize = 32;
 

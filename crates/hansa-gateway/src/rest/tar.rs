@@ -4,6 +4,7 @@
 //! paths in GNU's and in POSIX's form are read, GNU's are written. Of a mode only the owner's right to run a file is kept,
 //! and written as 0755 or 0644; owners and times are not kept.
 
+use hansa_api::ContentEntry;
 use std::{
     collections::HashSet,
     io::{self, Read},
@@ -11,8 +12,6 @@ use std::{
 
 use hansa_types::path_problem;
 use tar::{EntryType, Header};
-
-use crate::Entry;
 
 /// Bytes in a block of an archive.
 pub(crate) const BLOCK: usize = 512;
@@ -64,7 +63,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// The next entry; what is left of the current one is skipped.
-    pub(crate) fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+    pub(crate) fn next_entry(&mut self) -> io::Result<Option<ContentEntry>> {
         let (mut long_path, mut long_size) = (None, None);
         loop {
             self.skip_rest()?;
@@ -89,7 +88,7 @@ impl<R: Read> Archive<R> {
                     match self.entry(kind, &path, long_size.take().unwrap_or(size))? {
                         Some(entry) => {
                             let executable = executable && !entry.directory;
-                            return Ok(Some(Entry { executable, ..entry }));
+                            return Ok(Some(ContentEntry { executable, ..entry }));
                         }
                         None => continue,
                     }
@@ -110,7 +109,7 @@ impl<R: Read> Archive<R> {
         Ok(read)
     }
 
-    fn entry(&mut self, kind: EntryType, path: &[u8], size: u64) -> io::Result<Option<Entry>> {
+    fn entry(&mut self, kind: EntryType, path: &[u8], size: u64) -> io::Result<Option<ContentEntry>> {
         let text = String::from_utf8_lossy(path).into_owned();
         let refused = |problem| ArchiveError::Path { path: text.clone(), problem };
         let directory = match kind {
@@ -137,7 +136,7 @@ impl<R: Read> Archive<R> {
         if !directory {
             self.expect(size);
         }
-        Ok(Some(Entry { path, directory, executable: false, size: (!directory).then_some(size) }))
+        Ok(Some(ContentEntry { path, directory, executable: false, size: (!directory).then_some(size) }))
     }
 
     fn expect(&mut self, size: u64) {
@@ -235,7 +234,7 @@ pub(crate) fn padding(size: u64) -> u64 {
 }
 
 /// The header blocks of an entry.
-pub(crate) fn header_of(entry: &Entry) -> Vec<u8> {
+pub(crate) fn header_of(entry: &ContentEntry) -> Vec<u8> {
     let path = if entry.directory { format!("{}/", entry.path) } else { entry.path.clone() };
     let kind = if entry.directory { EntryType::Directory } else { EntryType::Regular };
     let mode = if entry.directory || entry.executable { 0o755 } else { 0o644 };
@@ -283,11 +282,11 @@ pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 mod tests {
     use super::*;
 
-    fn file(path: &str, size: u64) -> Entry {
-        Entry { path: path.to_owned(), directory: false, executable: false, size: Some(size) }
+    fn file(path: &str, size: u64) -> ContentEntry {
+        ContentEntry { path: path.to_owned(), directory: false, executable: false, size: Some(size) }
     }
 
-    fn archive(entries: &[(Entry, &[u8])]) -> Vec<u8> {
+    fn archive(entries: &[(ContentEntry, &[u8])]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (entry, content) in entries {
             bytes.extend(header_of(entry));
@@ -298,7 +297,7 @@ mod tests {
         bytes
     }
 
-    fn read_all(bytes: &[u8]) -> io::Result<Vec<(Entry, Vec<u8>)>> {
+    fn read_all(bytes: &[u8]) -> io::Result<Vec<(ContentEntry, Vec<u8>)>> {
         let mut archive = Archive::new(bytes);
         let mut found = Vec::new();
         while let Some(entry) = archive.next_entry()? {
@@ -318,9 +317,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_the_tar_crate_agrees() {
         let long = format!("{}/ünïcode.txt", "deep/".repeat(60).trim_end_matches('/'));
-        let directory = Entry { path: "empty".to_owned(), directory: true, executable: false, size: None };
-        let program = Entry { executable: true, ..file("run\r\\.sh", 2) };
-        let entries: Vec<(Entry, &[u8])> = vec![
+        let directory =
+            ContentEntry { path: "empty".to_owned(), directory: true, executable: false, size: None };
+        let program = ContentEntry { executable: true, ..file("run\r\\.sh", 2) };
+        let entries: Vec<(ContentEntry, &[u8])> = vec![
             (directory, b""),
             (file("a.txt", 5), b"hello"),
             (file(&long, 600), &[7; 600]),

@@ -1,6 +1,6 @@
 //! Moments in requests: Unix seconds.
 
-use hansa_types::api::{Code, Problem};
+use hansa_api::{Code, Problem};
 
 use super::problem::Refusal;
 

@@ -10,10 +10,8 @@ use axum::http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use futures::TryStreamExt;
-use hansa_types::{
-    api::{Code, ObjectKind, Problem, PutMeta, header},
-    name_problem,
-};
+use hansa_api::{Code, Content, ContentEntry, ObjectKind, Problem, PutMeta, header};
+use hansa_types::name_problem;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::{
@@ -23,8 +21,6 @@ use super::{
     tar::{Archive, ArchiveError},
     times,
 };
-use crate::{Content, Entry};
-
 /// Longest metadata header.
 const META_BYTES: usize = 8 * 1024;
 /// What the one file of an upload without a name is called; an update gives it the object's name.
@@ -120,7 +116,7 @@ pub(crate) fn content(meta: &PutMeta, promise: Promise, body: Drained) -> (Box<d
     let content: Box<dyn Content> = match meta.kind {
         ObjectKind::File => {
             let path = meta.name.clone().unwrap_or_else(|| UNNAMED.to_owned());
-            let entry = Entry { path, directory: false, executable: meta.executable, size: meta.size };
+            let entry = ContentEntry { path, directory: false, executable: meta.executable, size: meta.size };
             Box::new(Noted { inner: Single { entry: Some(entry), count, reader }, breakage: noted })
         }
         ObjectKind::Directory => {
@@ -132,13 +128,13 @@ pub(crate) fn content(meta: &PutMeta, promise: Promise, body: Drained) -> (Box<d
 
 /// One file: its bytes are the body's.
 struct Single<R> {
-    entry: Option<Entry>,
+    entry: Option<ContentEntry>,
     count: Count,
     reader: R,
 }
 
 impl<R: Read + Send> Content for Single<R> {
-    fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+    fn next_entry(&mut self) -> io::Result<Option<ContentEntry>> {
         let entry = self.entry.take();
         if entry.is_none() {
             let mut buffer = [0; 8 * 1024];
@@ -164,7 +160,7 @@ struct Tree<R> {
 }
 
 impl<R: Read + Send> Content for Tree<R> {
-    fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+    fn next_entry(&mut self) -> io::Result<Option<ContentEntry>> {
         let entry = self.archive.next_entry()?;
         match &entry {
             Some(entry) => self.count.add(entry.size.unwrap_or_default())?,
@@ -185,7 +181,7 @@ struct Noted<C> {
 }
 
 impl<C: Content> Content for Noted<C> {
-    fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+    fn next_entry(&mut self) -> io::Result<Option<ContentEntry>> {
         self.inner.next_entry().inspect_err(|error| self.breakage.note(error))
     }
 

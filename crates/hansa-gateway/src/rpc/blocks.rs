@@ -3,10 +3,7 @@
 use alloy_eips::{BlockId, BlockNumberOrTag, eip2718::Encodable2718};
 use alloy_primitives::{B256, Bytes, U64};
 use alloy_rpc_types_eth::{Block as RpcBlock, Index, TransactionReceipt};
-use hansa_types::{
-    Block,
-    api::{BlockProof, Certificate},
-};
+use hansa_types::{Block, BlockProof, Certificate};
 
 use super::{
     Chain,

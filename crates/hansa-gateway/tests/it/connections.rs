@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use hansa_api::Code;
 use hansa_client::OpenOptions;
 use hansa_gateway::{ConnectionLimits, RestLimits, RpcLimits};
-use hansa_types::{ObjectId, api::Code};
+use hansa_types::ObjectId;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

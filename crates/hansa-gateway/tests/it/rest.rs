@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use alloy_primitives::keccak256;
+use hansa_api::{Code, Collected, GrantRequest, Motion, Problem, Standing, VerifyRequest};
 use hansa_client::{Client, ClientError, OpenOptions};
 use hansa_gateway::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
 use hansa_ledger::Ledger;
-use hansa_types::{
-    Endpoints, ObjectId, Version, Visibility,
-    api::{Code, Collected, GrantRequest, Motion, Problem, Standing, VerifyRequest},
-};
+use hansa_types::{Endpoints, ObjectId, Version, Visibility};
 use reqwest::{Method, StatusCode, header};
 
 use crate::{
@@ -193,7 +191,7 @@ async fn requests_are_counted_by_endpoint_and_labels_are_not_the_callers() {
     assert!(
         answer.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text")
     );
-    let expected = r#"[("/v1/health", 200, 2), ("/v1/objects/{owner}/{number}", 401, 2), ("other", 404, 2)]"#;
+    let expected = "/v1/health 200: 2, /v1/objects/{owner}/{number} 401: 2, other 404: 2";
     assert_eq!(answer.text().await.unwrap(), expected);
 }
 

@@ -6,11 +6,9 @@ use std::{
     path::Path,
 };
 
+use hansa_api::{Code, ObjectKind, ObjectList, PutMeta, header};
 use hansa_client::{ClientError, Destination, OpenOptions, Opened, PutOptions, Source, Special};
-use hansa_types::{
-    ObjectId, Version, Visibility,
-    api::{Code, ObjectKind, ObjectList, PutMeta, header},
-};
+use hansa_types::{ObjectId, Version, Visibility};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::rest::{Rest, problem};

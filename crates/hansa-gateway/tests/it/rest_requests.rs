@@ -2,11 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use hansa_api::{Code, header};
 use hansa_client::{PutOptions, Source};
-use hansa_types::{
-    ObjectId,
-    api::{Code, header},
-};
+use hansa_types::ObjectId;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::json;
 

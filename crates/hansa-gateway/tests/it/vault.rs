@@ -12,24 +12,21 @@ use alloy_primitives::B256;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use hansa_gateway::{Content, Download, Entry, ProgressSink, Requests, Service};
-use hansa_types::{
-    DcId, Endpoints, MemberStatus, ObjectId, Version, Visibility,
-    api::{
-        Allowance, Ballot, BallotPreview, BallotState, Check, Checks, Code, Collected, Fault, FaultLayer,
-        Fetching, GrantRequest, Health, Invitation, KnownSuite, LogEntry, LogKind, Motion, NodeStatus,
-        ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, QuotaStatus, Recorded,
-        RepairReport, Stage, Standing, StoredBlock, SuiteStatus, Tally, ValidatorSet, VerifyReport,
-        VerifyRequest,
-    },
+use hansa_api::{
+    Allowance, Ballot, BallotPreview, BallotState, Check, Checks, Code, Collected, Content, ContentEntry,
+    Download, Fault, FaultLayer, Fetching, GrantRequest, Health, Invitation, KnownSuite, LogEntry, LogKind,
+    Motion, NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, ProgressSink, PutMeta,
+    PutReceipt, QuotaStatus, Recorded, RepairReport, RequestCount, Service, Stage, Standing, StoredBlock,
+    SuiteStatus, Tally, ValidatorSet, VerifyReport, VerifyRequest,
 };
+use hansa_types::{DcId, Endpoints, MemberStatus, ObjectId, Version, Visibility};
 use tokio::sync::watch;
 
 pub(crate) fn dc(value: u32) -> DcId {
     DcId::new(value).unwrap()
 }
 
-type Files = Vec<(Entry, Vec<u8>)>;
+type Files = Vec<(ContentEntry, Vec<u8>)>;
 
 #[derive(Default)]
 pub(crate) struct Vault {
@@ -120,7 +117,8 @@ fn unknown(object: ObjectId) -> Problem {
 fn large(id: ObjectId) -> Download {
     let piece = Bytes::from(vec![7; 1 << 20]);
     let size = (LARGE_MIB * piece.len()) as u64;
-    let entry = Entry { path: "large".to_owned(), directory: false, executable: false, size: Some(size) };
+    let entry =
+        ContentEntry { path: "large".to_owned(), directory: false, executable: false, size: Some(size) };
     let pieces = (0..LARGE_MIB).map(move |_| Ok(piece.clone()));
     Download {
         id,
@@ -165,8 +163,9 @@ impl Service for Vault {
         Health::of("1", self.checks.lock().unwrap().clone())
     }
 
-    fn metrics(&self, requests: &Requests) -> String {
-        format!("{:?}", requests.counted())
+    fn metrics(&self, requests: &[RequestCount]) -> String {
+        let shown = requests.iter().map(|of| format!("{} {}: {}", of.endpoint, of.status, of.count));
+        shown.collect::<Vec<_>>().join(", ")
     }
 
     async fn invitation(&self, member: DcId) -> Result<Invitation, Problem> {
@@ -294,7 +293,7 @@ impl Service for Vault {
         let (meta, files) = versions.get((version.0 as usize).wrapping_sub(1)).ok_or_else(|| {
             Problem::new(Code::UnknownVersion, format!("{object} has no version {version}"))
         })?;
-        let entries = files.iter().map(|(entry, bytes)| Entry {
+        let entries = files.iter().map(|(entry, bytes)| ContentEntry {
             size: (!entry.directory).then_some(bytes.len() as u64),
             ..entry.clone()
         });

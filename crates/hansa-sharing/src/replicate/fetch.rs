@@ -15,6 +15,7 @@ use bytes::Bytes;
 use cid::Cid;
 use hansa_content::{DAG_PB, RAW};
 use hansa_envelope::{LEAF_BYTES, Layout, MANIFEST_BYTES_MAX, ObjectRoot};
+use hansa_ports::{FetchSink, SwarmFault};
 use hansa_types::NetworkKey;
 use tokio::{sync::Notify, time::Instant};
 
@@ -22,7 +23,7 @@ use super::{
     room::Full,
     table::{Task, Verdict},
 };
-use crate::{FetchSink, SharingError, SwarmFault, sharing::Inner};
+use crate::{SharingError, sharing::Inner};
 
 /// How long a fetch may take however little it fetches.
 const FETCH_SECONDS_MIN: u64 = 30;

@@ -1,7 +1,7 @@
 //! Keeps the replicas that the chain allocates to this node (E6 in part, issue 3: at least two other members), and those
 //! that owners ask for while an allocated member is away.
 //!
-//! **Tasks.** One follows finalised `VersionRecorded` events, and fetches and pins every version that is allocated here
+//! **Tasks.** One follows the feed's `VersionRecorded` events, and fetches and pins every version that is allocated here
 //! ([`queue`] decides the order, [`fetch`] judges what arrives). One looks after pins that are no longer needed ([`upkeep`]).
 //!
 //! **A crash** loses nothing: what is left to do and how far the chain was read are durable ([`table`]), so that a restart
@@ -29,6 +29,7 @@ use alloy_sol_types::SolEvent;
 use cid::Cid;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use hansa_contracts::{ContractEvent, abi};
+use hansa_feed::{Feed, FeedBatch, FeedError, FeedFilter, Subscription};
 use hansa_kv::Batch;
 use hansa_types::{DcId, Member, MemberStatus, ObjectId, Version};
 use tokio::time::{Instant, sleep_until};
@@ -44,13 +45,14 @@ use self::{
     queue::{Attempt, Queue, Survey},
 };
 use crate::{
-    EventFilter, REPLICAS_OTHER, Sharing, SharingError, allocate,
+    REPLICAS_OTHER, Sharing, SharingError, allocate,
+    keyring::SPACE,
     message::ROOTS_MAX,
     sharing::{Holding, Inner},
 };
 
-/// Blocks of the chain read at once.
-const BLOCKS_MAX: u64 = 200;
+/// The name of replication's cursor in the feed.
+const CONSUMER: &str = "replication";
 /// Versions read from the disk at once.
 const PAGE: usize = 1024;
 /// Pauses after the chain could not be followed.
@@ -132,6 +134,7 @@ async fn follow(inner: &Arc<Inner>) -> Result<(), SharingError> {
     let mut fetches = FuturesUnordered::<Fetch>::new();
     let mut surveys = FuturesUnordered::<Surveyed>::new();
     let mut tellings = Tellings::default();
+    let mut follower = Follower::start(inner).await?;
     loop {
         while let Some(survey) = queue.unasked() {
             surveys.push(Box::pin(ask_owner(Arc::clone(inner), me, survey)));
@@ -141,10 +144,9 @@ async fn follow(inner: &Arc<Inner>) -> Result<(), SharingError> {
             fetches.push(Box::pin(async move { (attempt, inner.keep(attempt.task, is_own).await) }));
         }
         inner.room.set_waiting(queue.waiting());
-        let next = inner.table().progress()?.0;
         let due = queue.due();
         tokio::select! {
-            head = inner.contracts.chain.reached(next) => scan(inner, me, next, head?.number, &mut queue).await?,
+            Some(batch) = follower.batches.next() => follower.take(inner, me, &batch?, &mut queue).await?,
             Some((survey, holdings)) = surveys.next() => queue.surveyed(Instant::now(), survey, &holdings),
             Some((attempt, outcome)) = fetches.next() => {
                 if ended(&mut queue, attempt, outcome)? && attempt.task.id.object.owner != me {
@@ -222,34 +224,80 @@ fn fingerprint(members: &[Member]) -> B256 {
     keccak256(ids)
 }
 
-/// Reads the next part of the chain. What is allocated here and not held becomes pending.
-async fn scan(inner: &Inner, me: DcId, next: u64, head: u64, queue: &mut Queue) -> Result<(), SharingError> {
-    let members = inner.contracts.chain.members().await?;
-    let membership = fingerprint(&members);
-    let table = inner.table();
-    // Other members, other allocation: from the beginning again.
-    let from = if table.progress()?.1 == membership { next } else { 0 };
-    let to = head.min(from.saturating_add(BLOCKS_MAX));
-    let topics = [vec![abi::DataStore::VersionRecorded::SIGNATURE_HASH], vec![], vec![], vec![]];
-    let filter = EventFilter { from, to, addresses: Vec::new(), topics };
-    let mut batch = Batch::new();
-    let mut allocations = BTreeMap::new();
-    for event in inner.contracts.chain.events(filter).await? {
-        let Some(task) = recorded(&event.log) else { continue };
-        let object = task.id.object;
-        let here = *allocations.entry(object).or_insert_with(|| allocate(object, &members).contains(&me));
-        if here {
-            add(&table, me, task, &mut batch, queue)?;
-        }
+/// Reads the chain for one state of the membership: with other members the allocation is another one.
+struct Follower {
+    feed: Feed,
+    batches: Subscription,
+    membership: B256,
+}
+
+impl Follower {
+    /// Continues at the cursor, or at the genesis block if the chain was read with other members.
+    async fn start(inner: &Inner) -> Result<Self, SharingError> {
+        let chain = &inner.contracts.chain;
+        let feed = Feed::open(Arc::clone(chain), Arc::clone(&inner.kv), SPACE).await?;
+        let membership = fingerprint(&chain.members().await?);
+        let is_same = inner.table().membership()? == Some(membership);
+        let continued = is_same.then(|| feed.subscribe(CONSUMER, 0, wanted())).transpose();
+        let batches = match continued {
+            Ok(batches) => batches,
+            Err(error @ (FeedError::DamagedCursor(_) | FeedError::OtherChain { .. })) => {
+                tracing::warn!(%error, "replication reads the chain from the beginning");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let batches = batches.unwrap_or_else(|| feed.restart(CONSUMER, 0, wanted()));
+        Ok(Self { feed, batches, membership })
     }
-    Table::set_progress(&mut batch, to.saturating_add(1), membership);
-    // Losing the last heights to a crash only means reading them again.
-    Ok(inner.kv.write_buffered(batch)?)
+
+    /// Makes pending, in one write with the cursor, what a batch allocates here and is not held. If the members have changed, begins
+    /// again instead.
+    async fn take(
+        &mut self,
+        inner: &Inner,
+        me: DcId,
+        delivered: &FeedBatch,
+        queue: &mut Queue,
+    ) -> Result<(), SharingError> {
+        let members = inner.contracts.chain.members().await?;
+        let membership = fingerprint(&members);
+        if membership != self.membership {
+            self.batches = self.feed.restart(CONSUMER, 0, wanted());
+            self.membership = membership;
+            return Ok(());
+        }
+        let table = inner.table();
+        let mut batch = Batch::new();
+        let mut allocations = BTreeMap::new();
+        for found in delivered.events() {
+            let ContractEvent::VersionRecorded(record) = &found.event else { continue };
+            let Some(task) = task_of(record) else { continue };
+            let object = task.id.object;
+            let here = *allocations.entry(object).or_insert_with(|| allocate(object, &members).contains(&me));
+            if here {
+                add(&table, me, task, &mut batch, queue)?;
+            }
+        }
+        Table::set_membership(&mut batch, membership);
+        delivered.add_cursor(&mut batch);
+        // Losing the last heights to a crash only means reading them again.
+        Ok(inner.kv.write_buffered(batch)?)
+    }
+}
+
+fn wanted() -> FeedFilter {
+    let topics = [vec![abi::DataStore::VersionRecorded::SIGNATURE_HASH], vec![], vec![], vec![]];
+    FeedFilter { contracts: Vec::new(), topics }
 }
 
 /// The version that an event records.
 pub(crate) fn recorded(log: &alloy_primitives::Log) -> Option<Task> {
     let Some(ContractEvent::VersionRecorded(record)) = ContractEvent::decode(log) else { return None };
+    task_of(&record)
+}
+
+fn task_of(record: &abi::DataStore::VersionRecorded) -> Option<Task> {
     let object = ObjectId { owner: DcId::new(record.owner)?, number: record.number };
     let id = VersionId::new(object, Version(record.version));
     Some(Task { id, root: record.root, size_class: record.sizeClass })
@@ -284,7 +332,13 @@ impl Inner {
         let me = self.contracts.me().await?.dc_id;
         let mut queue = Queue::default();
         let head = self.contracts.chain.head().await?.number;
-        scan(self, me, self.table().progress()?.0, head, &mut queue).await?;
+        let mut follower = Follower::start(self).await?;
+        while self.table().membership()? != Some(follower.membership)
+            || !follower.feed.cursor(CONSUMER).is_ok_and(|next| next > Some(head))
+        {
+            let batch = follower.batches.next().await.unwrap()?;
+            follower.take(self, me, &batch, &mut queue).await?;
+        }
         for member in self.contracts.chain.members().await?.iter() {
             for task in self.table().pending_of(member.dc_id, None, PAGE)? {
                 self.keep(task, member.dc_id == me).await?;

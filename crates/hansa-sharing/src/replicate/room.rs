@@ -4,7 +4,8 @@
 
 use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
-use hansa_types::{DcId, api::ReplicationStatus};
+use hansa_api::ReplicationStatus;
+use hansa_types::DcId;
 use parking_lot::Mutex;
 
 use super::table::{Table, Task};

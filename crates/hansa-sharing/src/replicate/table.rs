@@ -10,7 +10,7 @@
 //! | `c` VERSION | root (32), bytes (8), whole (1), others (4) | another member's version whose root is pinned here |
 //! | `g` VERSION | root (32), reason (1) | a version that no node can keep |
 //! | `u` VERSION DIGEST | sightings (4), height (8) | a pinned version of this member without a known record on the chain |
-//! | `followed` | next height (8), fingerprint of the members (32) | how far the chain was read |
+//! | `followed` | fingerprint of the members (32) | with which members the chain was read; how far, is the feed's cursor |
 //!
 //! A crash between two writes repeats a step and skips none: a version is pending until one batch says that it is held,
 //! and a replica that is let go stays in the table until its pin is gone.
@@ -30,7 +30,7 @@ const PENDING: u8 = b'p';
 const REPLICA: u8 = b'c';
 const GIVEN_UP: u8 = b'g';
 const UNRECORDED: u8 = b'u';
-/// Not `scanned`, which an earlier layout used for records without a size class: those are read from the chain again.
+/// A value of another length is an earlier layout's: the chain is read again.
 const FOLLOWED: &[u8] = b"followed";
 
 /// One version of one object.
@@ -383,20 +383,15 @@ impl Table {
         Ok(page.iter().filter_map(read).collect())
     }
 
-    /// The next height to read, and the fingerprint of the members with which the heights before were read.
-    pub(crate) fn progress(&self) -> Result<(u64, B256), SharingError> {
-        let value = self.0.get(SPACE, FOLLOWED)?.unwrap_or_default();
-        Ok(value
-            .split_first_chunk::<8>()
-            .and_then(|(next, members)| Some((u64::from_be_bytes(*next), B256::try_from(members).ok()?)))
-            .unwrap_or_default())
+    /// The fingerprint of the members with which the chain was read; `None` if it was not.
+    pub(crate) fn membership(&self) -> Result<Option<B256>, SharingError> {
+        let value = self.0.get(SPACE, FOLLOWED)?;
+        Ok(value.and_then(|members| B256::try_from(members.as_slice()).ok()))
     }
 
-    /// Adds to a batch how far the chain was read.
-    pub(crate) fn set_progress(batch: &mut Batch, next: u64, members: B256) {
-        let mut value = next.to_be_bytes().to_vec();
-        value.extend(members);
-        batch.put(SPACE, FOLLOWED, value);
+    /// Adds to a batch with which members the chain is read.
+    pub(crate) fn set_membership(batch: &mut Batch, members: B256) {
+        batch.put(SPACE, FOLLOWED, members.to_vec());
     }
 }
 

@@ -16,24 +16,24 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cid::Cid;
 use futures::StreamExt;
+use hansa_adapters::{LedgerChain, PeerRequests, SwarmNode};
+use hansa_api::{
+    Content, ContentEntry, GrantRequest, ObjectKind, ProgressSink, PutMeta, PutReceipt, VerifyReport,
+    VerifyRequest,
+};
 use hansa_content::{Block, BlockFile, BlockStore, Hold, links};
 use hansa_contracts::draft_genesis;
 use hansa_envelope::MemberKeys;
 use hansa_kv::{KvStore, MemoryStore};
 use hansa_ledger::{Ledger, Proposal};
 use hansa_pool::{Pool, PoolConfig};
-use hansa_types::{
-    ClusterId, ConsensusData, DcId, Limits, NetworkKey, ObjectId, Version, Visibility,
-    api::{GrantRequest, ObjectKind, PutMeta, PutReceipt, VerifyReport, VerifyRequest},
-};
+use hansa_ports::{Chain, FetchSink, Swarm, SwarmFault, Tip};
+use hansa_types::{ClusterId, ConsensusData, DcId, Limits, NetworkKey, ObjectId, Version, Visibility};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::doubles::Validators;
-use crate::{
-    Chain, DiskSpace, FetchSink, LedgerChain, OpenMode, Parts, ProgressSink, ReplicaLimits, Responder,
-    Sharing, SharingError, Source, SourceEntry, Swarm, SwarmFault, Tip,
-};
+use crate::{DiskSpace, OpenMode, Parts, ReplicaLimits, Responder, Sharing, SharingError};
 
 /// The chain's clock starts here.
 pub(super) const START: u64 = 1_790_000_000;
@@ -49,12 +49,12 @@ impl Files {
     }
 }
 
-impl Source for Files {
-    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
+impl Content for Files {
+    fn next_entry(&mut self) -> io::Result<Option<ContentEntry>> {
         Ok(self.0.next().map(|(path, bytes)| {
             let directory = bytes.is_none();
             self.1 = io::Cursor::new(bytes.unwrap_or_default());
-            SourceEntry { path, directory, executable: false }
+            ContentEntry { path, directory, executable: false, size: None }
         }))
     }
 
@@ -66,9 +66,14 @@ impl Source for Files {
 /// A source that breaks off.
 pub(super) struct Broken;
 
-impl Source for Broken {
-    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
-        Ok(Some(SourceEntry { path: "half.bin".to_owned(), directory: false, executable: false }))
+impl Content for Broken {
+    fn next_entry(&mut self) -> io::Result<Option<ContentEntry>> {
+        Ok(Some(ContentEntry {
+            path: "half.bin".to_owned(),
+            directory: false,
+            executable: false,
+            size: None,
+        }))
     }
 
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -451,7 +456,7 @@ impl Consortium {
                 listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
                 members: Vec::new(),
                 store: node.store.clone(),
-                responder: Arc::clone(&node.peer.responder) as Arc<dyn hansa_swarm::KeyResponder>,
+                responder: Arc::new(PeerRequests(node.peer.responder.clone())),
                 limits: hansa_swarm::Limits::default(),
             };
             let swarm = hansa_swarm::Swarm::start(config).await.unwrap();
@@ -467,7 +472,7 @@ impl Consortium {
             let inner = &node.sharing.0;
             node.sharing = Sharing::new(Parts {
                 chain: Arc::clone(&inner.contracts.chain),
-                swarm: Arc::new(swarm.clone()),
+                swarm: Arc::new(SwarmNode(swarm.clone())),
                 depository: Arc::clone(&inner.depository),
                 keys: node.keys.clone(),
                 kv: Arc::clone(&inner.kv),
@@ -555,7 +560,7 @@ fn node(
     let sharing = Sharing::new(Parts {
         chain,
         swarm,
-        depository: Arc::clone(&validators) as Arc<dyn crate::Depository>,
+        depository: Arc::clone(&validators) as Arc<dyn hansa_ports::Depository>,
         keys: keys.clone(),
         kv,
         store: store.clone(),

@@ -6,12 +6,11 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use hansa_api::{Code, LogKind, Progress, PutMeta, PutReceipt, Stage};
 use hansa_envelope::root_cid;
 use hansa_kv::MemoryStore;
-use hansa_types::{
-    ObjectId, Version, Visibility,
-    api::{Code, LogKind, Progress, PutMeta, PutReceipt, Stage},
-};
+use hansa_ports::Chain;
+use hansa_types::{ObjectId, Version, Visibility};
 
 use super::{
     consortium::{Consortium, Files, Node, meta, quiet},
@@ -19,7 +18,7 @@ use super::{
     replicas::{holds, keepers, until},
     stories::released,
 };
-use crate::{Chain, SharingError};
+use crate::SharingError;
 
 /// More steps than any change has.
 const STEPS_MAX: u32 = 40;

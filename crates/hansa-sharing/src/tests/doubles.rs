@@ -1,6 +1,7 @@
 //! Doubles: validators that release deposits at once; and, named by their fault, a member whose calls are sent first by another
 //! program, a node whose power fails, a source that waits for something to happen.
 
+use hansa_adapters::LedgerJudge;
 use std::{
     io,
     sync::{
@@ -12,15 +13,16 @@ use std::{
 
 use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
+use hansa_api::{Content, ContentEntry};
 use hansa_kv::{Batch, Fill, KeyRange, KvError, KvSnapshot, KvStore, MemoryStore, Order, Pair, Space};
 use hansa_ledger::{BlockRef, CallOutcome, CallRequest, Ledger};
+use hansa_ports::{
+    Chain, ChainError, ChainHead, ChainReceipt, DepositFault, Depository, Event, EventFilter, EventPage,
+};
 use hansa_types::{CAPSULE_BYTES, Deposit, Member, NetworkKey, ReleaseId, ReleaseJudge as _, ReleaseVerdict};
 use parking_lot::Mutex;
 
-use crate::{
-    Chain, ChainError, ChainHead, ChainReceipt, DepositFault, Depository, Event, EventFilter, LedgerJudge,
-    Source, SourceEntry, spaces,
-};
+use crate::spaces;
 
 /// Validators that judge by the consortium's one ledger. Their deposits are bound to an identity and hide nothing.
 pub(super) struct Validators {
@@ -103,6 +105,10 @@ impl Chain for Faulty {
         self.chain.chain_id()
     }
 
+    async fn block_hash(&self, number: u64) -> Result<Option<B256>, ChainError> {
+        self.chain.block_hash(number).await
+    }
+
     async fn head(&self) -> Result<ChainHead, ChainError> {
         self.chain.head().await
     }
@@ -140,6 +146,10 @@ impl Chain for Faulty {
 
     async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError> {
         self.chain.events(filter).await
+    }
+
+    async fn event_page(&self, filter: EventFilter, limit: usize) -> Result<EventPage, ChainError> {
+        self.chain.event_page(filter, limit).await
     }
 
     async fn last_events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError> {
@@ -275,9 +285,10 @@ impl Waiting {
     }
 }
 
-impl Source for Waiting {
-    fn next_entry(&mut self) -> io::Result<Option<SourceEntry>> {
-        let entry = SourceEntry { path: "waiting".to_owned(), directory: false, executable: false };
+impl Content for Waiting {
+    fn next_entry(&mut self) -> io::Result<Option<ContentEntry>> {
+        let entry =
+            ContentEntry { path: "waiting".to_owned(), directory: false, executable: false, size: None };
         Ok(self.content.is_some().then_some(entry))
     }
 

@@ -3,11 +3,9 @@
 use std::{pin::pin, sync::Arc};
 
 use alloy_sol_types::SolCall;
+use hansa_api::{Code, FaultLayer, GrantRequest, VerifyRequest, VerifyScope};
 use hansa_contracts::{ContractEvent, RefusalReason};
-use hansa_types::{
-    ObjectId, Version, Visibility,
-    api::{Code, FaultLayer, GrantRequest, VerifyRequest, VerifyScope},
-};
+use hansa_types::{ObjectId, Version, Visibility};
 
 use super::{
     consortium::{Consortium, Files, Node, START, meta, quiet},
@@ -168,7 +166,7 @@ async fn what_nobody_has_any_more_remains_in_the_repair_report() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replication_that_starts_late_catches_up() {
     let mut net = Consortium::start_idle(4).await;
-    let none = hansa_types::api::PutMeta { replicas: Some(0), ..super::consortium::meta("a") };
+    let none = hansa_api::PutMeta { replicas: Some(0), ..super::consortium::meta("a") };
     let mut objects = Vec::new();
     for _ in 0..5 {
         let files = super::consortium::Files::new(&[("a", Some(b"late".as_slice()))]);

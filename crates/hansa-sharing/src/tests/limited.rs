@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use hansa_api::{Code, LogKind};
 use hansa_contracts::{GOVERNANCE, RefusalReason, abi, signed_card_from_types};
 use hansa_envelope::{
     AudienceKey, DataKey, GrantedDekContext, KekContext, MEMBER_WRAPPED_BYTES, MemberKeys, ObjectRoot,
@@ -12,7 +13,6 @@ use hansa_envelope::{
 use hansa_types::{
     ClusterId, GrantDeposit, ObjectId, ReleaseId, ReleaseRefusal, ReleaseVerdict, ReleasedKey,
     VERSION_DEPOSITS_MAX, Version, VersionDeposits,
-    api::{Code, LogKind},
 };
 
 use super::{
@@ -231,7 +231,7 @@ async fn a_grantee_with_new_keys_gets_single_versions_again() {
     let mut net = Consortium::start_idle(5).await;
     let object = put(net.node(1), b"one").await;
     update(net.node(1), object, b"two").await;
-    let limited = |grant: &mut hansa_types::api::GrantRequest| {
+    let limited = |grant: &mut hansa_api::GrantRequest| {
         (grant.deposit, grant.max_openings) = (true, Some(2));
     };
     net.node(1).share(object, net.node(2), limited).await;

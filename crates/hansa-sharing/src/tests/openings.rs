@@ -12,13 +12,11 @@ use std::{
 use alloy_primitives::B256;
 use bytes::Bytes;
 use futures::{StreamExt, future::join_all};
+use hansa_api::{Code, LogKind, PutMeta};
 use hansa_content::{Block, DAG_CBOR, DAG_PB, RAW};
 use hansa_contracts::{RefusalReason, abi};
 use hansa_envelope::{DataKey, ObjectRoot, RootParts, VersionKeys, WRAPPED_DEK_BYTES};
-use hansa_types::{
-    ObjectId, Version, Visibility,
-    api::{Code, LogKind, PutMeta},
-};
+use hansa_types::{ObjectId, Version, Visibility};
 
 use super::{
     consortium::{Consortium, Fault, Files, Node, meta, quiet, read},

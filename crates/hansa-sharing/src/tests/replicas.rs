@@ -4,22 +4,22 @@ use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use bytes::Bytes;
+use hansa_api::{PutMeta, PutReceipt, VerifyRequest};
 use hansa_content::{Block, DAG_CBOR, DAG_PB};
 use hansa_contracts::abi;
 use hansa_envelope::{ObjectRoot, root_cid};
 use hansa_kv::{Batch, KvStore, MemoryStore};
-use hansa_types::{
-    DcId, ObjectId, Version,
-    api::{PutMeta, PutReceipt, VerifyRequest},
-};
+use hansa_ports::Chain;
+use hansa_types::{DcId, ObjectId, Version};
 
 use super::{
     consortium::{Consortium, Files, Node, meta, quiet},
     doubles::{Power, PoweredStore},
 };
 use crate::{
-    Chain, DiskSpace, allocate,
+    DiskSpace, allocate,
     allocation::rank,
+    keyring::SPACE,
     message::{Answer, Request, decode, encode},
     replicate::{Table, Verdict, VersionId},
 };
@@ -140,7 +140,7 @@ async fn a_malformed_replica_is_a_finding_about_one_object() {
     owner.store.put(&garbage).unwrap();
     let root = forged(owner, |root| root.content = *garbage.cid()).await;
     let bad = record(owner, 1001, root, 3_014_656).await;
-    let local = VerifyRequest { scope: hansa_types::api::VerifyScope::Local, ..VerifyRequest::default() };
+    let local = VerifyRequest { scope: hansa_api::VerifyScope::Local, ..VerifyRequest::default() };
     let report = owner.sharing.verify(None, local, quiet()).await.unwrap();
     assert_eq!((report.faults.len(), report.faults[0].cid.clone()), (1, Some(garbage.cid().to_string())));
     assert_eq!((report.own_versions, report.replica_versions), (3, 0));
@@ -386,6 +386,32 @@ async fn a_node_that_crashes_while_it_lets_go_and_collects_has_a_whole_replica_o
         fragile.node().sharing.collect_garbage().await.unwrap();
         assert_eq!(fragile.node().sharing.collect_garbage().await.unwrap().blocks, 0);
         assert!(fragile.net.node(1).verify(object).await.is_clean());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_does_not_fit_has_the_chain_read_from_the_beginning() {
+    let net = Consortium::start_idle(4).await;
+    let object = put_alone(net.node(1), b"a").await.id;
+    let keeper = keepers(&net, object)[0];
+    let inner = &keeper.sharing.0;
+    inner.catch_up().await.unwrap();
+    let damages: [Option<(&str, &[u8])>; 4] = [
+        Some(("feed/replication", b"short")),
+        Some(("followed", &[7; 32])),
+        Some(("followed", &[0; 40])),
+        None,
+    ];
+    for damage in damages {
+        assert!(holds(keeper, object));
+        inner.table().let_go(first(object)).unwrap();
+        let mut batch = Batch::new();
+        if let Some((key, value)) = damage {
+            batch.put(SPACE, key.as_bytes(), value);
+        }
+        inner.kv.write(batch).unwrap();
+        inner.catch_up().await.unwrap();
+        assert_eq!(holds(keeper, object), damage.is_some(), "{damage:?}");
     }
 }
 

@@ -1,9 +1,7 @@
 //! The main flow once more over the real private swarm, on loopback.
 
-use hansa_types::{
-    Version,
-    api::{Code, FaultLayer},
-};
+use hansa_api::{Code, FaultLayer};
+use hansa_types::Version;
 
 use super::consortium::{Consortium, quiet};
 use crate::{OpenMode, allocate};

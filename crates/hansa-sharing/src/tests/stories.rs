@@ -1,15 +1,13 @@
 //! What members do when nothing is broken: put, share, open, update, revoke, publish.
 
+use hansa_api::{Code, GrantRequest, GrantSummary, LogKind, ObjectKind, PutMeta, VerifyRequest};
 use hansa_contracts::RefusalReason;
-use hansa_types::{
-    ObjectId, Version, Visibility,
-    api::{Code, GrantRequest, GrantSummary, LogKind, ObjectKind, PutMeta, VerifyRequest},
-};
+use hansa_types::{ObjectId, Version, Visibility};
 
 use super::consortium::{Broken, Consortium, Files, Node, START, meta, quiet};
 use crate::{OpenMode, SharingError};
 
-fn kinds(log: &[hansa_types::api::LogEntry]) -> Vec<LogKind> {
+fn kinds(log: &[hansa_api::LogEntry]) -> Vec<LogKind> {
     log.iter().map(|entry| entry.kind).collect()
 }
 
@@ -319,12 +317,8 @@ async fn only_the_owner_changes_and_unknown_things_are_named() {
     let net = Consortium::start(4).await;
     let (a, b) = (net.node(1), net.node(2));
     let object = a.put("order.json", b"{}").await.id;
-    let grant = |to| hansa_types::api::GrantRequest {
-        to: vec![to],
-        expires_at: None,
-        max_openings: None,
-        deposit: false,
-    };
+    let grant =
+        |to| hansa_api::GrantRequest { to: vec![to], expires_at: None, max_openings: None, deposit: false };
     assert_eq!(b.sharing.share(object, grant(b.id)).await.unwrap_err().code(), Code::NotOwner);
     assert_eq!(b.sharing.revoke(object, b.id).await.unwrap_err().code(), Code::NotOwner);
     assert_eq!(

@@ -4,7 +4,7 @@ use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 
 use super::Progress;
-use crate::{DcId, ObjectId, Version, Visibility};
+use hansa_types::{DcId, ObjectId, Version, Visibility};
 
 /// Whether an object is one file or a directory tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

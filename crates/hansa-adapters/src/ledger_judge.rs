@@ -1,13 +1,11 @@
 //! Judges, for a validator, whether a deposited key is released (D3, D5): by this node's final state and nothing else.
 
 use alloy_sol_types::SolCall;
-use hansa_contracts::{SHARING, abi, data_store_of};
+use hansa_contracts::{GRANTED, SHARING, abi, data_store_of};
 use hansa_ledger::{BlockRef, CallOutcome, CallRequest, Ledger, LedgerError};
 use hansa_types::{
     DcId, MemberStatus, NetworkKey, ReleaseId, ReleaseJudge, ReleaseRefusal, ReleaseVerdict, ReleasedKey,
 };
-
-use crate::grants::GRANTED;
 
 /// A judge over this node's ledger. It reads one final state for each question; whether that is recent enough is the caller's
 /// business.

@@ -1,4 +1,4 @@
-//! How far the chain is known to have got, from consensus: what the node must have executed before it releases keys.
+//! The port [`Tip`] over the consensus engine: the height that the node must have executed before it releases keys.
 
 use std::{
     sync::Arc,
@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use hansa_consensus::Status;
 use hansa_ledger::FinalisedBlock;
-use hansa_sharing::Tip;
+use hansa_ports::Tip;
 use tokio::{
     sync::{
         broadcast::{Receiver, error::RecvError},

@@ -1,6 +1,6 @@
-//! The consortium chain as this crate needs it: calls that become final, reads at the finalised head, events.
+//! The consortium chain as the sharing service needs it: calls that become final, reads at the finalised head, events.
 //!
-//! Everything returned is final. What is pending is nobody's business here.
+//! Everything returned is final. The port knows no pending transactions.
 
 use std::sync::Arc;
 
@@ -37,10 +37,25 @@ pub struct Event {
     pub log: Log,
     /// Its block.
     pub block: u64,
+    /// That block's hash.
+    pub block_hash: B256,
     /// That block's time, Unix seconds.
     pub timestamp: u64,
     /// Its transaction.
     pub transaction: B256,
+    /// That transaction's index in the block.
+    pub transaction_index: u64,
+    /// The log's index in the block, from 0.
+    pub log_index: u64,
+}
+
+/// Finalised logs of whole blocks, from the beginning of a filter's range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventPage {
+    /// Oldest first.
+    pub events: Vec<Event>,
+    /// The height to continue at; `None` if all events of the range are here.
+    pub next: Option<u64>,
 }
 
 /// Which finalised logs are wanted. Empty lists match anything.
@@ -92,6 +107,9 @@ pub trait Chain: Send + Sync + 'static {
     /// EIP-155 chain id.
     fn chain_id(&self) -> u64;
 
+    /// The hash of the finalised block at a height; `None` above the head.
+    async fn block_hash(&self, number: u64) -> Result<Option<B256>, ChainError>;
+
     /// The last finalised block.
     async fn head(&self) -> Result<ChainHead, ChainError>;
 
@@ -110,6 +128,10 @@ pub trait Chain: Send + Sync + 'static {
 
     /// Finalised logs, oldest first, all of them.
     async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError>;
+
+    /// Finalised logs, oldest first, of as many whole blocks as have at most `limit` together, and of one block with any in
+    /// any case.
+    async fn event_page(&self, filter: EventFilter, limit: usize) -> Result<EventPage, ChainError>;
 
     /// The finalised logs of the last block that has any, in order.
     async fn last_events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError>;

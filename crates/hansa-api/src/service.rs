@@ -1,27 +1,35 @@
-//! What the REST interface asks of the node. The composition root implements it over the sharing crate.
+//! The operations that a node offers to its interfaces. The composition root implements them; the gateway serves them.
 
 use std::{io, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
-use hansa_types::{
-    DcId, Endpoints, ObjectId, Version, Visibility,
-    api::{
-        Ballot, BallotPreview, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
-        NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt,
-        QuotaStatus, Recorded, RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
-    },
-};
+use futures_core::stream::BoxStream;
+use hansa_types::{DcId, Endpoints, ObjectId, Version, Visibility};
 
-use crate::Requests;
+use crate::{
+    Ballot, BallotPreview, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
+    NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, QuotaStatus,
+    Recorded, RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
+};
 
 /// Takes progress reports. Calling it costs little and never blocks; reports that nobody reads in time are dropped.
 pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
+/// How many REST requests to one endpoint were answered with one status since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestCount {
+    /// The endpoint's path with its parameters' names; `other` for paths that are no endpoint.
+    pub endpoint: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The requests.
+    pub count: u64,
+}
+
 /// A file or directory within content that travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ContentEntry {
     /// Relative, segments separated by `/`, none of them empty, `.` or `..`; each path once. For a single file: its
     /// name.
     pub path: String,
@@ -39,7 +47,7 @@ pub trait Content: Send {
     ///
     /// # Errors
     /// When the upload breaks off, or holds what is not allowed.
-    fn next_entry(&mut self) -> io::Result<Option<Entry>>;
+    fn next_entry(&mut self) -> io::Result<Option<ContentEntry>>;
 
     /// Reads bytes of the current entry; 0 at its end.
     ///
@@ -59,7 +67,7 @@ pub struct Download {
     /// File or directory.
     pub kind: ObjectKind,
     /// What it holds, in the order of `content`; sizes are known.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ContentEntry>,
     /// The bytes of all files back to back, each piece already authenticated. An error ends it.
     pub content: BoxStream<'static, Result<Bytes, Problem>>,
 }
@@ -75,7 +83,7 @@ pub trait Service: Send + Sync + 'static {
     /// Whether the node can do its work. Costs little and waits for nothing.
     fn health(&self) -> Health;
     /// The node's figures in the OpenMetrics text format, with the interface's own requests among them. Holds no secret.
-    fn metrics(&self, requests: &Requests) -> String;
+    fn metrics(&self, requests: &[RequestCount]) -> String;
 
     /// What an admitted member's node needs to start.
     async fn invitation(&self, member: DcId) -> Result<Invitation, Problem>;

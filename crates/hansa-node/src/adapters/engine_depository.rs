@@ -1,9 +1,9 @@
-//! The sharing service's depository over the consensus engine.
+//! The port [`Depository`] over the consensus engine.
 
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use hansa_consensus::{KeyReleases, ReleaseError};
-use hansa_sharing::{DepositFault, Depository};
+use hansa_ports::{DepositFault, Depository};
 use hansa_types::{Deposit, ReleaseId};
 
 /// The engine's releases.

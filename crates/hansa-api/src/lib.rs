@@ -1,14 +1,24 @@
-//! The words of a node's REST interface: requests, answers, progress, errors.
+//! Names the words and operations of a node's interface: requests, answers, progress, error codes.
 //!
-//! The gateway serves them and the client reads them, so they stand here once. JSON in camelCase; times are Unix
-//! seconds, sizes bytes, hashes `0x…` hex, CIDs their usual text. HTTP status codes are not here: the gateway alone
-//! chooses them.
+//! The node offers the operations as [`Service`], the gateway serves them over HTTP, and the client calls them: all three share
+//! these types. JSON in camelCase; times are Unix seconds, sizes bytes, hashes `0x…` hex, CIDs in their usual text form.
+//!
+//! The crate does no I/O and does not choose HTTP status codes; the gateway does.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod code;
 mod governance;
 mod health;
 mod object;
-mod proof;
+mod service;
 mod status;
 mod stream;
 
@@ -26,6 +36,6 @@ pub use object::{
     LogKind, ObjectKind, ObjectList, ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport,
     ReplicationStatus, ScrubStatus, StoredBlock, VerifyReport, VerifyRequest, VerifyScope, VisibilityRequest,
 };
-pub use proof::{BlockEvidence, BlockProof, Certificate};
+pub use service::{Content, ContentEntry, Download, ProgressSink, RequestCount, Service};
 pub use status::{BlockSummary, ConsensusStatus, Head, NodeStatus, PoolStatus, Rejoin, SwarmStatus};
 pub use stream::{Line, Progress, Stage, header};

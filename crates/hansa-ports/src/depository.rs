@@ -1,6 +1,6 @@
-//! The consortium as a keeper of deposited keys, as this crate needs it.
+//! The consortium as a keeper of deposited keys, as the sharing service needs it.
 //!
-//! What is deposited is opened only by an opening that is final on the chain. How validators agree on that is their business.
+//! What is deposited is opened only by an opening that is final on the chain. The port does not say how validators agree on that.
 
 use alloy_primitives::B256;
 use async_trait::async_trait;

@@ -3,7 +3,7 @@
 use alloy_primitives::{B256, Bytes};
 use serde::{Deserialize, Serialize};
 
-use crate::{DcId, Genesis, MemberStatus, Role, SignedCard};
+use hansa_types::{DcId, Genesis, MemberStatus, Role, SignedCard};
 
 /// What a ballot decides. Also the body that opens one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
-use crate::{DcId, Role};
+use hansa_types::{DcId, Role};
 
 /// The last finalised block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

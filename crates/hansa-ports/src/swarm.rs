@@ -1,6 +1,6 @@
-//! The private swarm as this crate needs it, and its production implementation.
+//! The private swarm as the sharing service needs it.
 //!
-//! Peers are named by their registered network key. Fetched blocks are verified by whoever fetches them.
+//! Peers are named by their registered network key. An implementation verifies the blocks that it fetches.
 
 use std::sync::Arc;
 
@@ -52,9 +52,16 @@ pub trait Swarm: Send + Sync + 'static {
     /// Fetches one block from one peer, verified, without storing it.
     async fn fetch_from(&self, peer: NetworkKey, cid: Cid) -> Result<Bytes, SwarmFault>;
 
-    /// Asks a peer's [`crate::Responder`].
+    /// Asks a peer's [`RequestHandler`].
     async fn ask(&self, peer: NetworkKey, request: Bytes) -> Result<Bytes, SwarmFault>;
 
     /// Announces a root to nodes that look for it outside this protocol.
     fn announce(&self, root: Cid);
+}
+
+/// Answers the requests of other members' nodes.
+#[async_trait]
+pub trait RequestHandler: Send + Sync + 'static {
+    /// Answers one request of the node with this network key, which the swarm has authenticated.
+    async fn handle(&self, peer: NetworkKey, request: Bytes) -> Bytes;
 }

@@ -1,4 +1,4 @@
-//! The chain as this node's own ledger has it: the production [`Chain`].
+//! The port [`Chain`] over this node's own ledger.
 //!
 //! Transactions go to the node's pool and count when the ledger finalises them. Nothing is resent: the pool gossips.
 
@@ -13,14 +13,13 @@ use hansa_ledger::{
     BlockRef, CallOutcome, CallRequest, FinalisedBlock, Ledger, LedgerError, LocatedLog, LogFilter,
     TransactionReceipt,
 };
+use hansa_ports::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter, EventPage};
 use hansa_types::Member;
 use parking_lot::Mutex;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::timeout,
 };
-
-use crate::{Chain, ChainError, ChainHead, ChainReceipt, Event, EventFilter};
 
 /// How long a transaction may take to become final.
 const FINAL_SECONDS_MAX: u64 = 60;
@@ -58,8 +57,11 @@ fn event(located: LocatedLog) -> Event {
     Event {
         log: located.log,
         block: located.block_number,
+        block_hash: located.block_hash,
         timestamp: located.timestamp,
         transaction: located.transaction_hash,
+        transaction_index: located.transaction_index,
+        log_index: located.log_index,
     }
 }
 
@@ -189,6 +191,11 @@ impl Chain for LedgerChain {
         self.ledger.chain_id()
     }
 
+    async fn block_hash(&self, number: u64) -> Result<Option<B256>, ChainError> {
+        let ledger = self.ledger.clone();
+        blocking(move || Ok(ledger.block(number).map_err(unavailable)?.map(|block| block.hash()))).await
+    }
+
     async fn head(&self) -> Result<ChainHead, ChainError> {
         let head = self.ledger.head();
         Ok(ChainHead { number: head.number(), timestamp: head.header().timestamp })
@@ -239,6 +246,15 @@ impl Chain for LedgerChain {
     async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError> {
         let (this, filter) = (self.clone(), log_filter(filter));
         blocking(move || this.next_logs(&filter)).await
+    }
+
+    async fn event_page(&self, filter: EventFilter, limit: usize) -> Result<EventPage, ChainError> {
+        let (ledger, filter) = (self.ledger.clone(), LogFilter { limit, ..log_filter(filter) });
+        blocking(move || {
+            let page = ledger.log_page(&filter).map_err(unavailable)?;
+            Ok(EventPage { events: page.logs.into_iter().map(event).collect(), next: page.next })
+        })
+        .await
     }
 
     async fn last_events(&self, filter: EventFilter) -> Result<Vec<Event>, ChainError> {

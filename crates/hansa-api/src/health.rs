@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::MemberStatus;
+use hansa_types::MemberStatus;
 
 /// How a check came out, from good to bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

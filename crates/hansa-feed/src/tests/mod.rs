@@ -1,0 +1,6 @@
+//! The feed over a chain in memory.
+
+mod chain;
+mod cursors;
+mod delivery;
+mod model;
