@@ -8,10 +8,11 @@ use std::{
 };
 
 use alloy_primitives::Bytes;
-use hansa_envelope::{
-    KeyStore, MemberKeys, Passphrase, SwarmKey, check_card, unwrap_swarm_key, wrap_swarm_key,
+use hansa_envelope::{KeyStore, MemberKeys, Passphrase, check_card, unwrap_swarm_key, wrap_swarm_key};
+use hansa_types::{
+    ClusterId, Genesis, Host, Member, MemberCard, MemberStatus, SignedCard, SwarmKey, SwarmKeyError,
+    api::Invitation,
 };
-use hansa_types::{ClusterId, Genesis, Host, Member, MemberCard, MemberStatus, SignedCard, api::Invitation};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -210,12 +211,12 @@ pub fn read_genesis(home: &Home) -> Result<Genesis, NodeError> {
     Ok(Genesis::from_json(&read_text(&file)?)?)
 }
 
-/// A fresh swarm key's text.
+/// A fresh swarm key.
 ///
 /// # Errors
 /// When the random generator fails.
-pub fn new_swarm_key() -> Result<String, NodeError> {
-    Ok(SwarmKey::generate()?.to_text())
+pub fn new_swarm_key() -> Result<SwarmKey, NodeError> {
+    Ok(hansa_envelope::new_swarm_key()?)
 }
 
 /// Reads the home's swarm key.
@@ -223,7 +224,9 @@ pub fn new_swarm_key() -> Result<String, NodeError> {
 /// # Errors
 /// When the file is missing or no swarm key.
 pub fn read_swarm_key(home: &Home) -> Result<SwarmKey, NodeError> {
-    Ok(SwarmKey::from_text(&Zeroizing::new(read_text(&home.swarm_key_file())?))?)
+    let path = home.swarm_key_file();
+    let text = Zeroizing::new(read_text(&path)?);
+    text.parse().map_err(|problem: SwarmKeyError| NodeError::Config { path, problem: problem.to_string() })
 }
 
 /// Writes an invitation for an admitted member: the genesis, and the swarm key wrapped to its registered key.
@@ -251,7 +254,7 @@ pub fn accept_invitation(home: &Home, invitation: &Invitation) -> Result<(), Nod
     let swarm_key =
         unwrap_swarm_key(&keys, &invitation.sealed_swarm_key, invitation.genesis.chain_id, invitation.member)
             .map_err(|_| NodeError::ForeignInvitation { home: home.path().to_owned() })?;
-    write_file(&home.swarm_key_file(), Zeroizing::new(swarm_key.to_text()).as_bytes(), Secrecy::Private)?;
+    write_file(&home.swarm_key_file(), swarm_key.to_text().as_bytes(), Secrecy::Private)?;
     write_file(&home.genesis_file(), invitation.genesis.to_json().as_bytes(), Secrecy::Public)
 }
 
@@ -304,7 +307,7 @@ mod tests {
             data_store: Default::default(),
             access_control: Default::default(),
         };
-        let swarm_key = SwarmKey::generate().unwrap();
+        let swarm_key = new_swarm_key().unwrap();
         let accept =
             |genesis: &Genesis| accept_invitation(&homes[0], &invite(genesis, &swarm_key, &member).unwrap());
         accept(&genesis).unwrap();

@@ -14,7 +14,7 @@ use hansa_kv::{FjallOptions, FjallStore, Watched};
 use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
 use hansa_pool::{Pool, PoolConfig};
 use hansa_sharing::{LedgerChain, LedgerJudge, Parts, ReplicaLimits, Responder, Sharing, disk_space};
-use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmKey, SwarmMember};
+use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmMember};
 use hansa_types::{Genesis, Member, MemberStatus, NetworkKey, Suite};
 use parking_lot::Mutex;
 use tokio::{
@@ -179,7 +179,7 @@ impl Node {
         let registry = ledger.subscribe();
         let swarm = Swarm::start(SwarmConfig {
             secret: *keys.network_secret(),
-            swarm_key: SwarmKey::from_bytes(*swarm_key.expose()),
+            swarm_key: swarm_key.clone(),
             listen: vec![config.swarm_listen.clone()],
             members: swarm_members(&ledger.members(), keys.network_key()),
             store: blocks.clone(),

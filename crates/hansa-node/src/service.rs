@@ -7,12 +7,12 @@ use alloy_sol_types::{SolCall, SolEvent as _};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use hansa_contracts::{GOVERNANCE, REGISTRY, abi};
-use hansa_envelope::{EntryKind, Kind, SwarmKey};
+use hansa_envelope::{EntryKind, Kind};
 use hansa_gateway::{Calls, Content, Download, Entry, ProgressSink, Requests, Service};
 use hansa_ledger::LedgerError;
 use hansa_sharing::{Chain as _, LedgerChain, OpenMode, OpenedObject, Sharing, Source, SourceEntry};
 use hansa_types::{
-    DcId, Endpoints, ObjectId, Version, Visibility,
+    DcId, Endpoints, ObjectId, SwarmKey, Version, Visibility,
     api::{
         Ballot, BallotPreview, Code, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
         NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, PutMeta, PutReceipt, Recorded,

@@ -6,9 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hansa_content::BlockStore;
-use hansa_types::NetworkKey;
-
-use crate::SwarmKey;
+use hansa_types::{NetworkKey, SwarmKey};
 
 /// A member's network key and endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -191,6 +191,7 @@ mod tests {
     use std::future::poll_fn;
 
     use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+    use hansa_types::SwarmKey;
     use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt};
     use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportEvent};
     use libp2p::core::{Endpoint, Transport};
@@ -198,7 +199,7 @@ mod tests {
     use libp2p::{Multiaddr, PeerId};
 
     use super::*;
-    use crate::{SwarmKey, transport};
+    use crate::transport;
 
     const SENT_BYTES: usize = 16 * 1024 * 1024;
 

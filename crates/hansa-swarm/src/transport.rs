@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use hansa_types::SwarmKey;
 use libp2p::core::Transport;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
@@ -13,7 +14,7 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, tcp};
 use socket2::SockRef;
 
-use crate::{SwarmError, SwarmKey, muxer, psk};
+use crate::{SwarmError, muxer, psk};
 
 /// How long a connection may take to be ready. A node with another swarm key never gets there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

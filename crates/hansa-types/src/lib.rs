@@ -22,6 +22,7 @@ mod path;
 mod release;
 mod rules;
 mod suite;
+mod swarm_key;
 mod text;
 mod time;
 mod transaction;
@@ -41,6 +42,7 @@ pub use rules::{
     TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX, intrinsic_gas, is_deployer, member_gas_quota,
 };
 pub use suite::{Suite, SystemCall};
+pub use swarm_key::{SwarmKey, SwarmKeyError};
 pub use text::{is_misleading, printable};
 pub use time::{parse_utc, utc};
 pub use transaction::{SignedTransaction, decode_transactions, signature_hashes};

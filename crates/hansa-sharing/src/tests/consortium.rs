@@ -437,7 +437,7 @@ impl Consortium {
     /// Like [`Consortium::start`], with the real swarm over loopback instead of the mesh.
     pub(super) async fn start_on_sockets(count: usize) -> (Self, Vec<hansa_swarm::Swarm>) {
         let mut consortium = Self::start_idle(count).await;
-        let swarm_key = hansa_swarm::SwarmKey::generate();
+        let swarm_key = hansa_types::SwarmKey::from_bytes([7; 32]);
         let mut swarms = Vec::new();
         let mut members = Vec::new();
         for node in &consortium.nodes {
