@@ -44,7 +44,9 @@ use crate::{
     journals::Journals,
     network::Channels,
     observer::Observer,
+    pacing::Pacing,
     peers::MemberPeers,
+    presence::Presence,
     registrar::Schemes,
     release::{
         actor::{self, Actor as ReleaseActor},
@@ -211,11 +213,12 @@ where
 {
     node.timing.check()?;
     let site = Site::new(&node.signer, &node.ledger, node.partition)?;
-    let board = node.board.clone();
+    let (board, pacing, presence) = (node.board.clone(), Pacing::default(), Presence::default());
     let mut peers = MemberPeers::new(node.transport.clone(), site.me.clone());
     peers.update(&node.ledger.members());
     let head = node.ledger.head();
-    board.finalised(head.number(), head.hash(), context.current());
+    pacing.finalised(head.number(), head.hash(), context.current());
+    board.finalised(head.number(), head.hash(), context.current(), None);
 
     let (buffer_engine, buffer) = buffered::Engine::new(
         context.child("broadcast"),
@@ -264,7 +267,7 @@ where
 
     let schemes = Schemes::new(&site.namespace, board.clone(), site.epoch_blocks);
     let terms = schemes.terms().subscribe();
-    let committees = Committees::new(node.ledger.clone(), board.clone());
+    let committees = Committees::new(node.ledger.clone(), pacing.clone());
     let (fence, gate) = Fence::new();
     let (reshare_actor, reshare) = reshare::Actor::new(
         context.child("reshare"),
@@ -298,13 +301,15 @@ where
         ledger: node.ledger.clone(),
         seeds: seeds.clone(),
         committees,
-        board: board.clone(),
+        pacing: pacing.clone(),
         timing: node.timing,
     };
     let application = reshare::Application::new(application, reshare.clone(), site.epoch_blocks);
     let barrier = EpochBarrier::new(schemes.clone(), node.timing.epoch_wait);
     let beginnings = Beginnings::new(node.ledger.clone(), site.epoch_blocks.get());
     let inline = Inline::new(context.child("application"), application, marshal.clone(), site.epochs());
+    let observer = context.child("witness");
+    let observer = Observer::new(observer, inline, seeds, board.clone(), presence.clone(), barrier);
     let (orchestrator_actor, orchestrator) = orchestrator::Actor::new(
         context.child("orchestrator"),
         orchestrator::Config {
@@ -312,7 +317,7 @@ where
             manager: peers.clone(),
             provider: schemes,
             marshal: marshal.clone(),
-            application: Observer::new(context.child("witness"), inline, seeds, board.clone(), barrier),
+            application: observer,
             strategy: Sequential,
             simplex: site.simplex_config(&node.timing, beginnings.clone()),
             gate,
@@ -323,12 +328,12 @@ where
         },
     );
     let journals = Journals::new(context.child("journals"), site.partition("simplex"), site.epoch_blocks);
-    let watched = board.clone();
-    context.child("retention").spawn(move |_| journals.run(watched));
+    let progress = pacing.progress();
+    context.child("retention").spawn(move |_| journals.run(progress));
     let orchestrator_handle =
         orchestrator_actor.start(channels.vote, channels.certificate, channels.resolver);
 
-    let (deliveries, inbox) = Deliveries::new(board.clone(), beginnings);
+    let (deliveries, inbox) = Deliveries::new(pacing.clone(), board.clone(), beginnings);
     let reporters = Reporters::from((deliveries, Reporters::from((orchestrator, reshare))));
     let marshal_handle = marshal_actor.start(reporters, buffer, backfill);
 
@@ -338,6 +343,7 @@ where
         me: site.me.clone(),
         sender: channels.gossip.0,
         board: board.clone(),
+        presence,
     };
     let outbound_handle = context.child("gossip_out").spawn(move |context| outbound.run(context));
     let inbound = gossip::Inbound {
@@ -351,7 +357,7 @@ where
         me: site.me.clone(),
         judge: node.judge,
         terms,
-        board: board.clone(),
+        progress: pacing.progress(),
         inbox: node.releases,
         sender,
         receiver,
@@ -359,7 +365,7 @@ where
     };
     let release_handle =
         context.child("release").spawn(move |context| ReleaseActor::new(context, releases).run());
-    let finaliser = Finaliser { ledger: node.ledger, board, peers };
+    let finaliser = Finaliser { ledger: node.ledger, pacing, board, peers };
     let finaliser = context.child("finaliser").spawn(move |context| finaliser.run(context, inbox));
 
     let parts = Handle::select([

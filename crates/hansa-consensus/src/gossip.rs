@@ -24,6 +24,7 @@ use crate::{
     budget::{Allowance, Budget},
     genesis::network_key,
     peers::MemberPeers,
+    presence::Presence,
     status::StatusBoard,
     types::PublicKey,
 };
@@ -55,6 +56,7 @@ pub(crate) struct Outbound<S, M> {
     pub(crate) me: PublicKey,
     pub(crate) sender: S,
     pub(crate) board: StatusBoard,
+    pub(crate) presence: Presence,
 }
 
 impl<S, M> Outbound<S, M>
@@ -145,7 +147,7 @@ where
             }
             self.board.connected(connected);
         }
-        self.board.note_silent(&network_key(&self.me), now);
+        self.board.silent(self.presence.silent(&self.board.committee(), &network_key(&self.me), now));
     }
 }
 

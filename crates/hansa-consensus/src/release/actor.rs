@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     budget::{Allowance, Budget},
-    status::StatusBoard,
+    pacing::Progress,
     types::PublicKey,
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct Config<S, R, X> {
     pub(crate) me: PublicKey,
     pub(crate) judge: Arc<dyn ReleaseJudge>,
     pub(crate) terms: watch::Receiver<Option<Arc<Term>>>,
-    pub(crate) board: StatusBoard,
+    pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) inbox: Inbox,
     pub(crate) sender: S,
     pub(crate) receiver: R,
@@ -91,7 +91,7 @@ where
             Arc::clone(&config.judge),
             config.inbox.handle.group_key().clone(),
             config.terms.clone(),
-            config.board.clone(),
+            config.progress.clone(),
         );
         Self {
             context,
@@ -174,7 +174,7 @@ where
             let outcome = self.running.get(&number).map(|running| Err(running.collection.too_few()));
             self.finish(number, outcome);
         }
-        let height = self.config.board.subscribe().borrow().height;
+        let height = self.config.progress.borrow().height;
         let mut questions = Vec::new();
         for (number, running) in self.running.iter_mut().filter(|(_, running)| running.next <= now) {
             running.next = now.checked_add(running.pause).unwrap_or(running.until);
