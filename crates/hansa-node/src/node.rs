@@ -12,7 +12,6 @@ use hansa_envelope::MemberKeys;
 use hansa_gateway::{Network, RestLimits, RestServer, RpcLimits, RpcServer, Token};
 use hansa_kv::{FjallOptions, FjallStore, Watched};
 use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
-use hansa_pool::{Pool, PoolConfig};
 use hansa_sharing::{LedgerChain, LedgerJudge, Parts, ReplicaLimits, Responder, Sharing, disk_space};
 use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmMember};
 use hansa_types::{Genesis, Member, MemberStatus, NetworkKey, Suite};
@@ -147,12 +146,11 @@ impl Node {
         failures: &Failures,
     ) -> Result<Self, NodeError> {
         let started = Instant::now();
-        let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
         let mut stores = hansa_ledger::open_stores(&home.data().join("ledger"))?;
         stores.blocks = Watched::new(stores.blocks, failures.alarm());
         stores.nodes = Watched::new(stores.nodes, failures.alarm());
         let suites = upgrades::known(home)?;
-        let ledger = Ledger::open_with(stores, &genesis, pool, ledger_config(config, &keys, suites))?;
+        let ledger = Ledger::open_with(stores, &genesis, ledger_config(config, &keys, suites))?;
         if let Some(outdated) = upgrades::next_is_unknown(&ledger) {
             return Err(outdated);
         }

@@ -26,6 +26,7 @@ mod swarm_key;
 mod text;
 mod time;
 mod transaction;
+pub mod units;
 
 pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES};
 pub use endpoint::{CardError, Host};

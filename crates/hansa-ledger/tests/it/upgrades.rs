@@ -8,7 +8,6 @@ use alloy_sol_types::SolCall;
 use hansa_contracts::{GOVERNANCE, REGISTRY, abi};
 use hansa_kv::MemoryStore;
 use hansa_ledger::{BlockRef, CallOutcome, CallRequest, Ledger, LedgerConfig, LedgerError};
-use hansa_pool::{Pool, PoolConfig};
 use hansa_types::{SignedTransaction, Suite, SystemCall};
 
 use crate::support::*;
@@ -28,8 +27,7 @@ fn ledger_with(suites: Vec<Suite>) -> Ledger {
 
 fn ledger_on(store: MemoryStore, suites: Vec<Suite>) -> Ledger {
     let genesis = genesis();
-    let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
-    Ledger::open_with(Arc::new(store), &genesis, pool, LedgerConfig { suites, ..Default::default() }).unwrap()
+    Ledger::open_with(Arc::new(store), &genesis, LedgerConfig { suites, ..Default::default() }).unwrap()
 }
 
 fn governance(key: u8, nonce: u64, call: impl SolCall) -> SignedTransaction {

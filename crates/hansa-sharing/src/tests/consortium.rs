@@ -21,7 +21,6 @@ use hansa_contracts::draft_genesis;
 use hansa_envelope::MemberKeys;
 use hansa_kv::{KvStore, MemoryStore};
 use hansa_ledger::{Ledger, Proposal};
-use hansa_pool::{Pool, PoolConfig};
 use hansa_types::{
     ClusterId, ConsensusData, DcId, Limits, NetworkKey, ObjectId, Version, Visibility,
     api::{GrantRequest, ObjectKind, PutMeta, PutReceipt, VerifyReport, VerifyRequest},
@@ -420,8 +419,7 @@ impl Consortium {
             .collect();
         let limits = Limits::default();
         let genesis = draft_genesis(4242, START, limits, founders);
-        let pool = Pool::new(PoolConfig::new(genesis.chain_id, limits.block_gas));
-        let ledger = Ledger::open(Arc::new(MemoryStore::new()), &genesis, pool).unwrap();
+        let ledger = Ledger::open(Arc::new(MemoryStore::new()), &genesis).unwrap();
         let clock = Arc::new(Mutex::new(START + 1));
         let mining = tokio::spawn(mine(ledger.clone(), Arc::clone(&clock)));
         let mesh = Arc::new(Mesh::default());
