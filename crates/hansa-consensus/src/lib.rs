@@ -88,7 +88,7 @@ mod types;
 mod tests;
 
 pub use ceremony::{Ceremony, CeremonyConfig, CeremonyProgress};
-pub use config::{Config, Timing};
+pub use config::{Config, ConsensusSettings, Timing};
 pub use error::ConsensusError;
 pub use handle::Engine;
 pub use handshake::{Handshakes, Trouble};

@@ -13,17 +13,22 @@ use commonware_consensus::types::{Epoch, Round, View};
 use hansa_types::NetworkKey;
 use parking_lot::Mutex;
 
-/// Time without a vote after which a lagging validator is silent.
-const SILENCE: Duration = Duration::from_secs(10);
-
 /// Round and time of the last vote of each validator. Clones share them.
-#[derive(Clone, Default)]
-pub(crate) struct Presence(Arc<Mutex<BTreeMap<NetworkKey, (Round, SystemTime)>>>);
+#[derive(Clone)]
+pub(crate) struct Presence {
+    /// Time without a vote after which a lagging validator is silent.
+    silence: Duration,
+    votes: Arc<Mutex<BTreeMap<NetworkKey, (Round, SystemTime)>>>,
+}
 
 impl Presence {
+    pub(crate) fn new(silence: Duration) -> Self {
+        Self { silence, votes: Arc::default() }
+    }
+
     /// Records a validator's vote.
     pub(crate) fn voted(&self, voter: NetworkKey, round: Round, now: SystemTime) {
-        let mut votes = self.0.lock();
+        let mut votes = self.votes.lock();
         let (last, at) = votes.entry(voter).or_insert((round, now));
         (*last, *at) = ((*last).max(round), now);
     }
@@ -36,14 +41,14 @@ impl Presence {
         me: &NetworkKey,
         now: SystemTime,
     ) -> Vec<NetworkKey> {
-        let mut votes = self.0.lock();
+        let mut votes = self.votes.lock();
         votes.retain(|voter, _| committee.contains(voter));
         let Some(latest) = votes.values().map(|(round, _)| *round).max() else { return Vec::new() };
         let begin = Round::new(Epoch::zero(), View::zero());
         let is_silent = |voter: &&NetworkKey| {
             // A validator without a vote gets the same time.
             let (round, at) = *votes.entry(**voter).or_insert((begin, now));
-            round < latest && now.duration_since(at).unwrap_or_default() > SILENCE
+            round < latest && now.duration_since(at).unwrap_or_default() > self.silence
         };
         committee.iter().filter(|voter| *voter != me).filter(is_silent).copied().collect()
     }
@@ -67,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_validator_that_does_not_vote_is_named_also_when_the_chain_stands_still() {
-        let presence = Presence::default();
+        let presence = Presence::new(Duration::from_secs(10));
         let committee: Vec<_> = (1..=4).map(key).collect();
         let round = |view| Round::new(Epoch::new(3), View::new(view));
         let silent = |now| presence.silent(&committee, &key(1), at(now));
@@ -87,7 +92,7 @@ mod tests {
 
     #[test]
     fn votes_of_former_validators_count_for_nothing() {
-        let presence = Presence::default();
+        let presence = Presence::new(Duration::from_secs(10));
         let round = |epoch| Round::new(Epoch::new(epoch), View::new(1));
         presence.voted(key(9), round(8), at(0));
         presence.voted(key(2), round(3), at(0));

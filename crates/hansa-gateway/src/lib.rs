@@ -5,6 +5,7 @@
 //! Only here are HTTP status codes chosen, and nobody else uses axum or jsonrpsee.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
+mod config;
 mod flow;
 mod rest;
 mod rpc;
@@ -18,7 +19,7 @@ pub mod fuzzing {
     pub use crate::rest::fuzzing::{request, tar};
 }
 
-pub use rest::{AUTHORISED, Endpoint, Requests, RestLimits, RestServer, Token, endpoints};
-pub use rpc::{Called, Calls, Network, RpcLimits, RpcServer};
-pub use serve::ConnectionLimits;
+pub use config::{ConnectionLimits, RestLimits, RpcLimits};
+pub use rest::{AUTHORISED, Endpoint, Requests, RestServer, Token, endpoints};
+pub use rpc::{Called, Calls, Network, RpcServer};
 pub use service::{Content, Download, Entry, ProgressSink, Service};

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Home, NodeConfig, NodeError, Secrecy,
-    config::{free_default, owner_default, past_states_default, read_text, state_cache_default, write_file},
+    config::{read_text, write_file},
 };
 
 /// What a new home folder is made from. A port of 0 means: any that is free now.
@@ -82,21 +82,12 @@ pub(crate) fn create_home_with(
     let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
     let [consensus, swarm, rest, rpc] =
         free_ports([new.consensus_port, new.swarm_port, new.rest_port, new.rpc_port])?;
-    let config = NodeConfig {
-        name: new.name.clone(),
-        consensus_listen: SocketAddr::new(new.host.listens_at(), consensus),
-        swarm_listen: multiaddr(new.host.listens_at(), swarm),
-        rest_listen: SocketAddr::new(loopback, rest),
-        rpc_listen: SocketAddr::new(loopback, rpc),
-        passphrase_file: new.passphrase_file.clone(),
-        idle_block_ms: 1_000,
-        state_cache_mib: state_cache_default(),
-        past_states_mib: past_states_default(),
-        rpc_origins: Vec::new(),
-        collect_garbage_hours: 24,
-        replica_owner_percent: owner_default(),
-        replica_free_percent: free_default(),
-    };
+    let config = NodeConfig::new(
+        new.name.clone(),
+        (SocketAddr::new(new.host.listens_at(), consensus), multiaddr(new.host.listens_at(), swarm)),
+        (SocketAddr::new(loopback, rest), SocketAddr::new(loopback, rpc)),
+        new.passphrase_file.clone(),
+    );
     let passphrase_file = home.path().join(&new.passphrase_file);
     if !passphrase_file.exists() {
         write_file(&passphrase_file, random_text().as_bytes(), Secrecy::Private)?;

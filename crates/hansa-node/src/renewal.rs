@@ -70,7 +70,7 @@ pub fn change_passphrase(home: &Home, new_file: &Path) -> Result<(), NodeError> 
         let problem = "these new keys are sealed with the present passphrase: run `hansa keys adopt` first, or delete the file if no ballot on them is open";
         return Err(NodeError::Config { path: home.next_keys_file(), problem: problem.into() });
     }
-    let mut config = home.config()?;
+    let config = home.config()?;
     let new_file = std::path::absolute(new_file)
         .map_err(|source| NodeError::Read { path: new_file.to_owned(), source })?;
     let new = Passphrase::new(home.passphrase_in(&new_file)?.to_string());
@@ -80,8 +80,7 @@ pub fn change_passphrase(home: &Home, new_file: &Path) -> Result<(), NodeError> 
         Err(error) => KeyStore::open(&home.keys_file(), &new).map_err(|_| error)?,
     };
     KeyStore::replace(&home.keys_file(), &keys, &new)?;
-    config.passphrase_file = new_file;
-    home.write_config(&config)
+    home.name_passphrase_file(&new_file)
 }
 
 /// Signs the card anew with other endpoints.

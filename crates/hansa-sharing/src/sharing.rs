@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Chain, Depository, ReplicaLimits, Responder, SharingError, Swarm, allocate,
+    Chain, Depository, Responder, SharingError, SharingSettings, SpaceFn, Swarm, allocate,
     contracts::Contracts,
     fetches::Fetches,
     flights::Flights,
@@ -66,8 +66,10 @@ pub struct Parts {
     pub store: BlockStore,
     /// Answers the other members' nodes; it shares what they tell with the service.
     pub responder: Arc<Responder>,
-    /// How much of the disk other members' replicas may take.
-    pub replicas: ReplicaLimits,
+    /// Measures the disk that the blocks are on.
+    pub space: SpaceFn,
+    /// Limits and intervals.
+    pub settings: SharingSettings,
 }
 
 /// Figures about what a node stores.
@@ -104,6 +106,7 @@ pub(crate) struct Inner {
     pub(crate) numbers: Numbers,
     pub(crate) notices: Arc<Notices>,
     pub(crate) room: Room,
+    pub(crate) settings: SharingSettings,
     pub(crate) scrubbed: Scrubbed,
     /// One writer for each object, so that this node does not compete with itself.
     writers: Mutex<HashMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
@@ -115,7 +118,7 @@ impl Sharing {
     /// # Errors
     /// Only when the cryptographic library fails.
     pub fn new(parts: Parts) -> Result<Self, SharingError> {
-        let Parts { chain, swarm, depository, keys, kv, store, responder, replicas } = parts;
+        let Parts { chain, swarm, depository, keys, kv, store, responder, space, settings } = parts;
         let keyring = Keyring::new(Arc::clone(&kv), &keys)?;
         let contracts = Contracts::new(chain, keys);
         Ok(Self(Arc::new(Inner {
@@ -131,7 +134,8 @@ impl Sharing {
             asking: Turns::new(KEYS_ASKED_MAX),
             numbers: Numbers::default(),
             notices: Arc::clone(&responder.notices),
-            room: Room::new(replicas),
+            room: Room::new(settings.replication.clone(), space),
+            settings,
             scrubbed: Scrubbed::default(),
             writers: Mutex::default(),
         })))

@@ -204,8 +204,8 @@ mod tests {
     const SENT_BYTES: usize = 16 * 1024 * 1024;
 
     fn transport(muxer: Upgrade) -> Boxed<(PeerId, StreamMuxerBox)> {
-        let silence = std::time::Duration::from_secs(60);
-        transport::build(&Keypair::generate_ed25519(), &SwarmKey::from_bytes([1; 32]), muxer, silence)
+        let limits = crate::Limits { silence: std::time::Duration::from_secs(60), ..Default::default() };
+        transport::build(&Keypair::generate_ed25519(), &SwarmKey::from_bytes([1; 32]), muxer, &limits)
             .unwrap()
     }
 

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     budget::{Allowance, Budget},
+    config::ConsensusSettings,
     pacing::Progress,
     types::PublicKey,
 };
@@ -40,14 +41,13 @@ const ALLOWANCE: Allowance = Allowance { bytes_per_second: 256, burst_bytes: 512
 const PAUSE: Duration = Duration::from_millis(200);
 /// up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// How long a release may take.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The parts of the task.
 pub(crate) struct Config<S, R, X> {
     pub(crate) me: PublicKey,
     pub(crate) judge: Arc<dyn ReleaseJudge>,
     pub(crate) terms: watch::Receiver<Option<Arc<Term>>>,
+    pub(crate) settings: ConsensusSettings,
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) inbox: Inbox,
     pub(crate) sender: S,
@@ -92,6 +92,7 @@ where
             config.inbox.handle.group_key().clone(),
             config.terms.clone(),
             config.progress.clone(),
+            config.settings.release_judges,
         );
         Self {
             context,
@@ -141,7 +142,7 @@ where
             return;
         };
         let now = self.context.current();
-        let until = now.checked_add(PATIENCE).unwrap_or(now);
+        let until = now.checked_add(self.config.settings.release).unwrap_or(now);
         // Random, so that an answer to an earlier run of this node finds nothing.
         let number = self.context.next_u64();
         let collection = Collection::new(id, term);

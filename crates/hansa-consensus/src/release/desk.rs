@@ -14,8 +14,6 @@ use tokio::sync::{Semaphore, watch};
 use super::{group::GroupKey, message::Message, term::Term};
 use crate::{application::offload, genesis::network_key, pacing::Progress, types::PublicKey};
 
-/// Questions judged at the same time. A judgement and a signature take about a millisecond of processor.
-const JUDGES: usize = 2;
 /// How long a question waits for this node to execute what is known to be final.
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// How far above what is known to be final the asking node may be. More blocks do not come while it waits.
@@ -52,9 +50,10 @@ impl<E: Spawner + Clock> Desk<E> {
         group: GroupKey,
         terms: watch::Receiver<Option<Arc<Term>>>,
         progress: watch::Receiver<Progress>,
+        judges: usize,
     ) -> Self {
         let began = progress.borrow().height;
-        Self { context, judge, group, terms, progress, began, turns: Semaphore::new(JUDGES) }
+        Self { context, judge, group, terms, progress, began, turns: Semaphore::new(judges) }
     }
 
     /// Answers a question, in a few seconds at most.

@@ -142,8 +142,8 @@ impl Fixture {
     pub(crate) async fn with(limits: RpcLimits) -> Self {
         let ledger = ledger();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let origins = vec!["https://app.example".to_owned()];
-        let server = RpcServer::start(listen, ledger.clone(), Arc::new(()), origins, limits).await.unwrap();
+        let limits = RpcLimits { origins: vec!["https://app.example".to_owned()], ..limits };
+        let server = RpcServer::start(listen, ledger.clone(), Arc::new(()), limits).await.unwrap();
         Self { ledger, server, http: reqwest::Client::new() }
     }
 

@@ -30,8 +30,8 @@ use tokio::task::JoinHandle;
 
 use super::doubles::Validators;
 use crate::{
-    Chain, DiskSpace, FetchSink, LedgerChain, OpenMode, Parts, ProgressSink, ReplicaLimits, Responder,
-    Sharing, SharingError, Source, SourceEntry, Swarm, SwarmFault, Tip,
+    Chain, DiskSpace, FetchSink, LedgerChain, OpenMode, Parts, ProgressSink, Responder, Sharing,
+    SharingError, SharingSettings, Source, SourceEntry, SpaceFn, Swarm, SwarmFault, Tip,
 };
 
 /// The chain's clock starts here.
@@ -104,12 +104,12 @@ struct Mesh {
 /// A disk with room for everything.
 const PLENTY: DiskSpace = DiskSpace { total: 1 << 40, free: 1 << 40 };
 
-fn limits(disk: Arc<Mutex<DiskSpace>>) -> ReplicaLimits {
-    ReplicaLimits { owner_percent: 20, free_percent: 5, space: Arc::new(move || Ok(*disk.lock())) }
+fn space(disk: Arc<Mutex<DiskSpace>>) -> SpaceFn {
+    Arc::new(move || Ok(*disk.lock()))
 }
 
-fn plenty() -> ReplicaLimits {
-    limits(Arc::new(Mutex::new(PLENTY)))
+fn plenty() -> SpaceFn {
+    space(Arc::new(Mutex::new(PLENTY)))
 }
 
 /// One node's view of the mesh.
@@ -271,7 +271,8 @@ impl Node {
             kv: Arc::clone(&inner.kv),
             store: self.store.clone(),
             responder: Arc::clone(&self.peer.responder),
-            replicas: limits(Arc::clone(&self.disk)),
+            settings: SharingSettings::default(),
+            space: space(Arc::clone(&self.disk)),
         })
         .unwrap()
     }
@@ -332,7 +333,8 @@ impl Node {
             kv: Arc::new(MemoryStore::new()),
             store: self.store.clone(),
             responder: Arc::clone(&self.peer.responder),
-            replicas: limits(Arc::clone(&self.disk)),
+            settings: SharingSettings::default(),
+            space: space(Arc::clone(&self.disk)),
         })
         .unwrap()
     }
@@ -467,7 +469,8 @@ impl Consortium {
                 kv: Arc::clone(&inner.kv),
                 store: node.store.clone(),
                 responder: Arc::clone(&node.peer.responder),
-                replicas: plenty(),
+                settings: SharingSettings::default(),
+                space: plenty(),
             })
             .unwrap();
             node.replicate();
@@ -538,7 +541,8 @@ fn node(
         kv,
         store: store.clone(),
         responder: Arc::clone(&peer.responder),
-        replicas: limits(Arc::clone(&disk)),
+        settings: SharingSettings::default(),
+        space: space(Arc::clone(&disk)),
     })
     .unwrap();
     let id = DcId::new(id).unwrap();
