@@ -1,4 +1,4 @@
-//! Builds and tests the Solidity suite, and writes what Rust needs of it to `api/`.
+//! Builds and tests the Solidity suite, writes what Rust needs of it to `api/`, and writes the reference of the settings.
 //!
 //! Node, npm and the Solidity compiler are needed only here: building Hansa reads the committed files.
 
@@ -51,7 +51,8 @@ pub(crate) fn codegen(mode: Mode) -> Outcome {
         shell::run(gas.env("FORGE_SNAPSHOT_EMIT", "true"))?;
     }
     let mut stale = Vec::new();
-    for (path, text) in generate(mode)? {
+    let settings = settings_files()?;
+    for (path, text) in generate(mode)?.into_iter().chain(settings) {
         if fs::read_to_string(&path).is_ok_and(|present| present == text) {
             continue;
         }
@@ -61,15 +62,26 @@ pub(crate) fn codegen(mode: Mode) -> Outcome {
         stale.push(path.strip_prefix(shell::root()).unwrap_or(&path).display().to_string());
     }
     match (check_only, stale.is_empty()) {
-        (true, false) => {
-            Err(format!("not what contracts/ gives: {}; run `cargo xtask codegen`", stale.join(", ")))
-        }
+        (true, false) => Err(format!(
+            "not what contracts/ and the settings give: {}; run `cargo xtask codegen`",
+            stale.join(", ")
+        )),
         (false, false) => {
             println!("written: {}", stale.join(", "));
             Ok(())
         }
         (_, true) => Ok(()),
     }
+}
+
+/// The reference of the settings and their schema, as the program prints them.
+fn settings_files() -> Outcome<[(PathBuf, String); 2]> {
+    let hansa = shell::build_binary("hansa")?;
+    let print = |what| shell::capture(shell::command(&hansa).args(["config", what]));
+    Ok([
+        (shell::root().join("docs/reference/configuration.md"), print("reference")?),
+        (shell::root().join("api/config.schema.json"), print("schema")?),
+    ])
 }
 
 /// Runs forge's tests, which compare the gas of whole transactions with `contracts/snapshots/`, and checks the sources'

@@ -34,7 +34,8 @@ cargo xtask COMMAND
   bench kubo                              ingest and transfer beside Kubo's, in turns (builds it with Go)
   fuzz [TARGET]… [--seconds N] [--keep]   throw bytes at the decoders (default: all of them, 60 s each); --keep
                                           adds inputs that reach more code to fuzz/seeds
-  codegen [--check|--breaking]            rebuild api/ from contracts/; --breaking where storage need not continue
+  codegen [--check|--breaking]            rebuild api/ and the reference of the settings; --breaking
+                                          where storage need not continue
   lint                                    rustfmt, clippy, fuzz targets, cargo deny
   tidy                                    house rules: rows, circles, lengths, widths, fallbacks, requirements
 ";

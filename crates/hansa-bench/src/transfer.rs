@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use hansa_envelope::MemberKeys;
-use hansa_swarm::{Config, KeyResponder, Swarm, SwarmKey, SwarmMember};
-use hansa_types::NetworkKey;
+use hansa_swarm::{Config, KeyResponder, Swarm, SwarmMember};
+use hansa_types::{NetworkKey, SwarmKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -19,8 +19,8 @@ use crate::{
     block::{ChainBlock, consensus_data},
     committee::Committees,
     config::Timing,
+    pacing::Pacing,
     seeds::{SeedBook, drawing_round, prevrandao, seeded_round},
-    status::StatusBoard,
     types::{Context, Directory, PrivateKey, Scheme, Variant},
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct Application {
     pub(crate) ledger: Ledger,
     pub(crate) seeds: SeedBook,
     pub(crate) committees: Committees,
-    pub(crate) board: StatusBoard,
+    pub(crate) pacing: Pacing,
     pub(crate) timing: Timing,
 }
 
@@ -105,7 +105,7 @@ impl Application {
             clock.sleep(self.timing.epoch_grace).await;
         }
         let (now, least) = (clock.current(), self.timing.interval_after(parent.transactions().len()));
-        let earliest = self.board.proposal_seen(parent).and_then(|seen| seen.checked_add(least));
+        let earliest = self.pacing.proposal_seen(parent).and_then(|seen| seen.checked_add(least));
         let wait = earliest.and_then(|earliest| earliest.duration_since(now).ok()).unwrap_or_default();
         clock.sleep(wait.min(least)).await;
     }
@@ -115,7 +115,7 @@ impl Application {
     fn filling_time(&self, clock: &impl Clock, parent: &Block) -> Option<Duration> {
         /// Minimum part of the usual filling time.
         const LEAST: f64 = 0.25;
-        let interval = self.board.interval(parent, clock.current()).unwrap_or_default();
+        let interval = self.pacing.interval(parent, clock.current()).unwrap_or_default();
         let excess = interval.as_secs_f64() / self.timing.interval_aim.as_secs_f64();
         self.timing.filling.map(|filling| filling.mul_f64(excess.max(1.0).powi(-2).max(LEAST)))
     }
@@ -177,7 +177,7 @@ impl Application {
         };
         match self.fill(runtime, &parent, proposal).await? {
             Ok(block) => {
-                self.board.saw_proposal(block.number(), block.hash(), runtime.current());
+                self.pacing.saw_proposal(block.number(), block.hash(), runtime.current());
                 ChainBlock::new(block).ok()
             }
             Err(error) => {
@@ -229,7 +229,7 @@ impl Application {
     ) -> bool {
         let Some(tip) = ancestry.next().await else { return core::future::pending().await };
         let block = tip.inner().clone();
-        self.board.saw_proposal(block.block().number(), block.block().hash(), runtime.current());
+        self.pacing.saw_proposal(block.block().number(), block.block().hash(), runtime.current());
         let parent = match self.adopt(runtime, ancestry).await {
             Ok(parent) => parent,
             Err(Missing::Forever) => return false,

@@ -24,6 +24,14 @@ pub(crate) struct Allowance {
     pub(crate) burst_bytes: u64,
 }
 
+impl Allowance {
+    /// A sustained rate in MiB each second, and so many seconds of it at once.
+    pub(crate) const fn of_mib(mib_per_second: u64, burst_seconds: u64) -> Self {
+        let bytes_per_second = mib_per_second.saturating_mul(1024 * 1024);
+        Self { bytes_per_second, burst_bytes: bytes_per_second.saturating_mul(burst_seconds) }
+    }
+}
+
 /// Number of peers at which idle ones are removed.
 const PEERS_CHECKED: usize = 512;
 

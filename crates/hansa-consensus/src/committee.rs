@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 
 use crate::{
     genesis::{founders, network_key, public_key},
+    pacing::Pacing,
     peers::address,
-    status::StatusBoard,
     types::{Directory, PARTICIPANTS_MAX, PublicKey},
 };
 
@@ -56,14 +56,14 @@ impl Seats {
 #[derive(Clone)]
 pub(crate) struct Committees {
     ledger: Ledger,
-    board: StatusBoard,
+    pacing: Pacing,
     /// The registries at the ends of recent epochs.
     seats: Arc<Mutex<BTreeMap<u64, Arc<Seats>>>>,
     founding: Arc<Seats>,
 }
 
 impl Committees {
-    pub(crate) fn new(ledger: Ledger, board: StatusBoard) -> Self {
+    pub(crate) fn new(ledger: Ledger, pacing: Pacing) -> Self {
         let genesis = ledger.genesis();
         let known = genesis.founders.iter().filter_map(|card| {
             Some((public_key(card.network_key)?, (card.account, address(&card.consensus_endpoint))))
@@ -72,7 +72,7 @@ impl Committees {
             known: known.collect(),
             validators: founders(genesis).map(|keys| keys.into_iter().collect()).unwrap_or_default(),
         });
-        Self { ledger, board, seats: Arc::default(), founding }
+        Self { ledger, pacing, seats: Arc::default(), founding }
     }
 
     /// The beneficiary of a block proposed by `leader` in `epoch`.
@@ -86,7 +86,7 @@ impl Committees {
     /// The registry of the committee of `epoch`; waits until it is final.
     async fn frozen(&self, epoch: u64) -> Arc<Seats> {
         let Some(end) = epoch.checked_sub(DELAY) else { return self.founding.clone() };
-        let mut progress = self.board.subscribe();
+        let mut progress = self.pacing.progress();
         loop {
             progress.borrow_and_update();
             match self.at_end_of(end) {

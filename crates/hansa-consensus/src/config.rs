@@ -3,7 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use hansa_ledger::Ledger;
-use hansa_types::ReleaseJudge;
+use hansa_types::{
+    ReleaseJudge,
+    units::{milliseconds, seconds},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::ConsensusError;
@@ -21,12 +26,86 @@ pub struct Config {
     pub storage_key: Zeroizing<[u8; 32]>,
     /// Listen address; members dial the registered endpoint.
     pub listen: SocketAddr,
-    /// Threads of the engine's own tasks. Execution of blocks has others.
-    pub worker_threads: usize,
+    /// The operator's settings.
+    pub settings: ConsensusSettings,
     /// Intervals and timeouts.
     pub timing: Timing,
     /// Decides for which openings this node, as a validator, releases deposited keys.
     pub judge: Arc<dyn ReleaseJudge>,
+}
+
+/// What one operator may decide about consensus. Nodes with different settings agree all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsensusSettings {
+    /// Longest pause between two blocks while there is nothing to record.
+    #[serde(rename = "idle_block_ms", with = "milliseconds")]
+    #[schemars(with = "u64", range(min = 50, max = 1_000))]
+    pub idle_block: Duration,
+    /// Threads of the engine's own tasks. Execution of blocks has others.
+    #[schemars(range(min = 1, max = 64))]
+    pub worker_threads: usize,
+    /// Memory, in MiB, for pages of the engine's journals and archives.
+    #[schemars(range(min = 1, max = 4_096))]
+    pub page_cache_mib: usize,
+    /// Blocks of each validator that wait for their turn.
+    #[schemars(range(min = 4, max = 1_024))]
+    pub broadcast_blocks: usize,
+    /// Sustained rate of blocks that one validator may broadcast, in MiB each second.
+    #[schemars(range(min = 8, max = 10_240))]
+    pub broadcast_mib_per_second: u64,
+    /// Sustained rate of transactions that one member may send, in MiB each second. A signature counts as 400 bytes.
+    #[schemars(range(min = 1, max = 10_240))]
+    pub gossip_mib_per_second: u64,
+    /// First pause before a pending transaction is sent to the validators again; it doubles each time.
+    #[serde(rename = "resend_ms_min", with = "milliseconds")]
+    #[schemars(with = "u64", range(min = 100, max = 600_000))]
+    pub resend_min: Duration,
+    /// Longest such pause: a validator that restarts with an empty pool waits at most this long.
+    #[serde(rename = "resend_seconds_max", with = "seconds")]
+    #[schemars(with = "u64", range(min = 1, max = 3_600))]
+    pub resend_max: Duration,
+    /// Time without a vote after which a lagging validator is reported as silent.
+    #[serde(rename = "silent_seconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 3, max = 3_600))]
+    pub silent: Duration,
+    /// Time without any connection after which the log says so.
+    #[serde(rename = "alone_seconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 3, max = 86_400))]
+    pub alone: Duration,
+    /// Releases of deposited keys that this node judges and signs at the same time.
+    #[schemars(range(min = 1, max = 64))]
+    pub release_judges: usize,
+    /// Time in which a release that this node asks for has to come about.
+    #[serde(rename = "release_seconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 1, max = 600))]
+    pub release: Duration,
+}
+
+impl Default for ConsensusSettings {
+    fn default() -> Self {
+        Self {
+            idle_block: Duration::from_secs(1),
+            worker_threads: 2,
+            page_cache_mib: 8,
+            broadcast_blocks: 16,
+            broadcast_mib_per_second: 32,
+            gossip_mib_per_second: 8,
+            resend_min: Duration::from_secs(2),
+            resend_max: Duration::from_secs(8),
+            silent: Duration::from_secs(10),
+            alone: Duration::from_secs(30),
+            release_judges: 2,
+            release: Duration::from_secs(15),
+        }
+    }
+}
+
+impl ConsensusSettings {
+    /// The timing of a node with these settings.
+    pub fn timing(&self) -> Timing {
+        Timing { heartbeat: self.idle_block, ..Timing::default() }
+    }
 }
 
 /// Intervals and timeouts of agreement. All nodes should use the same.

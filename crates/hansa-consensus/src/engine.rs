@@ -35,7 +35,7 @@ use crate::{
     budget::{Allowance, FromValidators},
     certificate_store::CertificateStore,
     committee::Committees,
-    config::Timing,
+    config::{ConsensusSettings, Timing},
     elector::{Beginnings, Draw},
     epoch_barrier::EpochBarrier,
     error::ConsensusError,
@@ -44,7 +44,9 @@ use crate::{
     journals::Journals,
     network::Channels,
     observer::Observer,
+    pacing::Pacing,
     peers::MemberPeers,
+    presence::Presence,
     registrar::Schemes,
     release::{
         actor::{self, Actor as ReleaseActor},
@@ -56,7 +58,6 @@ use crate::{
 };
 
 const PAGE_BYTES: NonZeroU16 = NZU16!(4_096);
-const PAGES: NonZeroUsize = NZUsize!(2_048);
 const BUFFER_BYTES: NonZeroUsize = NZUsize!(256 * 1024);
 const MAILBOX: NonZeroUsize = NZUsize!(1_024);
 const SECTION_ITEMS: NonZeroU64 = NZU64!(SECTION_BLOCKS);
@@ -66,10 +67,8 @@ const VIEWS_KEPT: ViewDelta = ViewDelta::new(64);
 const UNACKNOWLEDGED_MAX: NonZeroUsize = NZUsize!(64);
 /// Missing blocks in concurrent backfill.
 const REPAIRS: NonZeroUsize = NZUsize!(64);
-/// Buffered broadcast blocks of each sender.
-const BLOCKS_BUFFERED: usize = 16;
-/// Broadcast budget of a validator: several times the needs of a chain at its peak.
-const BROADCAST: Allowance = Allowance { bytes_per_second: 32 * 1024 * 1024, burst_bytes: 64 * 1024 * 1024 };
+/// Broadcast budget of a validator for a while: two seconds of its sustained rate.
+const BROADCAST_BURST_SECONDS: u64 = 2;
 
 /// The node-specific parts of the assembly.
 pub(crate) struct Node<M, X, SS> {
@@ -78,6 +77,7 @@ pub(crate) struct Node<M, X, SS> {
     pub(crate) transport: M,
     pub(crate) blocker: X,
     pub(crate) secrets: SS,
+    pub(crate) settings: ConsensusSettings,
     pub(crate) timing: Timing,
     pub(crate) board: StatusBoard,
     /// The policy by which this node releases keys.
@@ -101,7 +101,12 @@ struct Site {
 }
 
 impl Site {
-    fn new(signer: &PrivateKey, ledger: &Ledger, partition: String) -> Result<Self, ConsensusError> {
+    fn new(
+        signer: &PrivateKey,
+        ledger: &Ledger,
+        partition: String,
+        settings: &ConsensusSettings,
+    ) -> Result<Self, ConsensusError> {
         let file = ledger.genesis();
         let block = ledger.genesis_block();
         let namespace = hansa_proof::namespace(file.chain_id, block.hash());
@@ -118,7 +123,7 @@ impl Site {
             verifier: Scheme::certificate_verifier(&namespace, group),
             namespace,
             epoch_blocks,
-            pages: CacheRef::new(PAGE_BYTES, PAGES),
+            pages: CacheRef::new(PAGE_BYTES, pages_of(settings.page_cache_mib)),
         })
     }
 
@@ -192,6 +197,12 @@ impl Site {
     }
 }
 
+/// The pages of the cache; one at least.
+fn pages_of(mib: usize) -> NonZeroUsize {
+    const PAGES_PER_MIB: usize = 1024 * 1024 / PAGE_BYTES.get() as usize;
+    NonZeroUsize::new(mib.saturating_mul(PAGES_PER_MIB)).unwrap_or(NonZeroUsize::MIN)
+}
+
 /// Starts a node; the handle resolves when the first part of it stops.
 ///
 /// # Errors
@@ -210,19 +221,21 @@ where
     R: Receiver<PublicKey = PublicKey>,
 {
     node.timing.check()?;
-    let site = Site::new(&node.signer, &node.ledger, node.partition)?;
-    let board = node.board.clone();
+    let site = Site::new(&node.signer, &node.ledger, node.partition, &node.settings)?;
+    let (board, pacing, presence) =
+        (node.board.clone(), Pacing::default(), Presence::new(node.settings.silent));
     let mut peers = MemberPeers::new(node.transport.clone(), site.me.clone());
     peers.update(&node.ledger.members());
     let head = node.ledger.head();
-    board.finalised(head.number(), head.hash(), context.current());
+    pacing.finalised(head.number(), head.hash(), context.current());
+    board.finalised(head.number(), head.hash(), context.current(), None);
 
     let (buffer_engine, buffer) = buffered::Engine::new(
         context.child("broadcast"),
         buffered::Config {
             public_key: site.me.clone(),
             mailbox_size: MAILBOX,
-            deque_size: BLOCKS_BUFFERED,
+            deque_size: node.settings.broadcast_blocks,
             priority: true,
             codec_config: site.rules.clone(),
             peer_provider: peers.clone(),
@@ -230,7 +243,8 @@ where
         },
     );
     let (sender, receiver) = channels.broadcast;
-    let receiver = FromValidators::new(context.child("judge"), receiver, peers.clone(), BROADCAST);
+    let allowance = Allowance::of_mib(node.settings.broadcast_mib_per_second, BROADCAST_BURST_SECONDS);
+    let receiver = FromValidators::new(context.child("judge"), receiver, peers.clone(), allowance);
     let buffer_handle = buffer_engine.start((sender, receiver));
     let backfill = backfill::init(
         context.child("backfill"),
@@ -264,7 +278,7 @@ where
 
     let schemes = Schemes::new(&site.namespace, board.clone(), site.epoch_blocks);
     let terms = schemes.terms().subscribe();
-    let committees = Committees::new(node.ledger.clone(), board.clone());
+    let committees = Committees::new(node.ledger.clone(), pacing.clone());
     let (fence, gate) = Fence::new();
     let (reshare_actor, reshare) = reshare::Actor::new(
         context.child("reshare"),
@@ -298,13 +312,15 @@ where
         ledger: node.ledger.clone(),
         seeds: seeds.clone(),
         committees,
-        board: board.clone(),
+        pacing: pacing.clone(),
         timing: node.timing,
     };
     let application = reshare::Application::new(application, reshare.clone(), site.epoch_blocks);
     let barrier = EpochBarrier::new(schemes.clone(), node.timing.epoch_wait);
     let beginnings = Beginnings::new(node.ledger.clone(), site.epoch_blocks.get());
     let inline = Inline::new(context.child("application"), application, marshal.clone(), site.epochs());
+    let observer = context.child("witness");
+    let observer = Observer::new(observer, inline, seeds, board.clone(), presence.clone(), barrier);
     let (orchestrator_actor, orchestrator) = orchestrator::Actor::new(
         context.child("orchestrator"),
         orchestrator::Config {
@@ -312,7 +328,7 @@ where
             manager: peers.clone(),
             provider: schemes,
             marshal: marshal.clone(),
-            application: Observer::new(context.child("witness"), inline, seeds, board.clone(), barrier),
+            application: observer,
             strategy: Sequential,
             simplex: site.simplex_config(&node.timing, beginnings.clone()),
             gate,
@@ -323,12 +339,12 @@ where
         },
     );
     let journals = Journals::new(context.child("journals"), site.partition("simplex"), site.epoch_blocks);
-    let watched = board.clone();
-    context.child("retention").spawn(move |_| journals.run(watched));
+    let progress = pacing.progress();
+    context.child("retention").spawn(move |_| journals.run(progress));
     let orchestrator_handle =
         orchestrator_actor.start(channels.vote, channels.certificate, channels.resolver);
 
-    let (deliveries, inbox) = Deliveries::new(board.clone(), beginnings);
+    let (deliveries, inbox) = Deliveries::new(pacing.clone(), board.clone(), beginnings);
     let reporters = Reporters::from((deliveries, Reporters::from((orchestrator, reshare))));
     let marshal_handle = marshal_actor.start(reporters, buffer, backfill);
 
@@ -338,11 +354,14 @@ where
         me: site.me.clone(),
         sender: channels.gossip.0,
         board: board.clone(),
+        presence,
+        settings: node.settings.clone(),
     };
     let outbound_handle = context.child("gossip_out").spawn(move |context| outbound.run(context));
     let inbound = gossip::Inbound {
         pool: node.ledger.pool().clone(),
         receiver: channels.gossip.1,
+        settings: node.settings.clone(),
         blocker: node.blocker.clone(),
     };
     let inbound_handle = context.child("gossip_in").spawn(move |context| inbound.run(context));
@@ -350,8 +369,9 @@ where
     let releases = actor::Config {
         me: site.me.clone(),
         judge: node.judge,
+        settings: node.settings,
         terms,
-        board: board.clone(),
+        progress: pacing.progress(),
         inbox: node.releases,
         sender,
         receiver,
@@ -359,7 +379,7 @@ where
     };
     let release_handle =
         context.child("release").spawn(move |context| ReleaseActor::new(context, releases).run());
-    let finaliser = Finaliser { ledger: node.ledger, board, peers };
+    let finaliser = Finaliser { ledger: node.ledger, pacing, board, peers };
     let finaliser = context.child("finaliser").spawn(move |context| finaliser.run(context, inbox));
 
     let parts = Handle::select([

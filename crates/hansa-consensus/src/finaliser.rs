@@ -15,8 +15,8 @@ use hansa_types::Block;
 use tokio::sync::mpsc;
 
 use crate::{
-    application::offload, block::ChainBlock, elector::Beginnings, peers::MemberPeers, status::StatusBoard,
-    types::PublicKey,
+    application::offload, block::ChainBlock, elector::Beginnings, pacing::Pacing, peers::MemberPeers,
+    status::StatusBoard, types::PublicKey,
 };
 
 /// Maximum number of blocks in a group.
@@ -29,17 +29,24 @@ pub(crate) type Delivery = (Digested<ChainBlock>, Exact);
 #[derive(Clone)]
 pub(crate) struct Deliveries {
     sender: mpsc::UnboundedSender<Delivery>,
+    pacing: Pacing,
     board: StatusBoard,
     beginnings: Beginnings,
 }
 
 impl Deliveries {
     pub(crate) fn new(
+        pacing: Pacing,
         board: StatusBoard,
         beginnings: Beginnings,
     ) -> (Self, mpsc::UnboundedReceiver<Delivery>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender, board, beginnings }, receiver)
+        (Self { sender, pacing, board, beginnings }, receiver)
+    }
+
+    fn saw_tip(&self, height: u64) {
+        self.pacing.saw_tip(height);
+        self.board.saw_tip(height);
     }
 }
 
@@ -48,9 +55,9 @@ impl Reporter for Deliveries {
 
     fn report(&mut self, update: Update<ChainBlock>) -> Feedback {
         match update {
-            Update::Tip(_, height, _) => self.board.saw_tip(height.get()),
+            Update::Tip(_, height, _) => self.saw_tip(height.get()),
             Update::Block(block, acknowledgement) => {
-                self.board.saw_tip(block.height().get());
+                self.saw_tip(block.height().get());
                 self.beginnings.saw(block.inner().block());
                 if self.sender.send((block, acknowledgement)).is_err() {
                     return Feedback::Closed;
@@ -64,6 +71,7 @@ impl Reporter for Deliveries {
 /// Executes final blocks and updates the admitted peers from the registry.
 pub(crate) struct Finaliser<M> {
     pub(crate) ledger: Ledger,
+    pub(crate) pacing: Pacing,
     pub(crate) board: StatusBoard,
     pub(crate) peers: MemberPeers<M>,
 }
@@ -91,7 +99,9 @@ impl<M: AddressableManager<PublicKey = PublicKey>> Finaliser<M> {
                 None => return Ok(()),
             }
             if let Some(head) = head {
-                self.board.finalised(head.number(), head.hash(), context.current());
+                let (number, hash, now) = (head.number(), head.hash(), context.current());
+                let taken = self.pacing.finalised(number, hash, now);
+                self.board.finalised(number, hash, now, taken);
             }
             let current = self.ledger.members();
             if !Arc::ptr_eq(&members, &current) {

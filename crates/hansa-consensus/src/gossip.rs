@@ -22,8 +22,10 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::{
     application::offload,
     budget::{Allowance, Budget},
+    config::ConsensusSettings,
     genesis::network_key,
     peers::MemberPeers,
+    presence::Presence,
     status::StatusBoard,
     types::PublicKey,
 };
@@ -34,17 +36,11 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 const BATCH_BYTES: usize = 128 * 1024;
 /// Minimum interval between batches, so that single transactions do not exhaust the quota.
 const PACE: Duration = Duration::from_millis(5);
-/// Initial resend interval, doubled each time: behind a long queue, a transaction is pending because of the queue and not because of
-/// a loss.
-const RESEND: Duration = Duration::from_secs(2);
-/// Maximum resend interval. A validator that restarts with an empty pool waits at most this long.
-const RESEND_PAUSE_MAX: Duration = Duration::from_secs(8);
-/// Budget of a node. Each transaction counts more than its bytes, because its signature is verified.
-const ALLOWANCE: Allowance = Allowance { bytes_per_second: 8 * 1024 * 1024, burst_bytes: 48 * 1024 * 1024 };
+/// Budget of a member for a while: six seconds of its sustained rate. Each transaction counts more than its bytes, because its signature
+/// is verified.
+const BURST_SECONDS: u64 = 6;
 /// Cost of verifying a signature, in bytes.
 const SIGNATURE_BYTES: usize = 400;
-/// Time without any connection after which a node logs a warning.
-const LONELY: Duration = Duration::from_secs(30);
 /// Maximum number of transactions in one resend.
 const RESEND_MAX: usize = 4096;
 
@@ -55,6 +51,8 @@ pub(crate) struct Outbound<S, M> {
     pub(crate) me: PublicKey,
     pub(crate) sender: S,
     pub(crate) board: StatusBoard,
+    pub(crate) presence: Presence,
+    pub(crate) settings: ConsensusSettings,
 }
 
 impl<S, M> Outbound<S, M>
@@ -65,13 +63,14 @@ where
     /// Runs until the pool closes.
     pub(crate) async fn run(mut self, clock: impl Clock) {
         let mut arrivals = self.pool.subscribe_new();
-        let mut overdue = Overdue::default();
+        let every = self.settings.resend_min;
+        let mut overdue = Overdue::new(&self.settings);
         let mut company = Company::default();
-        let mut tick = Box::pin(clock.sleep(RESEND));
+        let mut tick = Box::pin(clock.sleep(every));
         loop {
             let first = select! {
                 () = &mut tick => {
-                    tick = Box::pin(clock.sleep(RESEND));
+                    tick = Box::pin(clock.sleep(every));
                     self.resend(&mut overdue, &clock).await;
                     self.note_connections(&mut company, clock.current());
                     continue;
@@ -137,7 +136,7 @@ where
             let mut connected: Vec<_> = checked.recipients().iter().map(network_key).collect();
             connected.sort();
             let others = self.peers.validators().iter().filter(|peer| **peer != self.me).count();
-            if others > 0 && company.is_lonely(connected.len(), now) {
+            if others > 0 && company.is_lonely(connected.len(), now, self.settings.alone) {
                 tracing::warn!(
                     validators = others,
                     "no other node accepts a connection; is the network up, and do the others run? If they do, ask another member whether this one has been removed"
@@ -145,7 +144,7 @@ where
             }
             self.board.connected(connected);
         }
-        self.board.note_silent(&network_key(&self.me), now);
+        self.board.silent(self.presence.silent(&self.board.committee(), &network_key(&self.me), now));
     }
 }
 
@@ -158,32 +157,40 @@ struct Company {
 
 impl Company {
     /// Whether isolation is to be logged, once for each period.
-    fn is_lonely(&mut self, connected: usize, now: SystemTime) -> bool {
+    fn is_lonely(&mut self, connected: usize, now: SystemTime, most: Duration) -> bool {
         if connected > 0 {
             *self = Self::default();
             return false;
         }
         let since = *self.alone_since.get_or_insert(now);
-        let long = now.duration_since(since).unwrap_or_default() >= LONELY;
+        let long = now.duration_since(since).unwrap_or_default() >= most;
         long && !std::mem::replace(&mut self.said, true)
     }
 }
 
-/// The resend schedule of the oldest own transactions: next time and interval.
-#[derive(Default)]
-struct Overdue(HashMap<B256, (SystemTime, Duration)>);
+/// The resend schedule of the oldest own transactions: next time and interval. The interval doubles each time, because behind a long
+/// queue a transaction is pending because of the queue and not because of a loss.
+struct Overdue {
+    pauses: (Duration, Duration),
+    due: HashMap<B256, (SystemTime, Duration)>,
+}
 
 impl Overdue {
+    fn new(settings: &ConsensusSettings) -> Self {
+        Self { pauses: (settings.resend_min, settings.resend_max), due: HashMap::new() }
+    }
+
     /// The pending transactions that are due. Removes those that are no longer pending.
     fn of(&mut self, now: SystemTime, pending: Vec<Arc<PooledTransaction>>) -> Vec<Arc<PooledTransaction>> {
-        let former = std::mem::take(&mut self.0);
+        let (least, most) = self.pauses;
+        let former = std::mem::take(&mut self.due);
         let after = |pause| now.checked_add(pause).unwrap_or(now);
         let is_due = |transaction: &Arc<PooledTransaction>| {
-            let (due, pause) = former.get(&transaction.hash).copied().unwrap_or((after(RESEND), RESEND));
+            let (due, pause) = former.get(&transaction.hash).copied().unwrap_or((after(least), least));
             let is_due = due <= now;
-            let pause = if is_due { pause.saturating_mul(2).min(RESEND_PAUSE_MAX) } else { pause };
+            let pause = if is_due { pause.saturating_mul(2).min(most) } else { pause };
             let due = if is_due { after(pause) } else { due };
-            self.0.insert(transaction.hash, (due, pause));
+            self.due.insert(transaction.hash, (due, pause));
             is_due
         };
         pending.into_iter().filter(is_due).collect()
@@ -194,6 +201,7 @@ impl Overdue {
 pub(crate) struct Inbound<R, X> {
     pub(crate) pool: Pool,
     pub(crate) receiver: R,
+    pub(crate) settings: ConsensusSettings,
     pub(crate) blocker: X,
 }
 
@@ -204,7 +212,7 @@ where
 {
     /// Runs until the network closes. The network drops messages that arrive faster than the pool admits.
     pub(crate) async fn run(mut self, context: impl Spawner + Clock) {
-        let mut budget = Budget::new(ALLOWANCE);
+        let mut budget = Budget::new(Allowance::of_mib(self.settings.gossip_mib_per_second, BURST_SECONDS));
         while let Ok((peer, message)) = self.receiver.recv().await {
             let now = context.current();
             if !budget.take(&peer, message.len(), now) {
@@ -263,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_stays_pending_is_sent_again_ever_less_often() {
-        let mut overdue = Overdue::default();
+        let mut overdue = Overdue::new(&ConsensusSettings::default());
         let (old, new) = (pooled(0), pooled(1));
         let sent: Vec<u64> = (0..32)
             .step_by(2)
@@ -275,15 +283,16 @@ mod tests {
         assert_eq!(sent, [2, 6, 14, 22, 30]);
         let now = UNIX_EPOCH + Duration::from_secs(40);
         assert!(overdue.of(now, vec![new.clone()]).is_empty());
-        assert_eq!(overdue.0.len(), 1, "what is pending no more is forgotten");
-        assert_eq!(overdue.of(now + RESEND, vec![old, new]).len(), 1);
+        assert_eq!(overdue.due.len(), 1, "what is pending no more is forgotten");
+        assert_eq!(overdue.of(now + ConsensusSettings::default().resend_min, vec![old, new]).len(), 1);
     }
 
     #[test]
     fn a_node_alone_says_so_once_each_time() {
         let mut company = Company::default();
+        let (start, most) = (UNIX_EPOCH, Duration::from_secs(30));
         let mut said =
-            |seconds, connected| company.is_lonely(connected, UNIX_EPOCH + Duration::from_secs(seconds));
+            |seconds, connected| company.is_lonely(connected, start + Duration::from_secs(seconds), most);
         assert!(!said(0, 0) && !said(28, 0));
         assert!(said(30, 0) && !said(32, 0) && !said(900, 0));
         assert!(!said(902, 1) && !said(904, 0) && said(934, 0));

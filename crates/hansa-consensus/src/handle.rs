@@ -202,7 +202,7 @@ fn run(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ConsensusError> {
     let runtime = engine_runtime::Config::new()
-        .with_worker_threads(config.worker_threads.max(1))
+        .with_worker_threads(config.settings.worker_threads.max(1))
         .with_max_blocking_threads(64)
         .with_read_write_timeout(SILENCE_MAX)
         .with_storage_directory(config.store.join("engine"));
@@ -221,6 +221,7 @@ fn run(
             transport: oracle.clone(),
             blocker: oracle,
             secrets,
+            settings: config.settings,
             timing: config.timing,
             board: ties.board,
             judge: config.judge,

@@ -6,8 +6,9 @@
 use core::num::NonZeroU64;
 
 use commonware_runtime::{Error, Storage};
+use tokio::sync::watch;
 
-use crate::status::StatusBoard;
+use crate::pacing::Progress;
 
 /// Upper bound of the blocks below the executed height that a restart delivers again. Journals of their epochs are kept.
 const MARGIN_BLOCKS: u64 = 128;
@@ -38,8 +39,7 @@ impl<E: Storage> Journals<E> {
     }
 
     /// Deletes obsolete journals, first those of earlier runs, then as the chain grows. Runs until the node stops.
-    pub(crate) async fn run(self, board: StatusBoard) {
-        let mut progress = board.subscribe();
+    pub(crate) async fn run(self, mut progress: watch::Receiver<Progress>) {
         let begun = progress.borrow_and_update().height;
         let mut oldest = self.oldest(self.first_needed(begun)).await;
         loop {
@@ -85,6 +85,7 @@ mod tests {
     use commonware_utils::NZU64;
 
     use super::*;
+    use crate::pacing::Pacing;
 
     async fn kept(context: &deterministic::Context, epochs: u64) -> Vec<u64> {
         let mut kept = Vec::new();
@@ -107,15 +108,15 @@ mod tests {
             for epoch in (0..600).filter(|epoch| *epoch != 77) {
                 write(epoch).await;
             }
-            let board = StatusBoard::default();
-            board.finalised(500 * 32, Default::default(), context.current());
+            let pacing = Pacing::default();
+            pacing.finalised(500 * 32, Default::default(), context.current());
             let journals = Journals::new(context.child("journals"), "node".into(), NZU64!(32));
-            let watched = board.clone();
-            let running = context.child("run").spawn(move |_| journals.run(watched));
+            let progress = pacing.progress();
+            let running = context.child("run").spawn(move |_| journals.run(progress));
             context.sleep(std::time::Duration::from_secs(1)).await;
             assert_eq!(kept(&context, 600).await, (496..600).collect::<Vec<_>>());
             for epoch in 501..600 {
-                board.finalised(epoch * 32, Default::default(), context.current());
+                pacing.finalised(epoch * 32, Default::default(), context.current());
                 context.sleep(std::time::Duration::from_millis(10)).await;
             }
             assert_eq!(kept(&context, 600).await, (595..600).collect::<Vec<_>>());

@@ -74,7 +74,9 @@ mod handshake;
 mod journals;
 mod network;
 mod observer;
+mod pacing;
 mod peers;
+mod presence;
 mod registrar;
 mod release;
 mod secrets;
@@ -86,7 +88,7 @@ mod types;
 mod tests;
 
 pub use ceremony::{Ceremony, CeremonyConfig, CeremonyProgress};
-pub use config::{Config, Timing};
+pub use config::{Config, ConsensusSettings, Timing};
 pub use error::ConsensusError;
 pub use handle::Engine;
 pub use handshake::{Handshakes, Trouble};

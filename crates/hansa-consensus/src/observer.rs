@@ -17,6 +17,7 @@ use crate::{
     committee::leader_name,
     digest::BlockDigest,
     epoch_barrier::EpochBarrier,
+    presence::Presence,
     seeds::SeedBook,
     status::StatusBoard,
     types::{Activity, Context, PublicKey},
@@ -28,6 +29,7 @@ pub(crate) struct Observer<E, A> {
     inner: A,
     seeds: SeedBook,
     board: StatusBoard,
+    presence: Presence,
     barrier: EpochBarrier,
 }
 
@@ -39,6 +41,7 @@ impl<E, A: Clone> Clone for Observer<E, A> {
             inner: self.inner.clone(),
             seeds: self.seeds.clone(),
             board: self.board.clone(),
+            presence: self.presence.clone(),
             barrier: self.barrier.clone(),
         }
     }
@@ -50,9 +53,10 @@ impl<E, A> Observer<E, A> {
         inner: A,
         seeds: SeedBook,
         board: StatusBoard,
+        presence: Presence,
         barrier: EpochBarrier,
     ) -> Self {
-        Self { context: Arc::new(context), inner, seeds, board, barrier }
+        Self { context: Arc::new(context), inner, seeds, board, presence, barrier }
     }
 
     fn saw(&self, context: &Context) {
@@ -130,7 +134,7 @@ where
     fn report(&mut self, activity: Activity) -> Feedback {
         self.seeds.record(&activity);
         if let Some((round, voter)) = self.barrier.hear(&activity) {
-            self.board.voted(voter, round, self.context.current());
+            self.presence.voted(voter, round, self.context.current());
         }
         match &activity {
             Activity::Notarization(certificate) => self.board.saw_round(certificate.proposal.round, None),

@@ -1,8 +1,10 @@
 //! The status of consensus, for the rest of the node.
+//!
+//! Nothing here decides anything: what consensus reads itself is in `pacing`.
 
 use core::num::NonZeroU64;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -76,22 +78,18 @@ impl Status {
     }
 }
 
-/// Maximum number of timed proposals.
-const TIMED_MAX: usize = 256;
 /// Number of final blocks in the statistics.
 const WINDOW: usize = 64;
-/// Time without a vote after which a lagging validator is silent.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// Statistics of the last final blocks.
 #[derive(Default)]
-struct Pace {
+struct Statistics {
     /// Heights and times of execution.
     reached: VecDeque<(u64, SystemTime)>,
     finality: VecDeque<Duration>,
 }
 
-impl Pace {
+impl Statistics {
     fn note(&mut self, height: u64, now: SystemTime, finality: Option<Duration>) {
         self.reached.push_back((height, now));
         self.finality.extend(finality);
@@ -119,17 +117,11 @@ impl Pace {
 /// Age at execution from which a block counts as proposed in this node's absence.
 const LATE: Duration = Duration::from_secs(5);
 
-/// Round and time of the last vote of each validator.
-type Votes = BTreeMap<NetworkKey, (Round, SystemTime)>;
-
 /// The collector of status updates from the engine's parts.
 #[derive(Clone, Default)]
 pub(crate) struct StatusBoard {
     status: watch::Sender<Status>,
-    /// Hash and first sight of each proposal by height.
-    seen: Arc<Mutex<BTreeMap<u64, (B256, SystemTime)>>>,
-    votes: Arc<Mutex<Votes>>,
-    pace: Arc<Mutex<Pace>>,
+    statistics: Arc<Mutex<Statistics>>,
     /// The highest block that was executed late.
     late: Arc<Mutex<u64>>,
 }
@@ -147,7 +139,6 @@ impl StatusBoard {
         committee: Vec<NetworkKey>,
         epoch_blocks: NonZeroU64,
     ) {
-        self.votes.lock().retain(|voter, _| committee.contains(voter));
         let late = *self.late.lock();
         self.status.send_modify(|status| {
             if epoch.get() > status.epoch {
@@ -161,17 +152,13 @@ impl StatusBoard {
         });
     }
 
-    /// Records a validator's vote.
-    pub(crate) fn voted(&self, voter: NetworkKey, round: Round, now: SystemTime) {
-        let mut votes = self.votes.lock();
-        let (last, at) = votes.entry(voter).or_insert((round, now));
-        (*last, *at) = ((*last).max(round), now);
+    /// The validators of the current epoch.
+    pub(crate) fn committee(&self) -> Vec<NetworkKey> {
+        self.status.borrow().committee.clone()
     }
 
-    /// Updates the silent validators; `me` is this node.
-    pub(crate) fn note_silent(&self, me: &NetworkKey, now: SystemTime) {
-        let committee = self.status.borrow().committee.clone();
-        let silent = silent(&mut self.votes.lock(), &committee, me, now);
+    /// Records the silent validators.
+    pub(crate) fn silent(&self, silent: Vec<NetworkKey>) {
         self.status.send_if_modified(|status| {
             let changed = status.silent != silent;
             status.silent = silent;
@@ -192,33 +179,6 @@ impl StatusBoard {
         });
     }
 
-    /// Records the first sight of a proposal.
-    pub(crate) fn saw_proposal(&self, number: u64, hash: B256, now: SystemTime) {
-        let mut seen = self.seen.lock();
-        seen.insert(number, (hash, now));
-        while seen.len() > TIMED_MAX {
-            seen.pop_first();
-        }
-    }
-
-    /// The first sight of `block` as a proposal.
-    pub(crate) fn proposal_seen(&self, block: &Block) -> Option<SystemTime> {
-        self.seen_at(block.number(), block.hash())
-    }
-
-    fn seen_at(&self, number: u64, hash: B256) -> Option<SystemTime> {
-        let seen = self.seen.lock();
-        seen.get(&number).filter(|(seen, _)| *seen == hash).map(|(_, at)| *at)
-    }
-
-    /// The block interval: the time between the proposal of `parent` and the one before, or since the former if that is longer.
-    pub(crate) fn interval(&self, parent: &Block, now: SystemTime) -> Option<Duration> {
-        let last = self.proposal_seen(parent)?;
-        let before = self.seen_at(parent.number().checked_sub(1)?, parent.header().parent_hash);
-        let between = before.and_then(|before| last.duration_since(before).ok()).unwrap_or_default();
-        Some(between.max(now.duration_since(last).unwrap_or_default()))
-    }
-
     /// Records a final height.
     pub(crate) fn saw_tip(&self, height: u64) {
         self.status.send_if_modified(|status| {
@@ -228,18 +188,12 @@ impl StatusBoard {
         });
     }
 
-    /// Records the durable execution of a final block.
-    pub(crate) fn finalised(&self, height: u64, head: B256, now: SystemTime) {
-        let timed = {
-            let mut seen = self.seen.lock();
-            *seen = seen.split_off(&height);
-            seen.get(&height).copied().filter(|(hash, _)| *hash == head)
-        };
-        let finality = timed.and_then(|(_, since)| now.duration_since(since).ok());
-        let mut pace = self.pace.lock();
-        pace.note(height, now, finality);
-        let (finality, interval) = (pace.median(), pace.interval());
-        drop(pace);
+    /// Records the durable execution of a final block, and the time since the first sight of its proposal.
+    pub(crate) fn finalised(&self, height: u64, head: B256, now: SystemTime, taken: Option<Duration>) {
+        let mut statistics = self.statistics.lock();
+        statistics.note(height, now, taken);
+        let (finality, interval) = (statistics.median(), statistics.interval());
+        drop(statistics);
         self.status.send_modify(|status| {
             status.height = height;
             status.head = head;
@@ -291,24 +245,10 @@ fn rejoin(epoch: u64, late: u64, epoch_blocks: NonZeroU64) -> Rejoin {
     Rejoin { epoch, height: epoch.saturating_mul(epoch_blocks.get()) }
 }
 
-/// The other validators that have lagged behind the latest vote for a while. On a stalled chain, the present validators have all voted
-/// in the last view, so they do not lag.
-fn silent(votes: &mut Votes, committee: &[NetworkKey], me: &NetworkKey, now: SystemTime) -> Vec<NetworkKey> {
-    let Some(latest) = votes.values().map(|(round, _)| *round).max() else { return Vec::new() };
-    let begin = Round::new(Epoch::zero(), commonware_consensus::types::View::zero());
-    let is_silent = |voter: &&NetworkKey| {
-        // A validator without a vote gets the same time.
-        let (round, at) = *votes.entry(**voter).or_insert((begin, now));
-        round < latest && now.duration_since(at).unwrap_or_default() > SILENCE
-    };
-    committee.iter().filter(|voter| *voter != me).filter(is_silent).copied().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use commonware_consensus::types::View;
     use commonware_utils::NZU64;
 
     use super::*;
@@ -326,39 +266,15 @@ mod tests {
         let board = StatusBoard::default();
         for height in 1..=200 {
             let hash = B256::with_last_byte(height as u8);
-            board.saw_proposal(height, hash, at(height * 1_000));
             // Every tenth block is slow.
             let taken = if height % 10 == 0 { 900 } else { 50 };
-            board.finalised(height, hash, at(height * 1_000 + taken));
+            let finality = Some(Duration::from_millis(taken));
+            board.finalised(height, hash, at(height * 1_000 + taken), finality);
         }
         let status = board.subscribe().borrow().clone();
         assert_eq!(status.finality, Some(Duration::from_millis(50)));
         let interval = status.block_interval.unwrap();
         assert!((900..1_100).contains(&interval.as_millis()), "{interval:?}");
-    }
-
-    #[test]
-    fn a_validator_that_does_not_vote_is_named_also_when_the_chain_stands_still() {
-        let board = StatusBoard::default();
-        let committee: Vec<_> = (1..=4).map(key).collect();
-        board.entered(Epoch::new(3), Seat::Validator, committee, NZU64!(16));
-        let round = |view| Round::new(Epoch::new(3), View::new(view));
-        let silent = |now| {
-            board.note_silent(&key(1), at(now));
-            board.subscribe().borrow().silent.clone()
-        };
-        for view in 1..=20 {
-            for voter in 1..=3 {
-                board.voted(key(voter), round(view), at(view * 1_000));
-            }
-            assert!(view > 10 || silent(view * 1_000).is_empty());
-        }
-        assert_eq!(silent(20_000), [key(4)], "it has never voted");
-        // The third stops too. The others have voted in the last view.
-        board.voted(key(2), round(21), at(21_000));
-        assert_eq!(silent(90_000), [key(3), key(4)]);
-        board.voted(key(4), round(21), at(90_500));
-        assert_eq!(silent(91_000), [key(3)]);
     }
 
     #[test]
@@ -376,8 +292,8 @@ mod tests {
         late(1_000, 200);
         // It missed the start of epoch 3, when the shares of epoch 4 were dealt.
         assert_eq!(enter(3, Seat::ValidatorWithoutShare), Some(Rejoin { epoch: 5, height: 1_280 }));
-        board.finalised(1_022, B256::ZERO, at(0));
-        board.finalised(1_023, B256::ZERO, at(1_000));
+        board.finalised(1_022, B256::ZERO, at(0), None);
+        board.finalised(1_023, B256::ZERO, at(1_000), None);
         assert_eq!(enter(4, Seat::ValidatorWithoutShare), Some(Rejoin { epoch: 5, height: 1_280 }));
         let status = board.subscribe().borrow().clone();
         assert_eq!(status.rejoins_in(), Some(Duration::from_secs(257)));

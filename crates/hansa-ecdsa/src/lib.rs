@@ -1,15 +1,15 @@
 //! Recovers the signers of Ethereum signatures, faster for expected ones.
 //!
-//! [`recover`] calls libsecp256k1. Most signatures of a consortium come from a few accounts, and verifying a signature against a
-//! known key takes a third of the time of a recovery once multiples of the key are precomputed. [`recover_many`] verifies where
-//! the caller expects a signer that [`expect`] has announced. It falls back to the library for all others and for each failed
-//! verification, so results equal the library's (ADR 0006).
+//! [`Signers::recover`] calls libsecp256k1. Most signatures of a consortium come from a few accounts, and verifying a signature
+//! against a known key takes a third of the time of a recovery once multiples of the key are precomputed.
+//! [`Signers::recover_many`] verifies where the caller expects a signer that [`Signers::expect`] has announced. It falls back to the
+//! library for all others and for each failed verification, so results equal the library's (ADR 0006).
 //!
 //! No operation is constant-time, because no input is secret. Only public keys are stored.
 //!
 //! ```
 //! use alloy_primitives::{B256, address, b256, hex};
-//! use hansa_ecdsa::{SignedDigest, recover};
+//! use hansa_ecdsa::{SignedDigest, Signers};
 //!
 //! let signed = SignedDigest {
 //!     digest: b256!("18c547e4f7b0f325ad1e56f57e26c745b09a3e503d86e00e5255ff7f715d3d1c"),
@@ -19,7 +19,8 @@
 //!     ),
 //!     is_odd: true,
 //! };
-//! assert_eq!(recover(&signed), Some(address!("a94f5374fce5edbc8e2a8697c15331677e6ebf0b")));
+//! let signer = address!("a94f5374fce5edbc8e2a8697c15331677e6ebf0b");
+//! assert_eq!(Signers::default().recover(&signed), Some(signer));
 //! ```
 
 mod multiples;
@@ -30,7 +31,7 @@ mod verify;
 mod tests;
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use lru::LruCache;
@@ -44,8 +45,8 @@ use crate::verify::Check;
 
 /// Public keys in the cache, 64 bytes each.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
-/// Keys with precomputed multiples, 256 KiB each: one for every possible member.
-const MULTIPLES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+/// Keys with precomputed multiples by default: one for every possible member.
+const EXPECTED_DEFAULT: usize = 256;
 /// Signatures after which a signer's multiples are computed. The computation costs as much as 150 recoveries. If signers exceed
 /// the cache, it uses up a third of what these signatures save.
 const SIGNATURES_MIN: u32 = 512;
@@ -65,77 +66,93 @@ pub struct SignedDigest {
     pub is_odd: bool,
 }
 
-/// Signers known to the process. A result depends on its input only, so all callers share them.
-static SIGNERS: LazyLock<Mutex<Signers>> = LazyLock::new(|| {
-    Mutex::new(Signers { keys: LruCache::new(KEYS_MAX), multiples: LruCache::new(MULTIPLES_MAX) })
-});
+/// The signers known to one node: their public keys, and multiples of the keys of expected ones. A result depends on its input only.
+/// Clones share them.
+#[derive(Clone)]
+pub struct Signers(Arc<Mutex<Known>>);
 
-struct Signers {
-    keys: LruCache<Address, Known>,
+struct Known {
+    keys: LruCache<Address, Key>,
     multiples: LruCache<Address, Arc<Multiples>>,
 }
 
+impl Default for Signers {
+    fn default() -> Self {
+        Self::new(EXPECTED_DEFAULT)
+    }
+}
+
 /// A recovered public key, and the announced signatures since its multiples were last computed.
-struct Known {
+struct Key {
     key: PublicKey,
     signatures: u32,
 }
 
-/// Recovers a signer; `None` if the signature is valid for no key.
-pub fn recover(signed: &SignedDigest) -> Option<Address> {
-    let id = if signed.is_odd { RecoveryId::One } else { RecoveryId::Zero };
-    let signature = RecoverableSignature::from_compact(&signed.r_s, id).ok()?;
-    let key = SECP256K1.recover_ecdsa(&Message::from_digest(signed.digest.0), &signature).ok()?;
-    let signer = Address::from_raw_public_key(key.serialize_uncompressed().get(1..)?);
-    SIGNERS.lock().keys.get_or_insert(signer, || Known { key, signatures: 0 });
-    Some(signer)
-}
-
-/// Recovers several signers in parallel. Each input may name the expected signer; a wrong one costs time and changes no result.
-pub fn recover_many(inputs: &[(SignedDigest, Option<Address>)]) -> Vec<Option<Address>> {
-    let chunks = inputs.par_chunks(CHUNK);
-    chunks
-        .flat_map_iter(|chunk| if chunk.len() < CHECKS_MIN { each(chunk) } else { checked(chunk) })
-        .collect()
-}
-
-fn each(inputs: &[(SignedDigest, Option<Address>)]) -> Vec<Option<Address>> {
-    inputs.iter().map(|(signed, _)| recover(signed)).collect()
-}
-
-/// Verifies inputs with an expected signer as a batch; recovers the others and those that fail.
-fn checked(inputs: &[(SignedDigest, Option<Address>)]) -> Vec<Option<Address>> {
-    let multiples: Vec<Option<Arc<Multiples>>> = {
-        let mut signers = SIGNERS.lock();
-        let known = |likely: Option<Address>| signers.multiples.get(&likely?).cloned();
-        inputs.iter().map(|(_, likely)| *likely).map(known).collect()
-    };
-    let checks: Vec<_> = inputs
-        .iter()
-        .zip(&multiples)
-        .map(|((signed, _), multiples)| Some(Check { signed, multiples: multiples.as_deref()? }))
-        .collect();
-    let holds = verify::all(&checks);
-    let answer = |((signed, likely), holds): (&(SignedDigest, Option<Address>), bool)| {
-        if holds { *likely } else { recover(signed) }
-    };
-    inputs.iter().zip(holds).map(answer).collect()
-}
-
-/// Announces that an account has made so many signatures, so more of them are likely. Each announced account costs memory and time:
-/// callers announce accounts that may send transactions, not every signer.
-pub fn expect(signer: Address, signatures: u32) {
-    let mut signers = SIGNERS.lock();
-    if signers.multiples.contains(&signer) {
-        return;
+impl Signers {
+    /// With room for the multiples of so many expected signers' keys, 256 KiB each; one at least.
+    pub fn new(expected_max: usize) -> Self {
+        let multiples = LruCache::new(NonZeroUsize::new(expected_max).unwrap_or(NonZeroUsize::MIN));
+        Self(Arc::new(Mutex::new(Known { keys: LruCache::new(KEYS_MAX), multiples })))
     }
-    let Some(known) = signers.keys.get_mut(&signer) else { return };
-    known.signatures = known.signatures.saturating_add(signatures);
-    if known.signatures >= SIGNATURES_MIN {
-        known.signatures = 0;
-        let key = known.key;
-        drop(signers);
-        let multiples = Arc::new(Multiples::of_key(&key));
-        SIGNERS.lock().multiples.put(signer, multiples);
+
+    /// Recovers a signer; `None` if the signature is valid for no key.
+    pub fn recover(&self, signed: &SignedDigest) -> Option<Address> {
+        let id = if signed.is_odd { RecoveryId::One } else { RecoveryId::Zero };
+        let signature = RecoverableSignature::from_compact(&signed.r_s, id).ok()?;
+        let key = SECP256K1.recover_ecdsa(&Message::from_digest(signed.digest.0), &signature).ok()?;
+        let signer = Address::from_raw_public_key(key.serialize_uncompressed().get(1..)?);
+        self.0.lock().keys.get_or_insert(signer, || Key { key, signatures: 0 });
+        Some(signer)
+    }
+
+    /// Recovers several signers in parallel. Each input may name the expected signer; a wrong one costs time and changes no result.
+    pub fn recover_many(&self, inputs: &[(SignedDigest, Option<Address>)]) -> Vec<Option<Address>> {
+        let chunks = inputs.par_chunks(CHUNK);
+        chunks
+            .flat_map_iter(
+                |chunk| if chunk.len() < CHECKS_MIN { self.each(chunk) } else { self.checked(chunk) },
+            )
+            .collect()
+    }
+
+    fn each(&self, inputs: &[(SignedDigest, Option<Address>)]) -> Vec<Option<Address>> {
+        inputs.iter().map(|(signed, _)| self.recover(signed)).collect()
+    }
+
+    /// Verifies inputs with an expected signer as a batch; recovers the others and those that fail.
+    fn checked(&self, inputs: &[(SignedDigest, Option<Address>)]) -> Vec<Option<Address>> {
+        let multiples: Vec<Option<Arc<Multiples>>> = {
+            let mut signers = self.0.lock();
+            let known = |likely: Option<Address>| signers.multiples.get(&likely?).cloned();
+            inputs.iter().map(|(_, likely)| *likely).map(known).collect()
+        };
+        let checks: Vec<_> = inputs
+            .iter()
+            .zip(&multiples)
+            .map(|((signed, _), multiples)| Some(Check { signed, multiples: multiples.as_deref()? }))
+            .collect();
+        let holds = verify::all(&checks);
+        let answer = |((signed, likely), holds): (&(SignedDigest, Option<Address>), bool)| {
+            if holds { *likely } else { self.recover(signed) }
+        };
+        inputs.iter().zip(holds).map(answer).collect()
+    }
+
+    /// Announces that an account has made so many signatures, so more of them are likely. Each announced account costs memory and time:
+    /// callers announce accounts that may send transactions, not every signer.
+    pub fn expect(&self, signer: Address, signatures: u32) {
+        let mut signers = self.0.lock();
+        if signers.multiples.contains(&signer) {
+            return;
+        }
+        let Some(known) = signers.keys.get_mut(&signer) else { return };
+        known.signatures = known.signatures.saturating_add(signatures);
+        if known.signatures >= SIGNATURES_MIN {
+            known.signatures = 0;
+            let key = known.key;
+            drop(signers);
+            let multiples = Arc::new(Multiples::of_key(&key));
+            self.0.lock().multiples.put(signer, multiples);
+        }
     }
 }

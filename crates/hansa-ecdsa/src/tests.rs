@@ -5,8 +5,13 @@ use ark_ff::PrimeField;
 use ark_secp256k1::Fr;
 use secp256k1::SecretKey;
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::multiples::{digits, integer};
+
+/// Shared by the tests, as by the tasks of a node.
+static SIGNERS: LazyLock<Signers> = LazyLock::new(Signers::default);
 
 /// The order of the curve.
 const ORDER: U256 = uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
@@ -23,15 +28,15 @@ fn signed(seed: u64, digest: B256) -> SignedDigest {
 
 /// An account with precomputed multiples.
 fn expected(seed: u64) -> Address {
-    let signer = recover(&signed(seed, B256::ZERO)).unwrap();
-    expect(signer, SIGNATURES_MIN - 1);
-    expect(signer, 1);
-    assert!(SIGNERS.lock().multiples.contains(&signer));
+    let signer = SIGNERS.recover(&signed(seed, B256::ZERO)).unwrap();
+    SIGNERS.expect(signer, SIGNATURES_MIN - 1);
+    SIGNERS.expect(signer, 1);
+    assert!(SIGNERS.0.lock().multiples.contains(&signer));
     signer
 }
 
 fn multiples(signer: Address) -> Arc<Multiples> {
-    SIGNERS.lock().multiples.get(&signer).cloned().unwrap()
+    SIGNERS.0.lock().multiples.get(&signer).cloned().unwrap()
 }
 
 fn with_s(signed: SignedDigest, s: U256) -> SignedDigest {
@@ -57,9 +62,9 @@ fn go_ethereums_vector_is_recovered() {
         is_odd: true,
     };
     let signer = address!("a94f5374fce5edbc8e2a8697c15331677e6ebf0b");
-    assert_eq!(recover(&signed), Some(signer));
-    expect(signer, SIGNATURES_MIN - 1);
-    expect(signer, 1);
+    assert_eq!(SIGNERS.recover(&signed), Some(signer));
+    SIGNERS.expect(signer, SIGNATURES_MIN - 1);
+    SIGNERS.expect(signer, 1);
     let checks = [Some(Check { signed: &signed, multiples: &multiples(signer) }), None];
     assert_eq!(verify::all(&checks), [true, false]);
 }
@@ -127,8 +132,8 @@ fn no_wrong_signature_passes_the_check() {
     let checks: Vec<_> = wrong.iter().map(|signed| Some(Check { signed, multiples: &multiples })).collect();
     assert_eq!(verify::all(&checks), vec![false; wrong.len()]);
     let inputs: Vec<_> = wrong.iter().map(|signed| (*signed, Some(signer))).collect();
-    let answers: Vec<_> = wrong.iter().map(recover).collect();
-    assert_eq!(recover_many(&inputs), answers);
+    let answers: Vec<_> = wrong.iter().map(|signed| SIGNERS.recover(signed)).collect();
+    assert_eq!(SIGNERS.recover_many(&inputs), answers);
     assert!(answers.iter().flatten().all(|answer| *answer != signer));
 }
 
@@ -142,8 +147,8 @@ fn sums_that_meet_a_point_again_are_given_up_and_recovered() {
     r_s[..32].copy_from_slice(&key[1..33]);
     r_s[32..].copy_from_slice(&key[1..33]);
     let forged = SignedDigest { digest: B256::ZERO, r_s, is_odd: key[64] % 2 == 1 };
-    assert_eq!(recover(&forged), Some(signer));
-    assert_eq!(recover_many(&[(forged, Some(signer)); 5]), [Some(signer); 5]);
+    assert_eq!(SIGNERS.recover(&forged), Some(signer));
+    assert_eq!(SIGNERS.recover_many(&[(forged, Some(signer)); 5]), [Some(signer); 5]);
     // The key is the generator itself: both factors use the same multiples, and z = r makes each addition a doubling.
     let one = SecretKey::from_slice(&U256::ONE.to_be_bytes::<32>()).unwrap();
     let key = PublicKey::from_secret_key(SECP256K1, &one);
@@ -159,7 +164,7 @@ fn sums_that_meet_a_point_again_are_given_up_and_recovered() {
 #[test]
 fn answers_keep_their_order_whoever_is_expected() {
     let signers: Vec<_> = (5..8).map(expected).collect();
-    let stranger = recover(&signed(9, B256::ZERO)).unwrap();
+    let stranger = SIGNERS.recover(&signed(9, B256::ZERO)).unwrap();
     for count in [0, 1, 3, 4, 63, 64, 65, 200] {
         let inputs: Vec<_> = (0..count)
             .map(|number: u64| {
@@ -171,14 +176,14 @@ fn answers_keep_their_order_whoever_is_expected() {
                 (signed(5 + number % 4, keccak256(number.to_be_bytes())), guess)
             })
             .collect();
-        let answers: Vec<_> = inputs.iter().map(|(signed, _)| recover(signed)).collect();
-        assert_eq!(recover_many(&inputs), answers);
+        let answers: Vec<_> = inputs.iter().map(|(signed, _)| SIGNERS.recover(signed)).collect();
+        assert_eq!(SIGNERS.recover_many(&inputs), answers);
     }
 }
 
 #[test]
 fn nobody_unknown_is_expected() {
     let stranger = Address::repeat_byte(0x77);
-    expect(stranger, u32::MAX);
-    assert!(!SIGNERS.lock().multiples.contains(&stranger));
+    SIGNERS.expect(stranger, u32::MAX);
+    assert!(!SIGNERS.0.lock().multiples.contains(&stranger));
 }

@@ -1,19 +1,27 @@
-//! Wraps the swarm's pre-shared key for a new member.
+//! Draws the swarm's pre-shared key and wraps it for a new member.
 //!
 //! This hides the key from the carrier of an invitation. Admission to the swarm is decided by the registry.
 
-use hansa_types::DcId;
+use hansa_types::{DcId, SwarmKey};
 use hpke::{
     Deserializable, Kem, OpModeR, OpModeS, Serializable, aead::AesGcm256, kdf::HkdfSha256, kem::XWing,
 };
 use zeroize::Zeroizing;
 
-use crate::{EnvelopeError, MemberKeys, SwarmKey};
+use crate::{EnvelopeError, MemberKeys, secret::random};
 
 const ENCAPSULATION_BYTES: usize = 1120;
 
 fn info(chain_id: u64) -> Vec<u8> {
     [b"hansa/v1 invitation".as_slice(), &chain_id.to_be_bytes()].concat()
+}
+
+/// A fresh random swarm key.
+///
+/// # Errors
+/// When the operating system's random generator fails.
+pub fn new_swarm_key() -> Result<SwarmKey, EnvelopeError> {
+    random().map(SwarmKey::from_bytes)
 }
 
 /// Wraps the swarm key to a member's X-Wing public key (1,216 bytes) by HPKE (RFC 9180, base mode): 1,168 bytes.
@@ -74,7 +82,7 @@ mod tests {
     #[test]
     fn only_the_invited_member_of_the_same_chain_unwraps_the_swarm_key() {
         let (member, other) = (MemberKeys::generate().unwrap(), MemberKeys::generate().unwrap());
-        let (key, five) = (SwarmKey::generate().unwrap(), DcId::new(5).unwrap());
+        let (key, five) = (new_swarm_key().unwrap(), DcId::new(5).unwrap());
         let wrapped = wrap_swarm_key(&member.encryption_key().unwrap(), &key, 7, five).unwrap();
         assert!(unwrap_swarm_key(&member, &wrapped, 7, five).unwrap() == key);
         assert!(unwrap_swarm_key(&other, &wrapped, 7, five).is_err());

@@ -51,11 +51,10 @@ mod recovery;
 mod root;
 mod secret;
 mod segment;
-mod swarm_key;
 mod version_keys;
 mod wrap;
 
-pub use admission::{unwrap_swarm_key, wrap_swarm_key};
+pub use admission::{new_swarm_key, unwrap_swarm_key, wrap_swarm_key};
 pub use error::EnvelopeError;
 pub use keys::{MemberKeys, StorageKey, check_card, verify_account_signature};
 pub use keystore::{KeyStore, Passphrase, PublicKeys};
@@ -72,7 +71,6 @@ pub use segment::{
     LEAF_BYTES, Layout, Opener, OpeningKey, SEGMENT_BYTES, SealedTail, Sealer, SealingKey, TAG_BYTES,
     seal_buffer,
 };
-pub use swarm_key::SwarmKey;
 pub use version_keys::VersionKeys;
 pub use wrap::{
     DekContext, GrantedDekContext, KekContext, MEMBER_WRAPPED_BYTES, WRAPPED_DEK_BYTES, unwrap_dek,

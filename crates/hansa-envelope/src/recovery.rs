@@ -9,13 +9,14 @@ use std::{fmt, str::FromStr};
 
 use alloy_primitives::hex;
 use aws_lc_rs::digest::{SHA256, digest};
+use hansa_types::SwarmKey;
 use hpke::{
     Deserializable, Kem, OpModeR, OpModeS, Serializable, aead::AesGcm256, kdf::HkdfSha256, kem::XWing,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{EnvelopeError, MemberKeys, SwarmKey, secret::random};
+use crate::{EnvelopeError, MemberKeys, secret::random};
 
 const INFO: &[u8] = b"hansa/v1 recovery";
 /// The first bytes of a sealed backup: tells it from any other file.

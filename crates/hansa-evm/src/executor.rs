@@ -9,12 +9,13 @@ use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bloom, BloomInput, Bytes, Log, TxKind, U256};
 use revm::{
     ExecuteEvm, MainBuilder,
-    context::{BlockEnv, CfgEnv, TxEnv},
+    context::{BlockEnv, CfgEnv, Evm, TxEnv},
     context_interface::{
         block::BlobExcessGasAndPrice,
         result::{EVMError, ExecutionResult, InvalidTransaction},
     },
-    handler::{Handler, MainnetContext, MainnetEvm, MainnetHandler},
+    handler::{EthFrame, Handler, MainnetContext, MainnetHandler, instructions::EthInstructions},
+    interpreter::interpreter::EthInterpreter,
     primitives::{eip4844::BLOB_BASE_FEE_UPDATE_FRACTION_PRAGUE, hardfork::SpecId},
 };
 
@@ -23,13 +24,24 @@ use hansa_types::{DcId, SignedTransaction, is_deployer, member_gas_quota};
 
 use crate::{
     AccountState, HISTORY_STORAGE_ADDRESS, SYSTEM_ADDRESS, StateChanges, StateError, StateView,
-    block_state::BlockState, call::CallOutcome, code_cache::CodeCache, crypto,
+    block_state::BlockState,
+    call::CallOutcome,
+    code_cache::CodeCache,
+    signatures::{Precompiles, Signatures},
 };
 
 /// Gas of a system call; far more than the history contract or the genesis initialisation needs.
 const SYSTEM_CALL_GAS: u64 = 1_000_000_000_000;
 
-pub(crate) type Machine<V> = MainnetEvm<MainnetContext<BlockState<V>>>;
+type MachineContext<V> = MainnetContext<BlockState<V>>;
+
+pub(crate) type Machine<V> = Evm<
+    MachineContext<V>,
+    (),
+    EthInstructions<EthInterpreter, MachineContext<V>>,
+    Precompiles,
+    EthFrame<EthInterpreter>,
+>;
 
 /// What a block tells its transactions about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,18 +198,18 @@ struct Used {
     growth: Growth,
 }
 
-/// Executes for one chain. Cloning shares the cache of analysed code.
+/// Executes for one chain. Cloning shares the caches of analysed code and of signatures.
 #[derive(Clone)]
 pub struct Executor {
     chain_id: u64,
     codes: CodeCache,
+    signatures: Signatures,
 }
 
 impl Executor {
-    /// For the chain with this id.
-    pub fn new(chain_id: u64) -> Self {
-        crypto::install();
-        Self { chain_id, codes: CodeCache::new() }
+    /// For the chain with this id, and signatures that others may recover ahead of execution.
+    pub fn new(chain_id: u64, signatures: Signatures) -> Self {
+        Self { chain_id, codes: CodeCache::new(), signatures }
     }
 
     /// Starts a block on the state of its parent: stores the parent's hash in the history contract (EIP-2935).
@@ -236,6 +248,7 @@ impl Executor {
             .with_cfg(cfg)
             .with_block(block_env(environment))
             .build_mainnet()
+            .with_precompiles(Precompiles::new(SpecId::OSAKA, self.signatures.clone()))
     }
 }
 

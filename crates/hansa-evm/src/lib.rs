@@ -17,10 +17,10 @@ mod block_state;
 mod call;
 mod changes;
 mod code_cache;
-mod crypto;
 mod executor;
 mod overrides;
 mod rules;
+mod signatures;
 mod simulation;
 #[cfg(test)]
 mod tests;
@@ -28,12 +28,12 @@ mod view;
 
 pub use call::{CALL_GAS_MAX, CallOutcome, CallRequest, Estimate};
 pub use changes::{AccountChange, SlotChange, StateChanges};
-pub use crypto::{question, recover_ahead};
 pub use executor::{
     BlockEnvironment, BlockExecutor, ExecutedTransaction, ExecutionError, Executor, Growth, InvalidReason,
     Payer,
 };
 pub use overrides::{AccountOverride, BlockOverride, Overrides};
 pub use rules::{HISTORY_STORAGE_ADDRESS, SYSTEM_ADDRESS, history_storage_code};
+pub use signatures::{Signatures, question};
 pub use simulation::{Accessed, Simulation};
 pub use view::{AccountState, StateError, StateView};

@@ -153,7 +153,7 @@ impl<V: StateView> Simulation<V> {
             *address == sender
                 || Some(*address) == callee
                 || *address == self.machine.ctx.block.beneficiary
-                || self.machine.precompiles.warm_addresses().contains(address)
+                || self.machine.precompiles.addresses().contains(address)
         };
         let mut items: Vec<AccessListItem> = state
             .iter()

@@ -119,8 +119,12 @@ fn words(values: &[u64]) -> Bytes {
     values.iter().flat_map(|value| B256::left_padding_from(&value.to_be_bytes()).0).collect()
 }
 
+fn executor() -> Executor {
+    Executor::new(CHAIN_ID, Signatures::new(hansa_ecdsa::Signers::default(), 16))
+}
+
 fn begin(state: &Memory) -> BlockExecutor<&Memory> {
-    Executor::new(CHAIN_ID).begin(state, environment()).unwrap()
+    executor().begin(state, environment()).unwrap()
 }
 
 fn reason(result: Result<ExecutedTransaction, ExecutionError>) -> InvalidReason {
@@ -147,7 +151,7 @@ fn an_empty_block_changes_the_block_hash_history_and_nothing_else() {
 fn genesis_makes_no_system_call() {
     let state = Memory::default();
     let genesis = BlockEnvironment { number: 0, ..environment() };
-    let block = Executor::new(CHAIN_ID).begin(&state, genesis).unwrap();
+    let block = executor().begin(&state, genesis).unwrap();
     assert_eq!(block.finish(), StateChanges::default());
 }
 
@@ -327,7 +331,7 @@ fn calls_return_data_reverts_and_halts() {
     // Returns PREVRANDAO; sent any calldata, reverts with it.
     let code = bytes!("3615600c57365f5f37365ffd5b445f5260205ff3");
     let state = Memory::with(CONTRACT, code);
-    let executor = Executor::new(CHAIN_ID);
+    let executor = executor();
     let run = |request| executor.call(&state, environment(), &request).unwrap();
     let request = CallRequest { to: Some(CONTRACT), ..Default::default() };
     let CallOutcome::Success { output, .. } = run(request.clone()) else { panic!("no success") };
@@ -350,7 +354,7 @@ fn calls_return_data_reverts_and_halts() {
 #[test]
 fn an_estimate_is_enough_and_not_much_more() {
     let state = Memory::with(CONTRACT, STORE);
-    let executor = Executor::new(CHAIN_ID);
+    let executor = executor();
     let request =
         CallRequest { from: SENDER, to: Some(CONTRACT), data: words(&[1, 1]), ..Default::default() };
     let Estimate::Gas(gas) = executor.estimate(&state, environment(), &request).unwrap() else {
@@ -375,12 +379,13 @@ fn ecrecover_knows_a_published_signature() {
     );
     let state = Memory::default();
     let to = Some(Address::with_last_byte(1));
+    let zeros = input.iter().filter(|byte| **byte == 0).count() as u64;
+    let before = 21_000 + 4 * zeros + 16 * (input.len() as u64 - zeros);
     let request = CallRequest { to, data: input, ..Default::default() };
-    let CallOutcome::Success { output, .. } =
-        Executor::new(CHAIN_ID).call(&state, environment(), &request).unwrap()
-    else {
-        panic!("no success")
-    };
+    let call = |gas| executor().call(&state, environment(), &CallRequest { gas, ..request.clone() }).unwrap();
+    let CallOutcome::Success { output, gas_used, .. } = call(None) else { panic!("no success") };
+    assert_eq!(gas_used, before + 3_000);
+    assert!(matches!(call(Some(before + 2_999)), CallOutcome::Halt { .. }));
     assert_eq!(output, bytes!("000000000000000000000000a94f5374fce5edbc8e2a8697c15331677e6ebf0b"));
 }
 

@@ -5,6 +5,7 @@
 //! Only here are HTTP status codes chosen, and nobody else uses axum or jsonrpsee.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
+mod config;
 mod flow;
 mod rest;
 mod rpc;
@@ -17,6 +18,6 @@ pub mod fuzzing {
     pub use crate::rest::fuzzing::{request, tar};
 }
 
-pub use rest::{AUTHORISED, Endpoint, RestLimits, RestServer, Token, endpoints};
-pub use rpc::{Called, Calls, Network, RpcLimits, RpcServer};
-pub use serve::ConnectionLimits;
+pub use config::{ConnectionLimits, RestLimits, RpcLimits};
+pub use rest::{AUTHORISED, Endpoint, RestServer, Token, endpoints};
+pub use rpc::{Called, Calls, Network, RpcServer};

@@ -37,7 +37,10 @@ use tokio::{
 };
 use tower::{Service, ServiceExt as _};
 
-use crate::flow::{Flow, FlowSocket};
+use crate::{
+    config::ConnectionLimits,
+    flow::{Flow, FlowSocket},
+};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -46,28 +49,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of a request's head, and of a body that is read or written at a time.
 const BUFFER_BYTES: usize = 128 * 1024;
-
-/// What callers may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectionLimits {
-    /// Connections open at once. WebSocket sessions do not count here.
-    pub connections: usize,
-    /// How long a connection may take to send a request's head, and how long it may be idle between two requests.
-    pub head_time: Duration,
-    /// How long a body may pause: a request's while nothing of it comes, an answer's while the caller takes nothing.
-    pub body_pause: Duration,
-}
-
-impl Default for ConnectionLimits {
-    fn default() -> Self {
-        Self {
-            connections: 512,
-            head_time: Duration::from_secs(30),
-            // Content may come from, or go to, a program that thinks for a while.
-            body_pause: Duration::from_secs(300),
-        }
-    }
-}
 
 /// Serves connections until told to stop, then lets the running requests finish. Dropping the future ends them.
 ///

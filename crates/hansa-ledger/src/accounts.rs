@@ -1,17 +1,21 @@
 //! Sender authorisation, read from the registry's storage without executing its code.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use alloy_consensus::Transaction;
 use alloy_primitives::Address;
 
-use hansa_contracts::{REGISTRY, REGISTRY_SLOT_OF_ACTIVE, authority, registry_slot_of, signed_by_call};
-use hansa_evm::{StateError, StateView, question, recover_ahead};
+use hansa_contracts::{
+    ChainIdentity, REGISTRY, REGISTRY_SLOT_OF_ACTIVE, authority, registry_slot_of, signed_by_call,
+};
+use hansa_evm::{Signatures, StateError, StateView, question};
 use hansa_pool::{SenderPolicy, SenderState};
 use hansa_types::{DEPLOYER_ACCOUNT, DcId, SignedTransaction};
 use rayon::prelude::*;
 
-use crate::{ledger::Shared, propose::parent_state, state::ParentState};
+use parking_lot::RwLock;
+
+use crate::{chain::Chain, propose::parent_state, state::ParentState};
 
 /// Calls per thread below which decoding is not split further.
 const DECODINGS_PER_THREAD_MIN: usize = 16;
@@ -49,25 +53,27 @@ pub(crate) fn sender_state(
     Ok(Some(SenderState { nonce: account.nonce, balance: account.balance }))
 }
 
-/// The pool's view of the finalised head. A weak reference, because the ledger owns the pool.
-pub(crate) struct HeadAccounts(pub(crate) Weak<Shared>);
+/// The pool's view of the finalised head, and of the signatures that its transactions carry.
+pub(crate) struct HeadAccounts {
+    pub(crate) chain: Arc<RwLock<Chain>>,
+    pub(crate) identity: ChainIdentity,
+    pub(crate) signatures: Signatures,
+}
 
 impl SenderPolicy for HeadAccounts {
     fn sender(&self, address: Address) -> Result<Option<SenderState>, ()> {
-        let shared = self.0.upgrade().ok_or(())?;
-        let head = Arc::clone(&shared.chain.read().head);
+        let head = Arc::clone(&self.chain.read().head);
         sender_state(&parent_state(&head), address).map_err(|_| ())
     }
 
     /// Recovers the EIP-712 signatures of relayed calls ahead of execution: their contracts ask for them.
     fn prepare(&self, signed: &[(&SignedTransaction, Address)]) {
-        let Some(shared) = self.0.upgrade() else { return };
-        let chain = shared.identity();
         let questions =
             signed.par_iter().with_min_len(DECODINGS_PER_THREAD_MIN).filter_map(|&(transaction, sender)| {
-                let (digest, signature) = signed_by_call(transaction.to()?, transaction.input(), chain)?;
+                let (digest, signature) =
+                    signed_by_call(transaction.to()?, transaction.input(), self.identity)?;
                 Some((question(digest, &signature)?, Some(sender)))
             });
-        recover_ahead(&questions.collect::<Vec<_>>());
+        self.signatures.recover_ahead(&questions.collect::<Vec<_>>());
     }
 }

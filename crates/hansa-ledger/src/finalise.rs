@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use alloy_primitives::Address;
 
-use hansa_ecdsa::expect;
 use hansa_kv::Batch;
 use hansa_pool::ordinary_cost;
 use hansa_types::{Block, Member};
@@ -95,7 +94,7 @@ impl Ledger {
         // Senders of this block are likely to send more.
         for of_one in senders.chunk_by(|one, next| one == next) {
             let count = u32::try_from(of_one.len()).unwrap_or(u32::MAX);
-            of_one.iter().take(1).for_each(|sender| expect(*sender, count));
+            of_one.iter().take(1).for_each(|sender| self.shared().signers.expect(*sender, count));
         }
         senders.extend(former.iter().map(|member| member.card.account));
         senders.sort_unstable();

@@ -8,19 +8,18 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::broadcast;
 
 use hansa_contracts::ChainIdentity;
-use hansa_evm::Executor;
+use hansa_ecdsa::Signers;
+use hansa_evm::{Executor, Signatures};
 use hansa_kv::{Batch, KvStore};
-use hansa_pool::Pool;
-use hansa_trie::{StateStore, StateStores, TrieConfig};
-use hansa_types::{Block, Genesis, Member, Suite};
+use hansa_pool::{Pool, PoolRules};
+use hansa_trie::{StateStore, StateStores};
+use hansa_types::{Block, Genesis, Member};
 
 use crate::{
-    FinalisedBlock, LedgerError, META, TransactionReceipt,
+    FinalisedBlock, LedgerConfig, LedgerError, META, TransactionReceipt,
     accounts::HeadAccounts,
     chain::{Chain, ExecutedBlock, RECENT},
-    finalise, genesis,
-    history::PAST_STATES_BYTES_MAX,
-    members, records,
+    finalise, genesis, members, records,
     upgrade::Suites,
 };
 
@@ -30,27 +29,6 @@ const SUBSCRIBER_LAG_MAX: usize = 1_024;
 pub(crate) const HEAD_KEY: &[u8] = b"head";
 const GENESIS_KEY: &[u8] = b"genesis";
 
-/// Settings that need not agree between nodes.
-#[derive(Clone, Debug)]
-pub struct LedgerConfig {
-    /// Memory for the state, and how often its nodes are written.
-    pub state: TrieConfig,
-    /// Memory for undo records, which limits how far below the head calls and proofs can read.
-    pub past_states_bytes_max: usize,
-    /// The suites that this node can run besides the one in the genesis file.
-    pub suites: Vec<Suite>,
-}
-
-impl Default for LedgerConfig {
-    fn default() -> Self {
-        Self {
-            state: TrieConfig::default(),
-            past_states_bytes_max: PAST_STATES_BYTES_MAX,
-            suites: Vec::new(),
-        }
-    }
-}
-
 /// The chain of one consortium on one node. Cloning shares it. All methods block: call them off async executors.
 #[derive(Clone)]
 pub struct Ledger(Arc<Shared>);
@@ -59,7 +37,9 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn KvStore>,
     pub(crate) states: StateStore,
     pub(crate) executor: Executor,
-    pub(crate) chain: RwLock<Chain>,
+    pub(crate) chain: Arc<RwLock<Chain>>,
+    /// Signers of transactions, and of the messages in them.
+    pub(crate) signers: Signers,
     /// Least-recently-used cache of receipts below the recent blocks: lists of objects and logs read the same blocks repeatedly.
     pub(crate) read: Mutex<LruCache<u64, Arc<Vec<TransactionReceipt>>>>,
     /// Serialises finalisation.
@@ -71,22 +51,15 @@ pub(crate) struct Shared {
     genesis_block: Block,
 }
 
-impl Shared {
-    /// What EIP-712 signatures for this chain are bound to.
-    pub(crate) fn identity(&self) -> ChainIdentity {
-        ChainIdentity { chain_id: self.genesis.chain_id, genesis_hash: self.genesis_block.hash() }
-    }
-}
-
 impl Ledger {
-    /// Opens the ledger in its stores ([`crate::open_stores`]), or begins it there with the genesis block. The pool is
-    /// attached to it.
+    /// Opens the ledger in its stores ([`crate::open_stores`]), or begins it there with the genesis block. Its pool is
+    /// empty.
     ///
     /// # Errors
     /// [`LedgerError::WrongChain`] when the store was begun with another genesis; [`LedgerError::Genesis`] when the
     /// file does not lead to a genesis state; otherwise the store is at fault.
-    pub fn open(stores: impl Into<StateStores>, genesis: &Genesis, pool: Pool) -> Result<Self, LedgerError> {
-        Self::open_with(stores, genesis, pool, LedgerConfig::default())
+    pub fn open(stores: impl Into<StateStores>, genesis: &Genesis) -> Result<Self, LedgerError> {
+        Self::open_with(stores, genesis, LedgerConfig::default())
     }
 
     /// As [`Ledger::open`], with other sizes and times.
@@ -96,10 +69,11 @@ impl Ledger {
     pub fn open_with(
         stores: impl Into<StateStores>,
         genesis: &Genesis,
-        pool: Pool,
         config: LedgerConfig,
     ) -> Result<Self, LedgerError> {
-        let executor = Executor::new(genesis.chain_id);
+        let signers = Signers::new(config.expected_signers_max);
+        let signatures = Signatures::new(signers.clone(), config.pool.transactions_max);
+        let executor = Executor::new(genesis.chain_id, signatures.clone());
         let stores = stores.into();
         let store = Arc::clone(&stores.blocks);
         let states = StateStore::open(stores, config.state)?;
@@ -111,11 +85,17 @@ impl Ledger {
             None => begin(store.as_ref(), &states, &executor, genesis, built)?,
         };
         let chain = Chain::new(Arc::new(head), Arc::new(members), config.past_states_bytes_max);
+        let chain = Arc::new(RwLock::new(chain));
+        let identity = ChainIdentity { chain_id: genesis.chain_id, genesis_hash: genesis_block.hash() };
+        let accounts = HeadAccounts { chain: Arc::clone(&chain), identity, signatures };
+        let rules = PoolRules { chain_id: genesis.chain_id, block_gas: genesis.limits.block_gas };
+        let pool = Pool::new(rules, config.pool, Arc::new(accounts), signers.clone());
         let shared = Arc::new(Shared {
             store,
             states,
             executor,
-            chain: RwLock::new(chain),
+            chain,
+            signers,
             read: Mutex::new(LruCache::new(RECENT)),
             finalising: Mutex::new(()),
             finalised: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
@@ -124,7 +104,6 @@ impl Ledger {
             genesis: genesis.clone(),
             genesis_block,
         });
-        shared.pool.attach(Arc::new(HeadAccounts(Arc::downgrade(&shared))));
         Ok(Self(shared))
     }
 
@@ -132,7 +111,7 @@ impl Ledger {
         &self.0
     }
 
-    /// The pool given at opening.
+    /// The pool of pending transactions.
     pub fn pool(&self) -> &Pool {
         &self.0.pool
     }

@@ -35,7 +35,6 @@
 //! use hansa_contracts::draft_genesis;
 //! use hansa_kv::MemoryStore;
 //! use hansa_ledger::{Ledger, Proposal};
-//! use hansa_pool::{Pool, PoolConfig};
 //! use hansa_types::{ClusterId, ConsensusData, Limits, MemberCard, NetworkKey};
 //!
 //! let founder = |number: u8| MemberCard {
@@ -49,10 +48,7 @@
 //! };
 //! let founders = (1..=4).map(founder).collect();
 //! let genesis = draft_genesis(7_700, 1_800_000_000, Limits::default(), founders);
-//! let open = || {
-//!     let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
-//!     Ledger::open(Arc::new(MemoryStore::new()), &genesis, pool)
-//! };
+//! let open = || Ledger::open(Arc::new(MemoryStore::new()), &genesis);
 //! let (leader, validator) = (open()?, open()?);
 //!
 //! let block = leader.propose(Proposal {
@@ -82,6 +78,7 @@ mod accounts;
 mod calls;
 mod certificates;
 mod chain;
+mod config;
 mod error;
 mod execute;
 mod finalise;
@@ -105,6 +102,7 @@ mod verify;
 use hansa_kv::Space;
 
 pub use calls::{AccountProof, StorageProof};
+pub use config::{LedgerConfig, LedgerSettings};
 pub use error::{BlockFault, LedgerError};
 pub use hansa_contracts::{Quota, SuiteState, Usage};
 pub use hansa_evm::{
@@ -112,7 +110,7 @@ pub use hansa_evm::{
     CallRequest, Estimate, ExecutionError, InvalidReason, Overrides, Simulation, StateView,
 };
 pub use history::{BlockRef, PAST_STATES_BYTES_MAX};
-pub use ledger::{Ledger, LedgerConfig};
+pub use ledger::Ledger;
 pub use logs::{LocatedLog, LogFilter, LogPage};
 pub use propose::Proposal;
 pub use query::{FinalisedBlock, LocatedTransaction, TransactionReceipt};

@@ -8,83 +8,147 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use figment::{
-    Figment,
-    providers::{Env, Format, Toml},
-};
+use hansa_consensus::ConsensusSettings;
+use hansa_gateway::{RestLimits, RpcLimits};
+use hansa_ledger::LedgerSettings;
+use hansa_pool::PoolConfig;
+use hansa_sharing::{CollectionSettings, ReplicationSettings, ScrubSettings};
+use hansa_types::NetworkKey;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use hansa_types::NetworkKey;
-
-use crate::NodeError;
+use crate::{NodeError, health::HealthSettings, settings};
 
 /// The layout of the databases and blocks, as their folder's file `version` names it.
 pub(crate) const DATA_LAYOUT: &str = "6";
 
-/// Where a node listens and how it paces itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The settings of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
     /// The organisation's name, for people; the registry's is authoritative.
     pub name: String,
     /// Address of the consensus network's listener, `host:port`.
+    #[schemars(with = "String")]
     pub consensus_listen: SocketAddr,
     /// Multiaddr of the swarm's listener.
     pub swarm_listen: String,
     /// Address of the REST interface; loopback unless a proxy with TLS stands before it.
+    #[schemars(with = "String")]
     pub rest_listen: SocketAddr,
     /// Address of the JSON-RPC interface, HTTP and WebSocket.
+    #[schemars(with = "String")]
     pub rpc_listen: SocketAddr,
-    /// File with the key store's passphrase, relative to the home folder. `HANSA_PASSPHRASE_FILE` overrides it.
+    /// File with the key store's passphrase, relative to the home folder.
+    #[schemars(with = "String")]
     pub passphrase_file: PathBuf,
-    /// Longest pause between two blocks while there is nothing to record, in milliseconds.
-    #[serde(default = "idle_default")]
-    pub idle_block_ms: u64,
-    /// Memory for the parts of the chain's state that are used most, in MiB. A slot that is not there costs a read of the
-    /// disk; 1,024 MiB hold about six million slots, which is three million records.
-    #[serde(default = "state_cache_default")]
-    pub state_cache_mib: u32,
-    /// Memory for the states of earlier blocks, in MiB: how far back JSON-RPC calls can be made. 64 MiB hold a day of an idle
-    /// chain and a minute of a very busy one; states from before a restart are not kept.
-    #[serde(default = "past_states_default")]
-    pub past_states_mib: u32,
-    /// Web pages that may use JSON-RPC, such as `https://app.example`; `*` for all. Programs and browser extensions may
-    /// without being listed.
+    /// Consensus.
     #[serde(default)]
-    pub rpc_origins: Vec<String>,
-    /// Hours from one collection of blocks that no version needs to the next; 0 for none. `hansa block gc` collects at once.
-    #[serde(default = "collect_default")]
-    pub collect_garbage_hours: u32,
-    /// Per cent of the disk that the replicas of one owner may take.
-    #[serde(default = "owner_default")]
-    pub replica_owner_percent: u8,
-    /// Per cent of the disk that replicas leave free, for the ledger: where less is free, no more are taken.
-    #[serde(default = "free_default")]
-    pub replica_free_percent: u8,
+    pub consensus: ConsensusSettings,
+    /// The chain's state and history.
+    #[serde(default)]
+    pub ledger: LedgerSettings,
+    /// Pending transactions.
+    #[serde(default)]
+    pub pool: PoolConfig,
+    /// The JSON-RPC interface.
+    #[serde(default)]
+    pub rpc: RpcLimits,
+    /// The REST interface.
+    #[serde(default)]
+    pub rest: RestLimits,
+    /// Private IPFS.
+    #[serde(default)]
+    pub swarm: hansa_swarm::Limits,
+    /// Replicas.
+    #[serde(default)]
+    pub replication: ReplicationSettings,
+    /// The check of the block store.
+    #[serde(default)]
+    pub scrub: ScrubSettings,
+    /// Removal of blocks that no version needs.
+    #[serde(default)]
+    pub collection: CollectionSettings,
+    /// What health is judged by.
+    #[serde(default)]
+    pub health: HealthSettings,
 }
 
-const fn idle_default() -> u64 {
-    1_000
-}
+impl NodeConfig {
+    /// A node with these addresses, and all else by default.
+    pub fn new(
+        name: String,
+        (consensus_listen, swarm_listen): (SocketAddr, String),
+        (rest_listen, rpc_listen): (SocketAddr, SocketAddr),
+        passphrase_file: PathBuf,
+    ) -> Self {
+        Self {
+            name,
+            consensus_listen,
+            swarm_listen,
+            rest_listen,
+            rpc_listen,
+            passphrase_file,
+            consensus: ConsensusSettings::default(),
+            ledger: LedgerSettings::default(),
+            pool: PoolConfig::default(),
+            rpc: RpcLimits::default(),
+            rest: RestLimits::default(),
+            swarm: hansa_swarm::Limits::default(),
+            replication: ReplicationSettings::default(),
+            scrub: ScrubSettings::default(),
+            collection: CollectionSettings::default(),
+            health: HealthSettings::default(),
+        }
+    }
 
-pub(crate) const fn state_cache_default() -> u32 {
-    1_024
-}
-
-pub(crate) const fn past_states_default() -> u32 {
-    64
-}
-
-const fn collect_default() -> u32 {
-    24
-}
-
-pub(crate) const fn owner_default() -> u8 {
-    20
-}
-
-pub(crate) const fn free_default() -> u8 {
-    5
+    /// What is wrong with settings that depend on one another.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut ordered = |low: (&str, u128), high: (&str, u128)| {
+            if low.1 > high.1 {
+                problems.push(format!(
+                    "`{}` is {}, and must not be above `{}`, {}",
+                    low.0, low.1, high.0, high.1
+                ));
+            }
+        };
+        let of = |number: usize| number as u128;
+        let replication = &self.replication;
+        ordered(
+            ("replication.retry_ms_min", replication.retry_min.as_millis()),
+            ("1000 * replication.retry_seconds_max", replication.retry_max.as_millis()),
+        );
+        ordered(
+            ("replication.fetches_per_owner", of(replication.fetches_per_owner)),
+            ("replication.fetches", of(replication.fetches)),
+        );
+        ordered(
+            ("replication.keeper_poll_ms_min", replication.keeper_poll_min.as_millis()),
+            ("replication.keeper_poll_ms_max", replication.keeper_poll_max.as_millis()),
+        );
+        ordered(
+            ("swarm.redial_ms_min", self.swarm.redial_min.as_millis()),
+            ("1000 * swarm.redial_seconds_max", self.swarm.redial_max.as_millis()),
+        );
+        ordered(
+            ("swarm.unsent_mib_per_peer", of(self.swarm.unsent_mib_per_peer)),
+            ("swarm.unsent_mib", of(self.swarm.unsent_mib)),
+        );
+        ordered(
+            ("pool.sender_transactions_max", of(self.pool.sender_transactions_max)),
+            ("pool.transactions_max", of(self.pool.transactions_max)),
+        );
+        ordered(
+            ("pool.sender_mib_max", of(self.pool.sender_mib_max)),
+            ("pool.mib_max", of(self.pool.mib_max)),
+        );
+        ordered(
+            ("consensus.resend_ms_min", self.consensus.resend_min.as_millis()),
+            ("1000 * consensus.resend_seconds_max", self.consensus.resend_max.as_millis()),
+        );
+        problems
+    }
 }
 
 /// The files of one node's home folder.
@@ -181,6 +245,20 @@ impl Home {
         self.0.join("keys-resealed.json")
     }
 
+    /// Has the configuration name another file with the key store's passphrase; everything else in it stays.
+    ///
+    /// # Errors
+    /// When the file is no TOML or cannot be written.
+    pub(crate) fn name_passphrase_file(&self, file: &Path) -> Result<(), NodeError> {
+        let path = self.config_file();
+        let failed = |problem: String| NodeError::Config { path: path.clone(), problem };
+        let mut table: toml::Table =
+            toml::from_str(&read_text(&path)?).map_err(|error| failed(error.to_string()))?;
+        table.insert("passphrase_file".into(), file.display().to_string().into());
+        let text = toml::to_string(&table).map_err(|error| failed(error.to_string()))?;
+        write_file(&path, text.as_bytes(), Secrecy::Public)
+    }
+
     /// Keys that wait for a ballot to give them to the member.
     #[must_use]
     pub fn next_keys_file(&self) -> PathBuf {
@@ -225,39 +303,18 @@ impl Home {
     /// Reads the configuration.
     ///
     /// # Errors
-    /// When the file is missing or says something that is no configuration.
+    /// As [`Home::settings`].
     pub fn config(&self) -> Result<NodeConfig, NodeError> {
-        let file = self.config_file();
-        if !file.exists() {
-            return Err(NodeError::NoHome { path: self.0.clone() });
-        }
-        Figment::new()
-            .merge(Toml::file(&file))
-            .merge(Env::prefixed("HANSA_").only(&[
-                "consensus_listen",
-                "swarm_listen",
-                "rest_listen",
-                "rpc_listen",
-                "passphrase_file",
-                "idle_block_ms",
-                "state_cache_mib",
-                "past_states_mib",
-                "rpc_origins",
-                "collect_garbage_hours",
-                "replica_owner_percent",
-                "replica_free_percent",
-            ]))
-            .extract()
-            .map_err(|e| NodeError::Config { path: file, problem: e.to_string() })
+        Ok(self.settings()?.config)
     }
 
-    /// Writes the configuration.
+    /// Writes the configuration: what differs from the defaults.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_config(&self, config: &NodeConfig) -> Result<(), NodeError> {
-        let text = toml::to_string(config)
-            .map_err(|e| NodeError::Config { path: self.config_file(), problem: e.to_string() })?;
+        let text = settings::text_of(config)
+            .map_err(|problem| NodeError::Config { path: self.config_file(), problem })?;
         write_file(&self.config_file(), text.as_bytes(), Secrecy::Public)
     }
 

@@ -32,6 +32,14 @@ pub enum NodeError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Settings are wrong. Each problem names the setting.
+    #[error("{} and the environment give settings that cannot be used ({} in all)", path.display(), problems.len())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problems: Vec<String>,
+    },
     /// The databases and blocks are in a layout that this version does not know.
     #[error(
         "{} is in layout {layout}, this version of hansa knows layout {DATA_LAYOUT} only; start the node with the version that wrote it", path.display()

@@ -10,15 +10,46 @@ use hansa_api::{
     Standing, SwarmFigures, SyncFigures,
 };
 use hansa_consensus::Trouble;
-use hansa_types::{MemberStatus, printable};
+use hansa_types::{MemberStatus, printable, units::seconds};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// The chain stands still when no block has become final for this long. An idle chain makes one each heartbeat; a view
-/// without its leader takes up to three seconds.
-const STALLED: Duration = Duration::from_secs(10);
-/// Blocks that a node may be behind in passing.
-const BEHIND_MAX: u64 = 16;
-/// Seconds that clocks may differ.
-const CLOCK_SECONDS_MAX: i64 = 5;
+/// Thresholds of health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthSettings {
+    /// Time without a final block after which the chain stands still. An idle chain makes one each `consensus.idle_block_ms`; a view
+    /// without its leader takes up to three seconds.
+    #[serde(rename = "stalled_seconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 4, max = 3_600))]
+    pub stalled: Duration,
+    /// Blocks that a node may be behind in passing.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub behind_blocks: u64,
+    /// Time that the members' clocks may differ.
+    #[schemars(range(min = 1, max = 9))]
+    pub clock_seconds: u8,
+    /// Free bytes of the data folder's file system, in MiB, below which the operator is warned.
+    #[schemars(range(min = 64, max = 104_857_600))]
+    pub free_mib: u64,
+    /// Time that a complaint has to last before the log names it.
+    #[serde(rename = "complaint_seconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 0, max = 3_600))]
+    pub complaint: Duration,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self {
+            stalled: Duration::from_secs(10),
+            behind_blocks: 16,
+            clock_seconds: 5,
+            free_mib: 1_024,
+            complaint: Duration::from_secs(4),
+        }
+    }
+}
+
 /// Names listed in one sentence.
 const NAMES_MAX: usize = 8;
 
@@ -41,6 +72,7 @@ pub(crate) struct Peer {
 /// What health is judged by.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
+    pub(crate) limits: HealthSettings,
     /// Time since the last final block.
     pub(crate) final_ago: Duration,
     pub(crate) heartbeat: Duration,
@@ -58,7 +90,6 @@ pub(crate) struct Facts {
     /// The data folder, and the free bytes of its file system where known.
     pub(crate) data: String,
     pub(crate) free_bytes: Option<u64>,
-    pub(crate) watermark_bytes: u64,
     /// Whether this node takes no new replicas, because too little of the disk is free.
     pub(crate) replication_paused: bool,
     /// Own objects whose key is not here, once that has been looked for.
@@ -91,7 +122,7 @@ impl Facts {
             missing: missing.iter().map(|peer| printable(&peer.name)).collect(),
         };
         let names = list(missing.iter().map(|peer| described(peer)));
-        if self.final_ago >= STALLED {
+        if self.final_ago >= self.limits.stalled {
             let (missing_words, next) = if missing.is_empty() {
                 (
                     "; all validators are connected".to_owned(),
@@ -155,7 +186,7 @@ impl Facts {
     fn sync(&self) -> Check<SyncFigures> {
         let behind = self.final_height.saturating_sub(self.height);
         let figures = SyncFigures { height: self.height, behind };
-        if behind < BEHIND_MAX {
+        if behind < self.limits.behind_blocks {
             return Check::ok(figures);
         }
         let reason = format!("this node is {behind} blocks behind the final chain and catches up");
@@ -168,7 +199,7 @@ impl Facts {
     }
 
     fn disk(&self) -> Check<DiskFigures> {
-        let watermark_bytes = self.watermark_bytes;
+        let watermark_bytes = self.limits.free_mib.saturating_mul(1 << 20);
         let figures = DiskFigures { free_bytes: self.free_bytes.unwrap_or_default(), watermark_bytes };
         let next =
             format!("free space in the file system of {}, or move the folder to a larger one", self.data);
@@ -196,9 +227,9 @@ impl Facts {
         };
         if self.replication_paused {
             let reason =
-                "no new replicas are taken: less of the disk is free than replica_free_percent leaves";
+                "no new replicas are taken: less of the disk is free than replication.free_percent leaves";
             let next =
-                format!("free space in the file system of {}, or lower replica_free_percent", self.data);
+                format!("free space in the file system of {}, or lower replication.free_percent", self.data);
             return Check::not_ok(Standing::Warning, reason, next, figures);
         }
         if missing.is_empty() {
@@ -227,7 +258,9 @@ impl Facts {
         let own = own.flatten();
         let seconds_ahead = own.or(self.blocks_ahead);
         let figures = ClockFigures { seconds_ahead };
-        if let Some(seconds) = seconds_ahead.filter(|seconds| seconds.abs() > CLOCK_SECONDS_MAX) {
+        if let Some(seconds) =
+            seconds_ahead.filter(|seconds| seconds.abs() > i64::from(self.limits.clock_seconds))
+        {
             let standing = if own.is_some() { Standing::Failed } else { Standing::Warning };
             let reason = format!("this node's clock is {} the other members' clocks", apart(seconds));
             let next = "set the clock and keep it right with NTP, for example `timedatectl set-ntp true`";
@@ -348,6 +381,7 @@ pub(crate) mod tests {
             trouble: None,
         };
         Facts {
+            limits: HealthSettings::default(),
             final_ago: Duration::from_millis(900),
             heartbeat: Duration::from_secs(1),
             height: 100,
@@ -359,7 +393,6 @@ pub(crate) mod tests {
             genesis: "0xabc".into(),
             data: "/home/data".into(),
             free_bytes: Some(2 << 30),
-            watermark_bytes: 1 << 30,
             replication_paused: false,
             keyless: 0,
             blocks_ahead: Some(0),
@@ -412,7 +445,7 @@ pub(crate) mod tests {
             &[(
                 "swarm",
                 Warning,
-                "no new replicas are taken: less of the disk is free than replica_free_percent leaves",
+                "no new replicas are taken: less of the disk is free than replication.free_percent leaves",
             )],
         );
         check(

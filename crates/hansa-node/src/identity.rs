@@ -10,14 +10,16 @@ use std::{
 use alloy_primitives::Bytes;
 use hansa_api::Invitation;
 use hansa_envelope::{
-    EnvelopeError, KeyStore, MemberKeys, Passphrase, SwarmKey, check_card, unwrap_swarm_key, wrap_swarm_key,
+    EnvelopeError, KeyStore, MemberKeys, Passphrase, check_card, unwrap_swarm_key, wrap_swarm_key,
 };
-use hansa_types::{ClusterId, Genesis, Host, Member, MemberCard, MemberStatus, SignedCard};
+use hansa_types::{
+    ClusterId, Genesis, Host, Member, MemberCard, MemberStatus, SignedCard, SwarmKey, SwarmKeyError,
+};
 use zeroize::Zeroizing;
 
 use crate::{
     Home, NodeConfig, NodeError, Secrecy,
-    config::{free_default, owner_default, past_states_default, read_text, state_cache_default, write_file},
+    config::{read_text, write_file},
 };
 
 /// What a new home folder is made from. A port of 0 means: any that is free now.
@@ -84,21 +86,12 @@ pub(crate) fn create_home_with(
     let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
     let [consensus, swarm, rest, rpc] =
         free_ports([new.consensus_port, new.swarm_port, new.rest_port, new.rpc_port])?;
-    let config = NodeConfig {
-        name: new.name.clone(),
-        consensus_listen: SocketAddr::new(new.host.listens_at(), consensus),
-        swarm_listen: multiaddr(new.host.listens_at(), swarm),
-        rest_listen: SocketAddr::new(loopback, rest),
-        rpc_listen: SocketAddr::new(loopback, rpc),
-        passphrase_file: new.passphrase_file.clone(),
-        idle_block_ms: 1_000,
-        state_cache_mib: state_cache_default(),
-        past_states_mib: past_states_default(),
-        rpc_origins: Vec::new(),
-        collect_garbage_hours: 24,
-        replica_owner_percent: owner_default(),
-        replica_free_percent: free_default(),
-    };
+    let config = NodeConfig::new(
+        new.name.clone(),
+        (SocketAddr::new(new.host.listens_at(), consensus), multiaddr(new.host.listens_at(), swarm)),
+        (SocketAddr::new(loopback, rest), SocketAddr::new(loopback, rpc)),
+        new.passphrase_file.clone(),
+    );
     let passphrase_file = home.path().join(&new.passphrase_file);
     if !passphrase_file.exists() {
         write_file(&passphrase_file, random_text().as_bytes(), Secrecy::Private)?;
@@ -245,12 +238,12 @@ pub fn read_genesis(home: &Home) -> Result<Genesis, NodeError> {
     Ok(Genesis::from_json(&read_text(&file)?)?)
 }
 
-/// A fresh swarm key's text.
+/// A fresh swarm key.
 ///
 /// # Errors
 /// When the random generator fails.
-pub fn new_swarm_key() -> Result<String, NodeError> {
-    Ok(SwarmKey::generate()?.to_text())
+pub fn new_swarm_key() -> Result<SwarmKey, NodeError> {
+    Ok(hansa_envelope::new_swarm_key()?)
 }
 
 /// Reads the home's swarm key.
@@ -258,7 +251,9 @@ pub fn new_swarm_key() -> Result<String, NodeError> {
 /// # Errors
 /// When the file is missing or no swarm key.
 pub fn read_swarm_key(home: &Home) -> Result<SwarmKey, NodeError> {
-    Ok(SwarmKey::from_text(&Zeroizing::new(read_text(&home.swarm_key_file())?))?)
+    let path = home.swarm_key_file();
+    let text = Zeroizing::new(read_text(&path)?);
+    text.parse().map_err(|problem: SwarmKeyError| NodeError::Config { path, problem: problem.to_string() })
 }
 
 /// Writes an invitation for an admitted member: the genesis, and the swarm key wrapped to its registered key.
@@ -286,7 +281,7 @@ pub fn accept_invitation(home: &Home, invitation: &Invitation) -> Result<(), Nod
     let swarm_key =
         unwrap_swarm_key(&keys, &invitation.sealed_swarm_key, invitation.genesis.chain_id, invitation.member)
             .map_err(|_| NodeError::ForeignInvitation { home: home.path().to_owned() })?;
-    write_file(&home.swarm_key_file(), Zeroizing::new(swarm_key.to_text()).as_bytes(), Secrecy::Private)?;
+    write_file(&home.swarm_key_file(), swarm_key.to_text().as_bytes(), Secrecy::Private)?;
     write_file(&home.genesis_file(), invitation.genesis.to_json().as_bytes(), Secrecy::Public)
 }
 
@@ -351,7 +346,7 @@ mod tests {
             data_store: Default::default(),
             access_control: Default::default(),
         };
-        let swarm_key = SwarmKey::generate().unwrap();
+        let swarm_key = new_swarm_key().unwrap();
         let accept =
             |genesis: &Genesis| accept_invitation(&homes[0], &invite(genesis, &swarm_key, &member).unwrap());
         accept(&genesis).unwrap();

@@ -7,15 +7,14 @@ use std::{
 };
 
 use hansa_adapters::{LedgerChain, LedgerJudge, PeerRequests, SwarmNode};
-use hansa_consensus::{Config as ConsensusConfig, Engine, Timing};
+use hansa_consensus::{Config as ConsensusConfig, Engine};
 use hansa_content::BlockStore;
 use hansa_envelope::MemberKeys;
-use hansa_gateway::{Network, RestLimits, RestServer, RpcLimits, RpcServer, Token};
+use hansa_gateway::{Network, RestServer, RpcServer, Token};
 use hansa_kv::{FjallOptions, FjallStore, Watched};
 use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
-use hansa_pool::{Pool, PoolConfig};
-use hansa_sharing::{Parts, ReplicaLimits, Responder, Sharing, disk_space};
-use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmKey, SwarmMember};
+use hansa_sharing::{Parts, Responder, Sharing, SharingSettings, SpaceFn, disk_space};
+use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmMember};
 use hansa_types::{Genesis, Member, MemberStatus, NetworkKey, Suite};
 use parking_lot::Mutex;
 use tokio::{
@@ -37,9 +36,6 @@ use crate::{
     storage::Failures,
     upgrades, watchdog,
 };
-
-/// Threads for the agreement engine's own tasks.
-const CONSENSUS_THREADS: usize = 2;
 
 /// Runs the node of this home until SIGINT or SIGTERM, or until a part of it fails. After [`NodeError::ClockSetBack`] it can be run
 /// again at once, by another process.
@@ -147,12 +143,11 @@ impl Node {
         failures: &Failures,
     ) -> Result<Self, NodeError> {
         let started = Instant::now();
-        let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
         let mut stores = hansa_ledger::open_stores(&home.data().join("ledger"))?;
         stores.blocks = Watched::new(stores.blocks, failures.alarm());
         stores.nodes = Watched::new(stores.nodes, failures.alarm());
         let suites = upgrades::known(home)?;
-        let ledger = Ledger::open_with(stores, &genesis, pool, ledger_config(config, &keys, suites))?;
+        let ledger = Ledger::open_with(stores, &genesis, ledger_config(config, &keys, suites))?;
         if let Some(outdated) = upgrades::next_is_unknown(&ledger) {
             return Err(outdated);
         }
@@ -162,8 +157,8 @@ impl Node {
             store: home.claim_consensus(keys.network_key())?,
             storage_key,
             listen: config.consensus_listen,
-            worker_threads: CONSENSUS_THREADS,
-            timing: timing(config),
+            settings: config.consensus.clone(),
+            timing: config.consensus.timing(),
             judge: Arc::new(LedgerJudge::new(ledger.clone())),
         })?;
         let spaces = [&hansa_content::SPACES[..], &hansa_sharing::spaces()].concat();
@@ -179,12 +174,12 @@ impl Node {
         let registry = ledger.subscribe();
         let swarm = Swarm::start(SwarmConfig {
             secret: *keys.network_secret(),
-            swarm_key: SwarmKey::from_bytes(*swarm_key.expose()),
+            swarm_key: swarm_key.clone(),
             listen: vec![config.swarm_listen.clone()],
             members: swarm_members(&ledger.members(), keys.network_key()),
             store: blocks.clone(),
             responder: Arc::new(PeerRequests(responder.clone())),
-            limits: Default::default(),
+            limits: config.swarm.clone(),
         })
         .await?;
         let sharing = Sharing::new(Parts {
@@ -195,7 +190,12 @@ impl Node {
             kv,
             store: blocks,
             responder,
-            replicas: replica_limits(home, config),
+            space: disk_space_of(home),
+            settings: SharingSettings {
+                replication: config.replication.clone(),
+                scrub: config.scrub,
+                collection: config.collection,
+            },
         })?;
         let mut tasks = vec![
             sharing.start_replication(),
@@ -205,8 +205,8 @@ impl Node {
             recording,
             tokio::spawn(upgrades::announce(ledger.clone(), chain.clone(), keys.account())),
         ];
-        if config.collect_garbage_hours > 0 {
-            let every = Duration::from_hours(u64::from(config.collect_garbage_hours));
+        if config.collection.interval_hours > 0 {
+            let every = Duration::from_hours(u64::from(config.collection.interval_hours));
             tasks.push(sharing.start_collecting(every));
         }
         let status = StatusReader {
@@ -222,7 +222,8 @@ impl Node {
             status: status.clone(),
             handshakes: engine.handshakes().clone(),
             pulse: Arc::new(Mutex::new(Pulse::new(started))),
-            heartbeat: timing(config).heartbeat,
+            heartbeat: config.consensus.timing().heartbeat,
+            limits: config.health,
             data: home.data(),
             keyless: Arc::default(),
             sharing: sharing.clone(),
@@ -233,8 +234,7 @@ impl Node {
             config.rpc_listen,
             ledger.clone(),
             Arc::new(status.clone()) as Arc<dyn Network>,
-            config.rpc_origins.clone(),
-            RpcLimits::default(),
+            config.rpc.clone(),
         )
         .await
         .map_err(listen_failed("rpc_listen", config.rpc_listen))?;
@@ -245,15 +245,10 @@ impl Node {
         let engine_metrics = Box::new(engine.metrics());
         let service =
             NodeService { sharing, chain, status, health, engine_metrics, calls: rpc.calls(), swarm_key };
-        let rest = RestServer::start(
-            config.rest_listen,
-            token,
-            ledger.clone(),
-            Arc::new(service),
-            RestLimits::default(),
-        )
-        .await
-        .map_err(listen_failed("rest_listen", config.rest_listen))?;
+        let rest =
+            RestServer::start(config.rest_listen, token, ledger.clone(), Arc::new(service), config.rest)
+                .await
+                .map_err(listen_failed("rest_listen", config.rest_listen))?;
         tracing::info!(rest = %rest.address(), rpc = %rpc.address(), "the node is up");
         Ok(Self { ledger, engine, swarm, tasks, rpc, rest })
     }
@@ -274,13 +269,9 @@ impl Node {
     }
 }
 
-fn replica_limits(home: &Home, config: &NodeConfig) -> ReplicaLimits {
+fn disk_space_of(home: &Home) -> SpaceFn {
     let folder = home.data();
-    ReplicaLimits {
-        owner_percent: config.replica_owner_percent.min(100),
-        free_percent: config.replica_free_percent.min(100),
-        space: Arc::new(move || disk_space(&folder)),
-    }
+    Arc::new(move || disk_space(&folder))
 }
 
 fn listen_failed(setting: &'static str, address: SocketAddr) -> impl FnOnce(std::io::Error) -> NodeError {
@@ -290,19 +281,10 @@ fn listen_failed(setting: &'static str, address: SocketAddr) -> impl FnOnce(std:
 /// Every member makes the same nodes of the trie in the same blocks; each begins to count them elsewhere, so that not all of
 /// them are busy with writing them at once.
 fn ledger_config(node: &NodeConfig, keys: &MemberKeys, suites: Vec<Suite>) -> LedgerConfig {
-    let mut config = LedgerConfig { suites, ..LedgerConfig::default() };
     let [share, ..] = keys.network_key().0.0;
+    let mut config = LedgerConfig { suites, pool: node.pool.clone(), ..node.ledger.config() };
     config.state.unwritten_nodes_ahead = config.state.unwritten_nodes_max / 256 * usize::from(share);
-    let cache = usize::try_from(node.state_cache_mib).unwrap_or(usize::MAX);
-    config.state.cache_bytes_max = cache.saturating_mul(1024 * 1024);
-    let past_states = usize::try_from(node.past_states_mib).unwrap_or(usize::MAX);
-    config.past_states_bytes_max = past_states.saturating_mul(1024 * 1024);
     config
-}
-
-fn timing(config: &NodeConfig) -> Timing {
-    let heartbeat = Duration::from_millis(config.idle_block_ms.clamp(50, 1_000));
-    Timing { heartbeat, ..Timing::default() }
 }
 
 /// Who may be in the swarm: every member that is not removed. A node that was removed itself dials nobody.

@@ -5,7 +5,6 @@
 
 use hansa_envelope::{Backup, RecoveryKey};
 use hansa_types::{Genesis, Host, SignedCard};
-use zeroize::Zeroizing;
 
 use crate::{
     Home, NewHome, NodeError, Secrecy,
@@ -53,7 +52,7 @@ pub fn recover_home(
         swarm_port: swarm_port.parse().map_err(|_| foreign())?,
         ..options
     };
-    let swarm_key = Zeroizing::new(backup.swarm_key().to_text());
+    let swarm_key = backup.swarm_key().to_text();
     create_home_with(home, &new, Some(backup.keys()?), |home| {
         write_file(&home.card_file(), backup.card.as_bytes(), Secrecy::Public)?;
         write_file(&home.swarm_key_file(), swarm_key.as_bytes(), Secrecy::Private)?;
@@ -78,7 +77,7 @@ mod tests {
         let genesis = draft_genesis(7, 1, Limits::default(), cards.collect());
         let [lost, ..] = &homes;
         write_file(&lost.genesis_file(), genesis.to_json().as_bytes(), Secrecy::Public).unwrap();
-        let swarm_key = crate::new_swarm_key().unwrap();
+        let swarm_key = crate::new_swarm_key().unwrap().to_text();
         write_file(&lost.swarm_key_file(), swarm_key.as_bytes(), Secrecy::Private).unwrap();
         let (key, sealed) = make_backup(lost).unwrap();
         let before = open_keys(lost, &lost.config().unwrap()).unwrap();
@@ -93,7 +92,7 @@ mod tests {
         assert_eq!(after.storage_secret(), before.storage_secret());
         assert_eq!(read_card(&home.card_file()).unwrap(), read_card(&lost.card_file()).unwrap());
         assert_eq!(read_genesis(&home).unwrap(), genesis);
-        assert_eq!(read_text(&home.swarm_key_file()).unwrap(), swarm_key);
+        assert_eq!(read_text(&home.swarm_key_file()).unwrap(), *swarm_key);
         assert_eq!(home.config().unwrap().consensus_listen, lost.config().unwrap().consensus_listen);
         assert!(
             recover_home(&home, &sealed, &key, NewHome::local("x")).is_err(),

@@ -71,14 +71,13 @@ pub fn change_passphrase(home: &Home, new_file: &Path) -> Result<(), NodeError> 
         let problem = "these new keys are sealed with the present passphrase: run `hansa keys adopt` first, or delete the file if no ballot on them is open";
         return Err(NodeError::Config { path: home.next_keys_file(), problem: problem.into() });
     }
-    let mut config = home.config()?;
+    let config = home.config()?;
     let new_file = std::path::absolute(new_file)
         .map_err(|source| NodeError::Read { path: new_file.to_owned(), source })?;
     let new = Passphrase::new(home.passphrase_in(&new_file)?.to_string());
     let keys = open_keys(home, &config)?;
     KeyStore::replace(&home.resealed_keys_file(), &keys, &new)?;
-    config.passphrase_file = new_file;
-    home.write_config(&config)?;
+    home.name_passphrase_file(&new_file)?;
     let failed = |source| NodeError::Write { path: home.keys_file(), source };
     fs::rename(home.resealed_keys_file(), home.keys_file()).map_err(failed)
 }

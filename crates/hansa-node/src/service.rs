@@ -14,12 +14,12 @@ use hansa_api::{
     SuiteStatus, VerifyReport, VerifyRequest,
 };
 use hansa_contracts::{GOVERNANCE, REGISTRY, abi};
-use hansa_envelope::{EntryKind, Kind, SwarmKey};
+use hansa_envelope::{EntryKind, Kind};
 use hansa_gateway::Calls;
 use hansa_ledger::LedgerError;
 use hansa_ports::Chain as _;
 use hansa_sharing::{OpenMode, OpenedObject, Sharing};
-use hansa_types::{DcId, Endpoints, ObjectId, Version, Visibility};
+use hansa_types::{DcId, Endpoints, ObjectId, SwarmKey, Version, Visibility};
 
 use crate::{
     ballots,

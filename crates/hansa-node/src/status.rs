@@ -22,13 +22,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
-    health::{Facts, Peer},
+    health::{Facts, HealthSettings, Peer},
     identity::unix_seconds,
     pulse::Pulse,
 };
-
-/// Free bytes of the data folder's file system below which an operator is warned.
-pub(crate) const WATERMARK_BYTES: u64 = 1 << 30;
 
 /// Reads the parts' own accounts.
 #[derive(Clone)]
@@ -126,6 +123,7 @@ pub(crate) struct HealthReader {
     pub(crate) handshakes: Handshakes,
     pub(crate) pulse: Arc<Mutex<Pulse>>,
     pub(crate) heartbeat: Duration,
+    pub(crate) limits: HealthSettings,
     pub(crate) data: PathBuf,
     /// Own objects whose key is not here.
     pub(crate) keyless: Arc<AtomicU64>,
@@ -157,6 +155,7 @@ impl HealthReader {
         let own = members.iter().find(|member| member.card.network_key == self.status.network_key);
         let pulse = self.pulse.lock().clone();
         Facts {
+            limits: self.limits,
             final_ago: pulse.age(Instant::now()),
             heartbeat: self.heartbeat,
             height: consensus.height,
@@ -168,7 +167,6 @@ impl HealthReader {
             genesis: self.status.ledger.genesis_block().hash().to_string(),
             data: self.data.display().to_string(),
             free_bytes: free_bytes(&self.data),
-            watermark_bytes: WATERMARK_BYTES,
             replication_paused: self.sharing.replication().paused_by_disk,
             keyless: self.keyless.load(Ordering::Relaxed),
             blocks_ahead: pulse.seconds_ahead(),

@@ -15,8 +15,6 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::status::HealthReader;
 
-/// A complaint must last this long to be logged, so that what passes by itself stays quiet.
-const GRACE: Duration = Duration::from_secs(4);
 const TICK: Duration = Duration::from_secs(1);
 /// How often the node looks whether it has caught up, to look for keys then.
 const KEYS_TICK: Duration = Duration::from_secs(3);
@@ -41,15 +39,23 @@ struct Seen {
 
 /// Remembers what it has reported, by check.
 #[derive(Default)]
-pub(crate) struct Watchdog(BTreeMap<&'static str, Seen>);
+pub(crate) struct Watchdog {
+    /// Time that a complaint has to last before it is reported.
+    grace: Duration,
+    seen: BTreeMap<&'static str, Seen>,
+}
 
 impl Watchdog {
+    pub(crate) const fn new(grace: Duration) -> Self {
+        Self { grace, seen: BTreeMap::new() }
+    }
+
     /// What this health adds to what was reported before.
     pub(crate) fn observe(&mut self, health: &Health, now: Instant) -> Vec<Report> {
         let mut reports = Vec::new();
         for complaint in health.checks.all() {
             if complaint.status == Standing::Ok {
-                let seen = self.0.remove(complaint.check).filter(|seen| seen.reported.is_some());
+                let seen = self.seen.remove(complaint.check).filter(|seen| seen.reported.is_some());
                 reports.extend(seen.map(|seen| Report::Better {
                     check: complaint.check,
                     after: now.saturating_duration_since(seen.since),
@@ -57,7 +63,7 @@ impl Watchdog {
                 continue;
             }
             let cause = (complaint.status, complaint.next.to_owned());
-            let seen = self.0.entry(complaint.check).or_insert_with(|| Seen {
+            let seen = self.seen.entry(complaint.check).or_insert_with(|| Seen {
                 since: now,
                 cause_since: now,
                 cause: cause.clone(),
@@ -67,7 +73,7 @@ impl Watchdog {
                 (seen.cause, seen.cause_since) = (cause.clone(), now);
             }
             if seen.reported.as_ref() != Some(&cause)
-                && now.saturating_duration_since(seen.cause_since) >= GRACE
+                && now.saturating_duration_since(seen.cause_since) >= self.grace
             {
                 seen.reported = Some(cause);
                 reports.push(Report::Worse {
@@ -84,7 +90,7 @@ impl Watchdog {
 
 /// Follows the chain and the node's health until the ledger stops.
 pub(crate) async fn watch(reader: HealthReader, mut blocks: Receiver<Arc<FinalisedBlock>>) {
-    let mut watchdog = Watchdog::default();
+    let mut watchdog = Watchdog::new(reader.limits.complaint);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -150,7 +156,7 @@ mod tests {
     #[test]
     fn a_standstill_is_reported_once_and_its_end_once() {
         let start = Instant::now();
-        let mut watchdog = Watchdog::default();
+        let mut watchdog = Watchdog::new(Duration::from_secs(4));
         let mut reports = Vec::new();
         let mut facts = healthy();
         for second in 0..60 {
@@ -181,7 +187,7 @@ mod tests {
     #[test]
     fn what_passes_is_not_reported() {
         let start = Instant::now();
-        let mut watchdog = Watchdog::default();
+        let mut watchdog = Watchdog::new(Duration::from_secs(4));
         let mut facts = healthy();
         for second in 0..30 {
             facts.peers[0].in_swarm = second % 4 == 0;

@@ -5,8 +5,6 @@
 
 /// The rate that is assumed until it has been measured, in transactions a second.
 const RATE_ASSUMED: f64 = 4_000.0;
-/// How long a transaction may be expected to wait, in seconds.
-const WAIT_MAX: f64 = 2.5;
 /// So many may wait however slow the chain is, so that one caller's batch passes.
 const WAITING_MIN: usize = 256;
 /// So many waiting after a block are work that it could not take. Fewer may just have arrived: under light load every block
@@ -25,6 +23,8 @@ const CHECKED_PER_EXECUTED: f64 = 2.0;
 /// The measured rate.
 #[derive(Debug)]
 pub(crate) struct Drain {
+    /// Longest wait that a transaction may be expected to have, in seconds.
+    wait_max: f64,
     rate: f64,
     sample: Option<Sample>,
     /// Newcomers that may have their signature checked, and when that was last reckoned.
@@ -40,13 +40,12 @@ struct Sample {
     backlog: bool,
 }
 
-impl Default for Drain {
-    fn default() -> Self {
-        Self { rate: RATE_ASSUMED, sample: None, checks: 0.0, reckoned: 0 }
-    }
-}
-
 impl Drain {
+    pub(crate) fn new(wait_ms_max: u32) -> Self {
+        let wait_max = f64::from(wait_ms_max) / 1_000.0;
+        Self { wait_max, rate: RATE_ASSUMED, sample: None, checks: 0.0, reckoned: 0 }
+    }
+
     /// A block became final at `now` (milliseconds) that took `executed` transactions and left `ready` ones waiting.
     #[expect(clippy::cast_precision_loss, reason = "counts and milliseconds are far below 2^53")]
     pub(crate) fn finalised(&mut self, now: u64, executed: usize, ready: usize) {
@@ -75,7 +74,7 @@ impl Drain {
         reason = "a float converts to the nearest count"
     )]
     pub(crate) fn waiting_max(&self) -> usize {
-        ((self.rate * WAIT_MAX) as usize).max(WAITING_MIN)
+        ((self.rate * self.wait_max) as usize).max(WAITING_MIN)
     }
 
     /// Milliseconds after which a tenth of what may wait will have been executed, on top of what is too much.
@@ -131,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_rate_is_measured_under_load_alone() {
-        let mut drain = Drain::default();
+        let mut drain = Drain::new(2_500);
         let assumed = drain.waiting_max();
         let now = feed(&mut drain, 0, 1_000, 60, 3, 0);
         assert_eq!(drain.waiting_max(), assumed, "an idle chain says nothing");
@@ -146,6 +145,11 @@ mod tests {
         assert_eq!(drain.waiting_max(), waiting, "a pause is no measure");
     }
 
+    #[test]
+    fn twice_the_wait_lets_twice_as_many_wait() {
+        assert_eq!(Drain::new(5_000).waiting_max(), 2 * Drain::new(2_500).waiting_max());
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
@@ -153,7 +157,7 @@ mod tests {
         fn every_history_leaves_sane_answers(
             blocks in prop::collection::vec((0_u64..20_000, 0_usize..100_000, 0_usize..100_000), 0..50),
         ) {
-            let (mut drain, mut now) = (Drain::default(), 0);
+            let (mut drain, mut now) = (Drain::new(2_500), 0);
             for (pause, executed, ready) in blocks {
                 now += pause;
                 drain.finalised(now, executed, ready);

@@ -29,7 +29,7 @@ mod transaction;
 mod usage;
 
 pub use best::Best;
-pub use config::PoolConfig;
+pub use config::{PoolConfig, PoolRules};
 pub use error::PoolError;
 pub use policy::{Clock, SenderPolicy, SenderState, SystemClock};
 pub use pool::{Pool, PoolStatus};

@@ -1,6 +1,6 @@
 //! The pool itself: admission, lookup, wake-ups.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use alloy_consensus::Transaction;
 use alloy_eips::eip2718::Decodable2718;
@@ -8,11 +8,12 @@ use alloy_primitives::{Address, B256};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{broadcast, watch};
 
-use hansa_types::SignedTransaction;
+use hansa_ecdsa::Signers;
+use hansa_types::{SignedTransaction, TRANSACTION_BYTES_MAX};
 
 use crate::{
-    Best, Clock, Origin, PoolConfig, PoolError, PooledTransaction, SenderPolicy, SystemClock, admission,
-    drain::Drain, queues::Queues, senders::Senders, usage::Usage,
+    Best, Clock, Origin, PoolConfig, PoolError, PoolRules, PooledTransaction, SenderPolicy, SystemClock,
+    admission, drain::Drain, queues::Queues, senders::Senders, usage::Usage,
 };
 
 /// Admitted transactions that a slow subscriber may fall behind.
@@ -23,9 +24,10 @@ const SUBSCRIBER_LAG_MAX: usize = 16_384;
 pub struct Pool(Arc<Shared>);
 
 struct Shared {
+    rules: PoolRules,
     config: PoolConfig,
     clock: Arc<dyn Clock>,
-    policy: OnceLock<Arc<dyn SenderPolicy>>,
+    policy: Arc<dyn SenderPolicy>,
     queues: Mutex<Queues>,
     drain: Mutex<Drain>,
     usage: Mutex<Usage>,
@@ -48,34 +50,36 @@ pub struct PoolStatus {
 }
 
 impl Pool {
-    /// An empty pool on the machine's clock. It admits nothing until [`Pool::attach`] was called.
-    pub fn new(config: PoolConfig) -> Self {
-        Self::with_clock(config, Arc::new(SystemClock))
+    /// An empty pool on the machine's clock. `policy` says who may send; `signers` are shared with those who recover other signatures.
+    pub fn new(
+        rules: PoolRules,
+        config: PoolConfig,
+        policy: Arc<dyn SenderPolicy>,
+        signers: Signers,
+    ) -> Self {
+        Self::with_clock(rules, config, policy, signers, Arc::new(SystemClock))
     }
 
-    /// An empty pool on another clock.
-    pub fn with_clock(config: PoolConfig, clock: Arc<dyn Clock>) -> Self {
+    /// As [`Pool::new`], on another clock.
+    pub fn with_clock(
+        rules: PoolRules,
+        config: PoolConfig,
+        policy: Arc<dyn SenderPolicy>,
+        signers: Signers,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self(Arc::new(Shared {
-            config,
+            rules,
             clock,
-            policy: OnceLock::new(),
+            policy,
             queues: Mutex::default(),
-            drain: Mutex::default(),
+            drain: Mutex::new(Drain::new(config.wait_ms_max)),
             usage: Mutex::default(),
-            senders: Senders::default(),
+            senders: Senders::new(signers, config.senders_remembered),
+            config,
             admitted: watch::Sender::new(0),
             new: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
         }))
-    }
-
-    /// Tells the pool who may send; the ledger does so when it opens. Only the first call counts.
-    pub fn attach(&self, policy: Arc<dyn SenderPolicy>) {
-        let _ = self.0.policy.set(policy);
-    }
-
-    /// The sizes given at creation.
-    pub fn config(&self) -> &PoolConfig {
-        &self.0.config
     }
 
     pub(crate) fn queues(&self) -> MutexGuard<'_, Queues> {
@@ -95,7 +99,7 @@ impl Pool {
     /// # Errors
     /// See [`PoolError`].
     pub fn add_encoded(&self, bytes: &[u8], origin: Origin) -> Result<B256, PoolError> {
-        let limit = self.0.config.transaction_bytes_max;
+        let limit = TRANSACTION_BYTES_MAX;
         if bytes.len() > limit {
             return Err(PoolError::TooLarge { bytes: bytes.len(), limit });
         }
@@ -149,7 +153,7 @@ impl Pool {
 
     /// The checks that come before the costly one; returns the encoded length.
     fn check(&self, transaction: &SignedTransaction, origin: Origin) -> Result<usize, PoolError> {
-        let bytes = admission::check(transaction, &self.0.config)?;
+        let bytes = admission::check(transaction, &self.0.rules)?;
         let ready = {
             let queues = self.queues();
             if queues.contains(transaction.tx_hash()) {
@@ -205,8 +209,9 @@ impl Pool {
 
     /// Compares with the finalised state; returns the account's next nonce.
     fn check_state(&self, prepared: &PooledTransaction) -> Result<u64, PoolError> {
-        let policy = self.0.policy.get().ok_or(PoolError::NotReady)?;
-        let state = policy
+        let state = self
+            .0
+            .policy
             .sender(prepared.sender)
             .map_err(|()| PoolError::NotReady)?
             .ok_or(PoolError::UnregisteredSender(prepared.sender))?;
@@ -225,14 +230,16 @@ impl Pool {
     }
 
     fn oldest_allowed(&self) -> u64 {
-        (self.0.clock.millis() / 1_000).saturating_sub(self.0.config.lifetime_seconds)
+        (self.0.clock.millis() / 1_000).saturating_sub(self.0.config.lifetime.as_secs())
     }
 
     /// Prepares admitted transactions for their execution and wakes the proposer.
     fn announce(&self, admitted: &[Arc<PooledTransaction>]) {
-        let Some(policy) = self.0.policy.get().filter(|_| !admitted.is_empty()) else { return };
+        if admitted.is_empty() {
+            return;
+        }
         let signed: Vec<_> = admitted.iter().map(|pooled| (&pooled.transaction, pooled.sender)).collect();
-        policy.prepare(&signed);
+        self.0.policy.prepare(&signed);
         self.0.admitted.send_modify(|generation| *generation = generation.wrapping_add(1));
     }
 
@@ -252,9 +259,7 @@ impl Pool {
         let signed: Vec<_> =
             unknown.into_iter().zip(&found).filter_map(|(tx, &found)| Some((tx, found?))).collect();
         self.0.senders.remember(signed.iter().copied());
-        if let Some(policy) = self.0.policy.get() {
-            policy.prepare(&signed);
-        }
+        self.0.policy.prepare(&signed);
         for (signer, found) in signers.iter_mut().filter(|signer| signer.is_none()).zip(found) {
             *signer = found;
         }
@@ -274,8 +279,7 @@ impl Pool {
     /// The nonce that the sender's next transaction should have: after those pending without a gap. `None` when
     /// nothing of it is pending.
     pub fn next_nonce(&self, sender: Address) -> Option<u64> {
-        let policy = self.0.policy.get()?;
-        let executed = || Some(policy.sender(sender).ok()??.nonce);
+        let executed = || Some(self.0.policy.sender(sender).ok()??.nonce);
         let mut next = executed()?;
         loop {
             let free = self.queues().next_nonce(&sender, next);

@@ -160,7 +160,7 @@ impl Queues {
     ) -> Result<(), PoolError> {
         let Some(queue) = self.senders.get(&transaction.sender) else { return Ok(()) };
         let bytes = queue.bytes.saturating_add(transaction.bytes);
-        if queue.by_nonce.len() >= config.sender_transactions_max || bytes > config.sender_bytes_max {
+        if queue.by_nonce.len() >= config.sender_transactions_max || bytes > config.bytes_max().1 {
             return Err(PoolError::SenderFull);
         }
         Ok(())
@@ -169,7 +169,7 @@ impl Queues {
     /// In a full pool the sender with most pending gives way, unless that is the newcomer's.
     fn make_room(&mut self, newcomer: &PooledTransaction, config: &PoolConfig) -> Result<(), PoolError> {
         while self.len() >= config.transactions_max
-            || self.bytes.saturating_add(newcomer.bytes) > config.bytes_max
+            || self.bytes.saturating_add(newcomer.bytes) > config.bytes_max().0
         {
             let own = self.senders.get(&newcomer.sender).map_or(0, |queue| queue.by_nonce.len());
             let largest = self.senders.values().max_by_key(|queue| queue.by_nonce.len());

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use alloy_consensus::{Transaction, crypto::SECP256K1N_HALF};
 use alloy_primitives::{Address, B256};
-use hansa_ecdsa::{SignedDigest, recover_many};
+use hansa_ecdsa::{SignedDigest, Signers};
 use lru::LruCache;
 use parking_lot::Mutex;
 use rayon::prelude::*;
@@ -13,27 +13,26 @@ use hansa_types::{SignedTransaction, signature_hashes};
 
 use crate::PooledTransaction;
 
-/// Senders remembered of transactions that came in blocks and were never in the pool.
-const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
 /// Contracts of which is known who calls them.
 const CONTRACTS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
 /// Hashing so many transactions is worth another thread.
 const HASHES_PER_THREAD: usize = 64;
 
 pub(crate) struct Senders {
+    signers: Signers,
     remembered: Mutex<LruCache<B256, Address>>,
     /// Who last sent to a contract, and as a rule will send to it next.
     callers: Mutex<LruCache<Address, Address>>,
 }
 
-impl Default for Senders {
-    fn default() -> Self {
-        let callers = LruCache::new(CONTRACTS_MAX);
-        Self { remembered: Mutex::new(LruCache::new(REMEMBERED_MAX)), callers: Mutex::new(callers) }
-    }
-}
-
 impl Senders {
+    /// Remembers the senders of `remembered` transactions.
+    pub(crate) fn new(signers: Signers, remembered: usize) -> Self {
+        let remembered = NonZeroUsize::new(remembered).unwrap_or(NonZeroUsize::MIN);
+        let callers = Mutex::new(LruCache::new(CONTRACTS_MAX));
+        Self { signers, remembered: Mutex::new(LruCache::new(remembered)), callers }
+    }
+
     /// The senders, those that are not remembered recovered in parallel; `None` where the signature is invalid or malleable
     /// (EIP-2).
     pub(crate) fn find(&self, transactions: &[&SignedTransaction]) -> Vec<Option<Address>> {
@@ -73,7 +72,7 @@ impl Senders {
             .map(|((transaction, digest), likely)| Some((signed_digest(transaction, digest)?, likely)))
             .collect();
         let asked: Vec<_> = inputs.iter().flatten().copied().collect();
-        let mut answers = recover_many(&asked).into_iter();
+        let mut answers = self.signers.recover_many(&asked).into_iter();
         inputs.iter().map(|signed| signed.as_ref().and_then(|_| answers.next().flatten())).collect()
     }
 

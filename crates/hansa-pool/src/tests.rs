@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -16,11 +16,13 @@ use alloy_primitives::{Address, B256, Signature, TxKind, U256};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
+use hansa_ecdsa::Signers;
 use hansa_types::{SignedTransaction, TRANSACTION_GAS_MAX};
 
 use crate::*;
 
 const CHAIN_ID: u64 = 7_700;
+const RULES: PoolRules = PoolRules { chain_id: CHAIN_ID, block_gas: 30_000_000 };
 
 #[derive(Clone, Default)]
 struct World {
@@ -45,8 +47,8 @@ fn config() -> PoolConfig {
         transactions_max: 12,
         sender_transactions_max: 6,
         nonce_window: 8,
-        lifetime_seconds: 100,
-        ..PoolConfig::new(CHAIN_ID, 30_000_000)
+        lifetime: std::time::Duration::from_secs(100),
+        ..PoolConfig::default()
     }
 }
 
@@ -57,8 +59,8 @@ fn pool_with(config: PoolConfig) -> (Pool, World) {
     for key in 1..=4 {
         world.members.lock().insert(address(key), SenderState { nonce: 0, balance: U256::from(10) });
     }
-    let pool = Pool::with_clock(config, Arc::new(world.clone()));
-    pool.attach(Arc::new(world.clone()));
+    let world_of = || Arc::new(world.clone());
+    let pool = Pool::with_clock(RULES, config, world_of(), Signers::default(), world_of());
     (pool, world)
 }
 
@@ -170,9 +172,18 @@ fn any_bytes_are_refused_without_a_panic() {
     assert!(pool.add_encoded(&encoded, Origin::Local).is_ok());
 }
 
+/// A ledger whose state cannot be read.
+struct Unreadable;
+
+impl SenderPolicy for Unreadable {
+    fn sender(&self, _: Address) -> Result<Option<SenderState>, ()> {
+        Err(())
+    }
+}
+
 #[test]
-fn nothing_is_admitted_before_a_ledger_is_attached() {
-    let pool = Pool::new(config());
+fn nothing_is_admitted_while_nobody_can_tell_who_may_send() {
+    let pool = Pool::new(RULES, config(), Arc::new(Unreadable), Signers::default());
     assert_eq!(pool.add(transfer(1, 0)), Err(PoolError::NotReady));
 }
 
@@ -205,7 +216,7 @@ fn members_take_turns_and_gaps_wait() {
 /// A registry whose answer about an account is out of date as soon as it is given: a block becomes final.
 struct BlockMeanwhile {
     world: World,
-    pool: Pool,
+    pool: OnceLock<Pool>,
     block: Mutex<Option<(Address, u64)>>,
 }
 
@@ -214,7 +225,7 @@ impl SenderPolicy for BlockMeanwhile {
         let answer = self.world.sender(address);
         if let Some((sender, nonce)) = self.block.lock().take() {
             self.world.members.lock().get_mut(&sender).unwrap().nonce = nonce;
-            self.pool.on_finalised([(sender, Some(nonce))]);
+            self.pool.get().unwrap().on_finalised([(sender, Some(nonce))]);
         }
         answer
     }
@@ -223,10 +234,11 @@ impl SenderPolicy for BlockMeanwhile {
 #[test]
 fn a_block_that_becomes_final_meanwhile_leaves_the_next_nonce_free() {
     let (_, world) = pool();
-    let pool = Pool::with_clock(config(), Arc::new(world.clone()));
     let meanwhile =
-        Arc::new(BlockMeanwhile { world: world.clone(), pool: pool.clone(), block: Mutex::default() });
-    pool.attach(Arc::clone(&meanwhile) as _);
+        Arc::new(BlockMeanwhile { world: world.clone(), pool: OnceLock::new(), block: Mutex::default() });
+    let policy = Arc::clone(&meanwhile);
+    let pool = Pool::with_clock(RULES, config(), policy, Signers::default(), Arc::new(world));
+    let _ = meanwhile.pool.set(pool.clone());
     for nonce in 0..4 {
         pool.add(transfer(1, nonce)).unwrap();
     }
@@ -318,7 +330,7 @@ fn admission_wakes_and_is_told_once() {
 
 #[test]
 fn the_signers_of_a_block_are_found_whether_pending_or_not() {
-    let (pool, _) = pool_with(PoolConfig::new(CHAIN_ID, 200_000_000));
+    let (pool, _) = pool_with(PoolConfig::default());
     let pending: Vec<_> = (0..20).map(|nonce| transfer(1, nonce)).collect();
     assert!(pool.add_many(pending.clone(), Origin::Peer).iter().all(Result::is_ok));
     let mut block = pending;
@@ -337,7 +349,7 @@ fn the_signers_of_a_block_are_found_whether_pending_or_not() {
 /// quadratic time would take minutes.
 #[test]
 fn a_burst_is_carried() {
-    let (pool, _) = pool_with(PoolConfig::new(CHAIN_ID, 200_000_000));
+    let (pool, _) = pool_with(PoolConfig::default());
     let burst: Vec<_> = (0..12_500).flat_map(|nonce| (1..=4).map(move |key| transfer(key, nonce))).collect();
     assert!(pool.add_many(burst, Origin::Peer).iter().all(Result::is_ok));
     for from in (0..12_500).step_by(500) {
@@ -438,7 +450,7 @@ struct Market {
 
 impl Market {
     fn new() -> Self {
-        let (pool, world) = pool_with(PoolConfig::new(CHAIN_ID, 200_000_000));
+        let (pool, world) = pool_with(PoolConfig::default());
         let (next, since, waits, executed) = Default::default();
         Self { pool, world, next, since, waits, executed, refused: 0 }
     }
@@ -525,7 +537,7 @@ fn a_crowd_does_not_keep_out_who_has_little_pending() {
 /// Transactions of the first member take 60 ms each, those of the second 1 ms. Blocks are filled for 100 ms.
 #[test]
 fn turns_are_by_what_transactions_cost() {
-    let (pool, world) = pool_with(PoolConfig::new(CHAIN_ID, 200_000_000));
+    let (pool, world) = pool_with(PoolConfig::default());
     for nonce in 0..60 {
         pool.add(transfer(1, nonce)).unwrap();
     }

@@ -18,17 +18,11 @@ use crate::{
     sharing::{Holding, Inner},
 };
 
-/// How long a keeper may be silent before it is asked.
-const FIRST_POLL: Duration = Duration::from_millis(300);
-const POLL_MAX: Duration = Duration::from_secs(4);
 /// How long a member may take to answer before it counts as silent.
 const ANSWER_SECONDS_MAX: u64 = 2;
 /// How often a member may be silent before it counts as away.
 const SILENCES_MAX: u32 = 2;
-/// After how long another member is asked besides one that has not got all, small versions and then large ones.
-const LATE_SECONDS: u64 = 3;
-const LATE_BYTES_PER_S: u64 = 16 * 1024 * 1024;
-/// How many such times the receipt waits.
+/// How many times the receipt waits for late members.
 const LATE_MAX: u64 = 5;
 
 /// A version whose replicas are waited for.
@@ -67,7 +61,9 @@ impl Inner {
             Some(self.persuade(member, place, asked, wanted, &awaited))
         });
         let mut asking = FuturesUnordered::new();
-        let late = Duration::from_secs(LATE_SECONDS.saturating_add(wanted.bytes / LATE_BYTES_PER_S));
+        let settings = &self.settings.replication;
+        let transfer = wanted.bytes.checked_div(settings.late_bytes_per_second).unwrap_or_default();
+        let late = Duration::from_secs(settings.late_seconds.saturating_add(transfer));
         let (mut spare, mut lates) = (0_u32, 0);
         let mut next_late = Instant::now().checked_add(late);
         loop {
@@ -112,13 +108,14 @@ impl Inner {
         } else {
             (Request::Keep { object, version, others }, false)
         };
-        let (mut pause, mut silences) = (FIRST_POLL, 0_u32);
+        let settings = &self.settings.replication;
+        let (mut pause, mut silences) = (settings.keeper_poll_min, 0_u32);
         loop {
             if wait_first {
                 if timeout(pause, awaited.kept_by(member.dc_id)).await.is_ok() {
                     return (member.dc_id, true);
                 }
-                pause = pause.saturating_mul(2).min(POLL_MAX);
+                pause = pause.saturating_mul(2).min(settings.keeper_poll_max);
             }
             wait_first = true;
             silences = match self.ask_holdings(member, &request, 1, ANSWER_SECONDS_MAX).await[..] {

@@ -7,9 +7,6 @@ use hansa_api::Collected;
 
 use crate::{Sharing, SharingError, sharing::Inner};
 
-/// How long after the start the first collection is: what a crash left behind need not wait for a day.
-const FIRST: Duration = Duration::from_secs(600);
-
 impl Sharing {
     /// Removes every block that no version kept or being written here needs. Other work may go on meanwhile.
     ///
@@ -34,7 +31,7 @@ impl Sharing {
 
     /// Collects soon after the start and then regularly, until it is aborted; failures are logged.
     pub(crate) async fn collect_regularly(self, every: Duration) {
-        let mut pause = FIRST.min(every);
+        let mut pause = self.0.settings.collection.first.min(every);
         loop {
             tokio::time::sleep(pause).await;
             if let Err(error) = self.collect_garbage().await {

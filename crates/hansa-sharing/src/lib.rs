@@ -69,6 +69,7 @@ mod allocation;
 mod audience;
 mod awaiting;
 mod collect;
+mod config;
 mod content;
 mod contracts;
 mod deposits;
@@ -103,10 +104,11 @@ mod turns;
 mod verify;
 
 pub use allocation::{REPLICAS_OTHER, allocate};
+pub use config::{CollectionSettings, ReplicationSettings, ScrubSettings, SharingSettings};
 pub use error::SharingError;
 pub use keyring::spaces;
 pub use open::{OpenMode, OpenedObject};
-pub use replicate::{DiskSpace, ReplicaLimits, SpaceFn, disk_space};
+pub use replicate::{DiskSpace, SpaceFn, disk_space};
 pub use responder::Responder;
 pub use sharing::{Parts, Sharing, StoreFigures};
 

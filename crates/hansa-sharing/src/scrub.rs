@@ -3,12 +3,9 @@
 //! How far a pass has come is durable, so that restarts do not keep it from ever reaching the end. A damaged block is in
 //! quarantine from the moment it is found: it is not served, and a repair or the next fetch replaces it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use cid::Cid;
@@ -16,15 +13,9 @@ use hansa_api::ScrubStatus;
 use hansa_content::{ScrubCursor, ScrubReport};
 use hansa_kv::Batch;
 
-use crate::{Sharing, SharingError, keyring::SPACE, sharing::Inner};
+use crate::{ScrubSettings, Sharing, SharingError, keyring::SPACE, sharing::Inner};
 
 const CURSOR: &[u8] = b"scrub";
-/// Bytes read at a time.
-const PORTION_BYTES: u64 = 8 * 1024 * 1024;
-/// Pause after each portion: 4 MiB in a second at most, a terabyte in three days.
-const PORTION_PAUSE: Duration = Duration::from_secs(2);
-/// Pause after a pass, and after a failure.
-const PASS_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Counts for status and metrics, since the node started.
 #[derive(Default)]
@@ -55,14 +46,15 @@ impl Scrubbed {
 
 /// Scrubs until it is aborted; failures are logged.
 pub(crate) async fn run(sharing: Sharing) {
+    let ScrubSettings { portion_bytes, portion_pause, pass_pause } = sharing.0.settings.scrub;
     loop {
-        let pause = match sharing.0.scrub_portion(PORTION_BYTES).await {
-            Ok(true) => PORTION_PAUSE,
-            Ok(false) => PASS_PAUSE,
-            Err(SharingError::NotMember) => PASS_PAUSE,
+        let pause = match sharing.0.scrub_portion(portion_bytes).await {
+            Ok(true) => portion_pause,
+            Ok(false) => pass_pause,
+            Err(SharingError::NotMember) => pass_pause,
             Err(error) => {
                 tracing::warn!(%error, "the block store could not be scrubbed");
-                PASS_PAUSE
+                pass_pause
             }
         };
         tokio::time::sleep(pause).await;

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    ReplicaLimits, Responder, SharingError, allocate,
+    Responder, SharingError, SharingSettings, SpaceFn, allocate,
     contracts::Contracts,
     fetches::Fetches,
     flights::Flights,
@@ -62,8 +62,10 @@ pub struct Parts {
     pub store: BlockStore,
     /// Answers the other members' nodes; it shares what they tell with the service.
     pub responder: Arc<Responder>,
-    /// How much of the disk other members' replicas may take.
-    pub replicas: ReplicaLimits,
+    /// Measures the disk that the blocks are on.
+    pub space: SpaceFn,
+    /// Limits and intervals.
+    pub settings: SharingSettings,
 }
 
 /// Figures about what a node stores.
@@ -100,6 +102,7 @@ pub(crate) struct Inner {
     pub(crate) numbers: Numbers,
     pub(crate) notices: Arc<Notices>,
     pub(crate) room: Room,
+    pub(crate) settings: SharingSettings,
     pub(crate) scrubbed: Scrubbed,
     /// One writer for each object, so that this node does not compete with itself.
     writers: Mutex<HashMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
@@ -111,7 +114,7 @@ impl Sharing {
     /// # Errors
     /// Only when the cryptographic library fails.
     pub fn new(parts: Parts) -> Result<Self, SharingError> {
-        let Parts { chain, swarm, depository, keys, kv, store, responder, replicas } = parts;
+        let Parts { chain, swarm, depository, keys, kv, store, responder, space, settings } = parts;
         let keyring = Keyring::new(Arc::clone(&kv), &keys)?;
         let contracts = Contracts::new(chain, keys);
         Ok(Self(Arc::new(Inner {
@@ -127,7 +130,8 @@ impl Sharing {
             asking: Turns::new(KEYS_ASKED_MAX),
             numbers: Numbers::default(),
             notices: Arc::clone(&responder.notices),
-            room: Room::new(replicas),
+            room: Room::new(settings.replication.clone(), space),
+            settings,
             scrubbed: Scrubbed::default(),
             writers: Mutex::default(),
         })))

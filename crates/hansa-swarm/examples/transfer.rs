@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hansa_content::{BlockStore, CHUNK_BYTES, Cid, Importer, SPACES};
 use hansa_kv::{FjallOptions, FjallStore};
-use hansa_swarm::{Config, KeyResponder, Limits, Swarm, SwarmKey, SwarmMember};
-use hansa_types::NetworkKey;
+use hansa_swarm::{Config, KeyResponder, Limits, Swarm, SwarmMember};
+use hansa_types::{NetworkKey, SwarmKey};
 
 struct Mute;
 

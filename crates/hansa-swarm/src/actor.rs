@@ -134,7 +134,7 @@ impl Actor {
         limits: Limits,
     ) -> Self {
         let (back, done) = mpsc::unbounded_channel();
-        let dialer = Dialer::new(*swarm.local_peer_id());
+        let dialer = Dialer::new(*swarm.local_peer_id(), limits.clone());
         Self {
             swarm,
             commands,

@@ -16,7 +16,6 @@ use crate::key::{self, KeyBehaviour};
 use crate::{Limits, bitswap};
 
 const KAD: StreamProtocol = StreamProtocol::new("/ipfs/lan/kad/1.0.0");
-const CONNECTIONS_PER_PEER: u32 = 4;
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Node {
@@ -38,7 +37,7 @@ impl Node {
             .with_cache_size(0);
         let connections = ConnectionLimits::default()
             .with_max_established(Some(limits.connections_max))
-            .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER))
+            .with_max_established_per_peer(Some(limits.connections_per_peer))
             .with_max_pending_incoming(Some(limits.connections_max.min(128)));
         Self {
             members: allow_block_list::Behaviour::default(),
@@ -47,7 +46,7 @@ impl Node {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(pings(limits.silence)),
             kad: kademlia(keys),
-            bitswap: bitswap::Behaviour::new(limits.stall),
+            bitswap: bitswap::Behaviour::new(limits),
             key: key::behaviour(limits),
         }
     }

@@ -5,14 +5,10 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-use crate::address::Endpoint;
+use crate::{Limits, address::Endpoint};
 
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-const LAST_RETRY: Duration = Duration::from_secs(15);
 /// Delay of the member with the larger PeerId, so that two members do not dial each other at the same time.
 const SECOND_DIALER_DELAY: Duration = Duration::from_millis(750);
-/// Time without dialling a member after a protocol violation.
-const PENALTY: Duration = Duration::from_secs(60);
 
 struct Target {
     endpoint: Endpoint,
@@ -25,12 +21,13 @@ struct Target {
 /// The members to connect to.
 pub(crate) struct Dialer {
     local: PeerId,
+    limits: Limits,
     targets: BTreeMap<PeerId, Target>,
 }
 
 impl Dialer {
-    pub(crate) const fn new(local: PeerId) -> Self {
-        Self { local, targets: BTreeMap::new() }
+    pub(crate) const fn new(local: PeerId, limits: Limits) -> Self {
+        Self { local, limits, targets: BTreeMap::new() }
     }
 
     /// Replaces the members. A remaining member keeps its state unless its endpoint has changed.
@@ -65,7 +62,7 @@ impl Dialer {
     }
 
     pub(crate) fn disconnected(&mut self, peer: &PeerId, now: Instant) {
-        let wait = self.delay(peer).saturating_add(FIRST_RETRY);
+        let wait = self.delay(peer).saturating_add(self.limits.redial_min);
         if let Some(target) = self.targets.get_mut(peer) {
             target.connected = false;
             target.next = now.checked_add(wait).unwrap_or(now);
@@ -75,19 +72,20 @@ impl Dialer {
     /// Suspends dialling of a member after a protocol violation.
     pub(crate) fn penalise(&mut self, peer: &PeerId, now: Instant) {
         if let Some(target) = self.targets.get_mut(peer) {
-            target.penalty_until = now.checked_add(PENALTY);
+            target.penalty_until = now.checked_add(self.limits.penalty);
         }
     }
 
     /// The members due for dialling, each with its next retry scheduled.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Endpoint)> {
         let mut due = Vec::new();
+        let limits = &self.limits;
         for (peer, target) in &mut self.targets {
             let is_penalised = target.penalty_until.is_some_and(|until| until > now);
             if target.connected || target.next > now || is_penalised {
                 continue;
             }
-            let wait = FIRST_RETRY.saturating_mul(1 << target.failures.min(6)).min(LAST_RETRY);
+            let wait = limits.redial_min.saturating_mul(1 << target.failures.min(6)).min(limits.redial_max);
             target.failures = target.failures.saturating_add(1);
             target.next = now.checked_add(wait).unwrap_or(now);
             due.push((*peer, target.endpoint.clone()));
@@ -104,7 +102,7 @@ mod tests {
     fn retries_slow_down_and_start_anew_after_a_connection() {
         let (a, b) = (PeerId::random(), PeerId::random());
         let (small, large) = (a.min(b), a.max(b));
-        let mut dialer = Dialer::new(small);
+        let mut dialer = Dialer::new(small, Limits::default());
         let start = Instant::now();
         let endpoint = || Endpoint::parse("/ip4/10.0.0.1/tcp/1").unwrap();
         dialer.set(&BTreeMap::from([(large, endpoint()), (small, endpoint())]), start);
@@ -116,12 +114,12 @@ mod tests {
         dialer.connected(&large);
         assert!(dialer.due(late).is_empty());
         dialer.disconnected(&large, late);
-        assert_eq!(dialer.due(late + FIRST_RETRY).len(), 1);
+        assert_eq!(dialer.due(late + Limits::default().redial_min).len(), 1);
         dialer.penalise(&large, late);
-        assert!(dialer.due(late + PENALTY / 2).is_empty());
-        assert_eq!(dialer.due(late + PENALTY).len(), 1);
+        assert!(dialer.due(late + Limits::default().penalty / 2).is_empty());
+        assert_eq!(dialer.due(late + Limits::default().penalty).len(), 1);
 
-        let mut other = Dialer::new(large);
+        let mut other = Dialer::new(large, Limits::default());
         other.set(&BTreeMap::from([(small, endpoint())]), start);
         assert!(other.due(start).is_empty());
         assert_eq!(other.due(start + SECOND_DIALER_DELAY).len(), 1);

@@ -18,8 +18,6 @@ use crate::bitswap::{Budget, Outcome};
 use crate::handle::Session;
 use crate::{Limits, Swarm, SwarmError};
 
-/// Outstanding wants of a fetch.
-const WANTED_MAX: usize = 96;
 /// Blocks looked up in the store in one batch.
 const LOOKUPS: usize = 512;
 
@@ -125,7 +123,14 @@ impl Swarm {
         progress: FetchProgressFn,
     ) -> Result<Fetched, SwarmError> {
         let found = Arc::new(self.store().hold());
-        let mut walk = Walk::new(root, bounds, Pace::new(self.limits()), progress, Arc::clone(&found))?;
+        let mut walk = Walk::new(
+            root,
+            bounds,
+            Pace::new(self.limits()),
+            self.limits().fetch_blocks,
+            progress,
+            Arc::clone(&found),
+        )?;
         let mut session = self.session(likely)?;
         let writer = Writer::start(self.store());
         let walked = walk.run(self.store(), &mut session, &writer).await;
@@ -211,6 +216,8 @@ struct Walk {
     root: Cid,
     bounds: FetchBounds,
     pace: Pace,
+    /// Outstanding wants.
+    wanted_max: usize,
     /// Blocks to look up, a stack, so that files arrive in order.
     frontier: Vec<Pending>,
     /// Absent blocks, a stack.
@@ -228,6 +235,7 @@ impl Walk {
         root: Cid,
         bounds: FetchBounds,
         pace: Pace,
+        wanted_max: usize,
         progress: FetchProgressFn,
         found: Arc<Hold>,
     ) -> Result<Self, ContentError> {
@@ -237,6 +245,7 @@ impl Walk {
             root,
             bounds,
             pace,
+            wanted_max,
             frontier: vec![Pending { cid: root, is_first: true, counted: false }],
             missing: Vec::new(),
             wanted: HashMap::new(),
@@ -254,7 +263,7 @@ impl Walk {
         writer: &Writer,
     ) -> Result<(), SwarmError> {
         loop {
-            while self.missing.len() < WANTED_MAX && !self.frontier.is_empty() {
+            while self.missing.len() < self.wanted_max && !self.frontier.is_empty() {
                 self.look_up(store).await?;
             }
             self.want(session)?;
@@ -301,10 +310,10 @@ impl Walk {
     /// Fills the outstanding wants.
     fn want(&mut self, session: &Session) -> Result<(), SwarmError> {
         // In batches, so that want lists have several entries.
-        if self.wanted.len() > WANTED_MAX.saturating_mul(3) / 4 {
+        if self.wanted.len() > self.wanted_max.saturating_mul(3) / 4 {
             return Ok(());
         }
-        let count = WANTED_MAX.saturating_sub(self.wanted.len()).min(self.missing.len());
+        let count = self.wanted_max.saturating_sub(self.wanted.len()).min(self.missing.len());
         let mut cids = self.missing.split_off(self.missing.len().saturating_sub(count));
         cids.reverse();
         self.wanted.extend(cids.iter().map(|pending| (pending.cid, *pending)));

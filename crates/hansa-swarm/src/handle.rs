@@ -60,8 +60,7 @@ impl Swarm {
         config.secret.zeroize();
         let key = network_key(&keys)?;
         let peer = keys.public().to_peer_id();
-        let transport =
-            transport::build(&keys, &config.swarm_key, Default::default(), config.limits.silence)?;
+        let transport = transport::build(&keys, &config.swarm_key, Default::default(), &config.limits)?;
         let settings = swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(Duration::from_secs(60))
             .with_per_connection_event_buffer_size(32);

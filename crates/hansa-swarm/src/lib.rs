@@ -36,8 +36,8 @@
 //! use bytes::Bytes;
 //! use hansa_content::{Block, BlockStore, RAW};
 //! use hansa_kv::MemoryStore;
-//! use hansa_swarm::{Config, KeyResponder, Limits, Swarm, SwarmKey};
-//! use hansa_types::NetworkKey;
+//! use hansa_swarm::{Config, KeyResponder, Limits, Swarm};
+//! use hansa_types::{NetworkKey, SwarmKey};
 //!
 //! struct Silent;
 //!
@@ -56,7 +56,7 @@
 //! store.put(&block)?;
 //! let swarm = Swarm::start(Config {
 //!     secret: [7; 32],
-//!     swarm_key: SwarmKey::generate(),
+//!     swarm_key: SwarmKey::from_bytes([1; 32]),
 //!     listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
 //!     members: Vec::new(),
 //!     store,
@@ -99,7 +99,6 @@ mod psk;
 mod salsa;
 mod serve;
 mod slots;
-mod swarm_key;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -109,7 +108,6 @@ pub use error::SwarmError;
 pub use fetch::{FetchBounds, FetchProgress, FetchProgressFn, Fetched};
 pub use handle::{Heard, Swarm};
 pub use key::MAX_KEY_MESSAGE_BYTES;
-pub use swarm_key::{SwarmKey, SwarmKeyError};
 
 /// Entry points of the fuzz targets: Bitswap messages and sessions.
 #[cfg(fuzzing)]

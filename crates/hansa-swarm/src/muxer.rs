@@ -191,6 +191,7 @@ mod tests {
     use std::future::poll_fn;
 
     use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+    use hansa_types::SwarmKey;
     use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt};
     use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportEvent};
     use libp2p::core::{Endpoint, Transport};
@@ -198,13 +199,13 @@ mod tests {
     use libp2p::{Multiaddr, PeerId};
 
     use super::*;
-    use crate::{SwarmKey, transport};
+    use crate::transport;
 
     const SENT_BYTES: usize = 16 * 1024 * 1024;
 
     fn transport(muxer: Upgrade) -> Boxed<(PeerId, StreamMuxerBox)> {
-        let silence = std::time::Duration::from_secs(60);
-        transport::build(&Keypair::generate_ed25519(), &SwarmKey::from_bytes([1; 32]), muxer, silence)
+        let limits = crate::Limits { silence: std::time::Duration::from_secs(60), ..Default::default() };
+        transport::build(&Keypair::generate_ed25519(), &SwarmKey::from_bytes([1; 32]), muxer, &limits)
             .unwrap()
     }
 

@@ -11,9 +11,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use hansa_types::SwarmKey;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::SwarmKey;
 use crate::salsa::XSalsa20;
 
 const BUFFER: usize = 128 * 1024;
@@ -32,8 +32,8 @@ where
     socket.read_exact(&mut theirs).await?;
     Ok(Private {
         socket,
-        reading: XSalsa20::new(key.as_bytes(), &theirs),
-        writing: XSalsa20::new(key.as_bytes(), &ours),
+        reading: XSalsa20::new(key.expose(), &theirs),
+        writing: XSalsa20::new(key.expose(), &ours),
         input: Buffer::default(),
         output: Buffer::default(),
         silence: Silence { limit: silence, heard: Instant::now(), alarm: Box::pin(sleep(silence)) },

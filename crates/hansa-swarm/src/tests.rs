@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cid::Cid;
 use hansa_content::{Block, BlockFile, BlockStore, DAG_CBOR, Importer, RAW};
 use hansa_kv::MemoryStore;
-use hansa_types::NetworkKey;
+use hansa_types::{NetworkKey, SwarmKey};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -441,7 +441,7 @@ async fn a_port_that_is_taken_is_named_with_its_cause() {
     let dir = tempfile::tempdir().unwrap();
     let started = Swarm::start(Config {
         secret: [1; 32],
-        swarm_key: SwarmKey::generate(),
+        swarm_key: swarm_key(),
         listen: vec![address.clone()],
         members: Vec::new(),
         store: BlockStore::open(Arc::new(MemoryStore::new()), dir.path()).unwrap(),

@@ -3,8 +3,7 @@
 //! Measured with `bench transfer` and no faster: TLS instead of Noise, frames of 256 KiB, several streams with small windows, twice
 //! the blocks in flight.
 
-use std::time::Duration;
-
+use hansa_types::SwarmKey;
 use libp2p::core::Transport;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
@@ -13,19 +12,16 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, tcp};
 use socket2::SockRef;
 
-use crate::{SwarmError, SwarmKey, muxer, psk};
-
-/// How long a connection may take to be ready. A node with another swarm key never gets there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::{Limits, SwarmError, muxer, psk};
 
 pub(crate) fn build(
     keys: &Keypair,
     swarm_key: &SwarmKey,
     muxer: muxer::Upgrade,
-    silence: Duration,
+    limits: &Limits,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SwarmError> {
     let noise = noise::Config::new(keys).map_err(|error| SwarmError::Config(error.to_string()))?;
-    let key = swarm_key.clone();
+    let (key, silence) = (swarm_key.clone(), limits.silence);
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .and_then(move |socket, _| {
             choose_congestion_control(&socket.0);
@@ -34,7 +30,7 @@ pub(crate) fn build(
         .upgrade(Version::V1)
         .authenticate(noise)
         .multiplex(muxer)
-        .timeout(CONNECT_TIMEOUT)
+        .timeout(limits.connect_timeout)
         .boxed())
 }
 

@@ -23,9 +23,11 @@ mod proof;
 mod release;
 mod rules;
 mod suite;
+mod swarm_key;
 mod text;
 mod time;
 mod transaction;
+pub mod units;
 
 pub use block::{Block, BlockDecodeError, ConsensusData, MAX_BLOCK_BYTES};
 pub use deposits::{GrantDeposit, VERSION_DEPOSITS_MAX, VersionDeposit, VersionDeposits};
@@ -44,6 +46,7 @@ pub use rules::{
     TRANSACTION_BYTES_MAX, TRANSACTION_GAS_MAX, intrinsic_gas, is_deployer, member_gas_quota,
 };
 pub use suite::{Suite, SystemCall};
+pub use swarm_key::{SwarmKey, SwarmKeyError};
 pub use text::{is_misleading, printable};
 pub use time::{parse_utc, utc};
 pub use transaction::{SignedTransaction, decode_transactions, signature_hashes};

@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// Make and show a member's keys
     #[command(subcommand)]
     Keys(Keys),
+    /// The node's settings: values in force, problems, and the reference
+    #[command(subcommand)]
+    Config(Config),
     /// Members, and the ballots on them and on the consortium's limits
     #[command(subcommand)]
     Member(Member),
@@ -101,8 +104,8 @@ pub(crate) enum Node {
     /// Run the node of this home until Ctrl-C
     ///
     /// Logs to standard error. HANSA_LOG filters what is logged (RUST_LOG where it is not set), for example
-    /// HANSA_LOG=debug,libp2p=warn. Settings are in hansa.toml; HANSA_REST_LISTEN, HANSA_RPC_LISTEN,
-    /// HANSA_CONSENSUS_LISTEN, HANSA_SWARM_LISTEN and the other names in capitals override them.
+    /// HANSA_LOG=debug,libp2p=warn. Settings are in hansa.toml; HANSA_REST_LISTEN, HANSA_RPC__LOGS and the other names in
+    /// capitals, with two underscores after a section, override them. `hansa config show` lists all.
     Run,
     /// Make this member's home folder anew from its backup and its recovery key, which is read from standard input
     ///
@@ -144,6 +147,23 @@ pub(crate) struct Found {
     /// Replace the two files where they exist
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Show every setting in force and where its value comes from: the default, hansa.toml or a variable
+    ///
+    /// Settings are in hansa.toml; a variable HANSA_SECTION__NAME overrides the file, for example HANSA_RPC__LOGS=5000. No secret is
+    /// a setting.
+    Show,
+    /// Check hansa.toml and the environment, and name all problems at once
+    ///
+    /// Exit code 1 where there are any. A running node is neither asked nor changed: it reads its settings when it starts.
+    Check,
+    /// Print the reference of all settings, as in docs/reference/configuration.md
+    Reference,
+    /// Print the JSON schema of hansa.toml, for editors
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]

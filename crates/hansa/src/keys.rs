@@ -175,7 +175,7 @@ pub(crate) fn found(options: &Found, output: Output) -> Result<(), CliError> {
         .collect::<Result<Vec<_>, CliError>>()?;
     let genesis = draft_genesis(options.chain_id, hansa_node::unix_seconds(), Limits::default(), founders);
     genesis.check().map_err(hansa_node::NodeError::from)?;
-    let key = hansa_node::new_swarm_key()?;
+    let key = hansa_node::new_swarm_key()?.to_text();
     genesis_file.write(genesis.to_json().as_bytes())?;
     swarm_key_file.write(key.as_bytes())?;
     output.result(&json!({ "genesis": options.output, "swarmKey": swarm_key }), |_| {

@@ -5,6 +5,7 @@
 
 mod attend;
 mod cli;
+mod config;
 mod keys;
 mod member;
 mod object;
@@ -118,6 +119,7 @@ async fn run_attended(cli: &Cli, output: Output) -> Result<(), CliError> {
         Command::Up(_)
             | Command::Node(_)
             | Command::Keys(_)
+            | Command::Config(_)
             | Command::Upgrade(Upgrade::Add { .. })
             | Command::Completions { .. }
             | Command::Status(_)
@@ -152,6 +154,7 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         }
         Command::Keys(Keys::Recovery) => keys::recovery(&home, &connect(&home)?, output).await,
         Command::Keys(command) => keys::run(&home, command, output),
+        Command::Config(command) => config::run(&home, command, output),
         Command::Member(command) => member::run(&home, &connect(&home)?, command, output).await,
         Command::Upgrade(command) => upgrade::run(&home, command, output).await,
         Command::Put(options) => object::put(&connect(&home)?, options, output).await,

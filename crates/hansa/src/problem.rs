@@ -153,6 +153,7 @@ impl CliError {
     pub(crate) fn details(&self) -> Vec<String> {
         match self {
             Self::Client(error) => error.details(),
+            Self::Node(NodeError::Settings { problems, .. }) => problems.clone(),
             _ => Vec::new(),
         }
     }

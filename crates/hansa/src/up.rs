@@ -172,7 +172,7 @@ fn found(members_dir: &Path, members: usize) -> Result<Vec<Home>, CliError> {
     }
     let chain_id = 1_000_000 + u64::from(rand::random::<u32>() >> 8);
     let genesis = draft_genesis(chain_id, hansa_node::unix_seconds(), Limits::default(), cards);
-    let swarm_key = hansa_node::new_swarm_key()?;
+    let swarm_key = hansa_node::new_swarm_key()?.to_text();
     for home in &homes {
         write_file(&home.genesis_file(), genesis.to_json().as_bytes(), Secrecy::Public)?;
         write_file(&home.swarm_key_file(), swarm_key.as_bytes(), Secrecy::Private)?;

@@ -26,7 +26,8 @@ use super::{
 };
 use crate::{
     budget::{Allowance, Budget},
-    status::StatusBoard,
+    config::ConsensusSettings,
+    pacing::Progress,
     types::PublicKey,
 };
 
@@ -40,15 +41,14 @@ const ALLOWANCE: Allowance = Allowance { bytes_per_second: 256, burst_bytes: 512
 const PAUSE: Duration = Duration::from_millis(200);
 /// up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// How long a release may take.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The parts of the task.
 pub(crate) struct Config<S, R, X> {
     pub(crate) me: PublicKey,
     pub(crate) judge: Arc<dyn ReleaseJudge>,
     pub(crate) terms: watch::Receiver<Option<Arc<Term>>>,
-    pub(crate) board: StatusBoard,
+    pub(crate) settings: ConsensusSettings,
+    pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) inbox: Inbox,
     pub(crate) sender: S,
     pub(crate) receiver: R,
@@ -91,7 +91,8 @@ where
             Arc::clone(&config.judge),
             config.inbox.handle.group_key().clone(),
             config.terms.clone(),
-            config.board.clone(),
+            config.progress.clone(),
+            config.settings.release_judges,
         );
         Self {
             context,
@@ -141,7 +142,7 @@ where
             return;
         };
         let now = self.context.current();
-        let until = now.checked_add(PATIENCE).unwrap_or(now);
+        let until = now.checked_add(self.config.settings.release).unwrap_or(now);
         // Random, so that an answer to an earlier run of this node finds nothing.
         let number = self.context.next_u64();
         let collection = Collection::new(id, term);
@@ -174,7 +175,7 @@ where
             let outcome = self.running.get(&number).map(|running| Err(running.collection.too_few()));
             self.finish(number, outcome);
         }
-        let height = self.config.board.subscribe().borrow().height;
+        let height = self.config.progress.borrow().height;
         let mut questions = Vec::new();
         for (number, running) in self.running.iter_mut().filter(|(_, running)| running.next <= now) {
             running.next = now.checked_add(running.pause).unwrap_or(running.until);

@@ -12,10 +12,8 @@ use hansa_types::{ReleaseId, ReleaseJudge, ReleaseVerdict};
 use tokio::sync::{Semaphore, watch};
 
 use super::{group::GroupKey, message::Message, term::Term};
-use crate::{application::offload, genesis::network_key, status::StatusBoard, types::PublicKey};
+use crate::{application::offload, genesis::network_key, pacing::Progress, types::PublicKey};
 
-/// Questions judged at the same time. A judgement and a signature take about a millisecond of processor.
-const JUDGES: usize = 2;
 /// How long a question waits for this node to execute what is known to be final.
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// How far above what is known to be final the asking node may be. More blocks do not come while it waits.
@@ -39,7 +37,7 @@ pub(crate) struct Desk<E> {
     judge: Arc<dyn ReleaseJudge>,
     group: GroupKey,
     terms: watch::Receiver<Option<Arc<Term>>>,
-    board: StatusBoard,
+    progress: watch::Receiver<Progress>,
     /// The height at the start. A node that has executed nothing since does not know how far the chain is.
     began: u64,
     turns: Semaphore,
@@ -51,10 +49,11 @@ impl<E: Spawner + Clock> Desk<E> {
         judge: Arc<dyn ReleaseJudge>,
         group: GroupKey,
         terms: watch::Receiver<Option<Arc<Term>>>,
-        board: StatusBoard,
+        progress: watch::Receiver<Progress>,
+        judges: usize,
     ) -> Self {
-        let began = board.subscribe().borrow().height;
-        Self { context, judge, group, terms, board, began, turns: Semaphore::new(JUDGES) }
+        let began = progress.borrow().height;
+        Self { context, judge, group, terms, progress, began, turns: Semaphore::new(judges) }
     }
 
     /// Answers a question, in a few seconds at most.
@@ -77,13 +76,13 @@ impl<E: Spawner + Clock> Desk<E> {
 
     /// Waits until this node has executed what is known to be final, and the opening that the asking node has seen.
     async fn has_caught_up(&self, height: u64) -> bool {
-        let mut status = self.board.subscribe();
-        let known = status.borrow().final_height;
+        let mut progress = self.progress.clone();
+        let known = progress.borrow().final_height;
         if height > known.saturating_add(BLOCKS_AHEAD_MAX) {
             return false;
         }
         let target = known.max(height);
-        let reached = status.wait_for(|status| status.height >= target && status.height > self.began);
+        let reached = progress.wait_for(|progress| progress.height >= target && progress.height > self.began);
         select! {
             reached = reached => reached.is_ok() && self.hears_of_blocks(),
             () = self.context.sleep(CATCH_UP) => false,
@@ -91,7 +90,7 @@ impl<E: Spawner + Clock> Desk<E> {
     }
 
     fn hears_of_blocks(&self) -> bool {
-        let advanced = self.board.subscribe().borrow().advanced_at;
+        let advanced = self.progress.borrow().advanced_at;
         let silence = advanced.map(|at| self.context.current().duration_since(at).unwrap_or_default());
         silence.is_some_and(|silence| silence < SILENCE_MAX)
     }

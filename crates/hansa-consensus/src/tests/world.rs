@@ -317,6 +317,7 @@ impl World {
             transport: LocalPeers::default(),
             blocker: self.oracle.control(signer.public_key()),
             secrets,
+            settings: Default::default(),
             timing: self.timing,
             board: board.clone(),
             judge: self.judges.of(index),

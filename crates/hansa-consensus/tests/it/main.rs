@@ -34,7 +34,7 @@ fn config(organisation: &Organisation, ledger: Ledger, folder: &TempDir) -> Conf
         store: folder.path().to_owned(),
         storage_key: Zeroizing::new([9; 32]),
         listen: listens_at(organisation),
-        worker_threads: 1,
+        settings: hansa_consensus::ConsensusSettings { worker_threads: 1, ..Default::default() },
         timing: Timing { heartbeat: Duration::from_millis(100), ..Timing::default() },
         judge: Arc::new(Generous),
     }

@@ -7,7 +7,6 @@ use ed25519_dalek::SigningKey;
 use hansa_contracts::{abi, card_digest, card_from_types, draft_genesis};
 use hansa_kv::MemoryStore;
 use hansa_ledger::Ledger;
-use hansa_pool::{Pool, PoolConfig};
 use hansa_types::{ClusterId, Genesis, Limits, MemberCard, NetworkKey};
 
 pub(crate) const CHAIN_ID: u64 = 4_242;
@@ -78,6 +77,5 @@ pub(crate) fn draft(founders: &[Organisation], epoch_blocks: u64) -> Genesis {
 
 /// A ledger over `store`, with a pool of its own.
 pub(crate) fn ledger(store: MemoryStore, genesis: &Genesis) -> Ledger {
-    let pool = Pool::new(PoolConfig::new(genesis.chain_id, genesis.limits.block_gas));
-    Ledger::open(Arc::new(store), genesis, pool).unwrap()
+    Ledger::open(Arc::new(store), genesis).unwrap()
 }

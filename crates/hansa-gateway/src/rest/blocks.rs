@@ -11,9 +11,6 @@ use super::{
     problem::{Path, Query, Refusal},
 };
 
-/// Most blocks in one answer.
-const BLOCKS_MAX: u64 = 1_000;
-
 /// Which blocks to list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +52,7 @@ pub(crate) async fn list(
     State(gate): State<Gate>,
     Query(range): Query<Range>,
 ) -> Result<Json<Vec<BlockSummary>>, Refusal> {
-    let limit = range.limit.unwrap_or(20).min(BLOCKS_MAX);
+    let limit = range.limit.unwrap_or(20).min(gate.limits().blocks);
     let blocks = read(gate.ledger(), move |ledger| {
         let head = ledger.head().number();
         let from = range.from.unwrap_or(head.saturating_add(1).saturating_sub(limit));

@@ -34,7 +34,7 @@ use tokio::{
 use tower::ServiceExt as _;
 
 use crate::{
-    ConnectionLimits,
+    RestLimits,
     serve::{self, Paced},
 };
 
@@ -43,30 +43,6 @@ pub use self::{
     routes::{AUTHORISED, Endpoint, endpoints},
     token::Token,
 };
-
-/// Sizes beyond which a caller gets an error instead of more memory.
-#[derive(Clone, Copy, Debug)]
-pub struct RestLimits {
-    /// Bytes of a JSON body. Content is not limited: it streams.
-    pub json_bytes: usize,
-    /// Long operations that run at once: puts, gets, verifications, repairs.
-    pub operations: usize,
-    /// How long the server waits for running requests when it stops.
-    pub grace: Duration,
-    /// What callers may hold with their connections.
-    pub connections: ConnectionLimits,
-}
-
-impl Default for RestLimits {
-    fn default() -> Self {
-        Self {
-            json_bytes: 1024 * 1024,
-            operations: 64,
-            grace: Duration::from_secs(10),
-            connections: ConnectionLimits::default(),
-        }
-    }
-}
 
 /// What every handler works on.
 #[derive(Clone)]
@@ -131,7 +107,7 @@ impl RestServer {
         let router = routes::router(gate);
         let service =
             move |_| router.clone().map_request(|request: Request<Paced>| request.map(axum::body::Body::new));
-        let task = tokio::spawn(serve::serve(listener, limits.connections, stopping, service));
+        let task = tokio::spawn(serve::serve(listener, limits.sockets, stopping, service));
         Ok(Self { address, stop, task, grace: limits.grace })
     }
 

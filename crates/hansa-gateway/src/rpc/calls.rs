@@ -13,14 +13,11 @@ use super::{
     error::RpcError,
 };
 
-/// Most accounts, and most slots of one, that a call may suppose something of.
-const OVERRIDES_MAX: usize = 1_024;
-
 /// Reads the call, the block and what is supposed, in geth's order.
 fn parse(chain: &Chain, args: &mut Args<'_>) -> Result<(BlockRef, CallRequest), RpcError> {
     let request = request(chain, args.required()?)?;
     let at = located(&chain.ledger, args.block()?)?;
-    let accounts = accounts(args.optional()?.unwrap_or_default())?;
+    let accounts = accounts(args.optional()?.unwrap_or_default(), chain.limits.call_overrides)?;
     let block = block(args.optional()?.unwrap_or_default())?;
     Ok((at, CallRequest { overrides: Overrides { accounts, block }, ..request }))
 }
@@ -50,17 +47,18 @@ pub(crate) fn request(chain: &Chain, request: TransactionRequest) -> Result<Call
     })
 }
 
-/// What is supposed of accounts.
+/// What is supposed of accounts, of `most` at most and of as many slots of each.
 pub(crate) fn accounts(
     given: StateOverride,
+    most: usize,
 ) -> Result<Vec<(alloy_primitives::Address, AccountOverride)>, RpcError> {
-    if given.len() > OVERRIDES_MAX {
-        return Err(RpcError::params(format!("at most {OVERRIDES_MAX} accounts are overridden at once")));
+    if given.len() > most {
+        return Err(RpcError::params(format!("at most {most} accounts are overridden at once")));
     }
-    given.into_iter().map(|(address, account)| Ok((address, account_override(account)?))).collect()
+    given.into_iter().map(|(address, account)| Ok((address, account_override(account, most)?))).collect()
 }
 
-fn account_override(account: RpcAccount) -> Result<AccountOverride, RpcError> {
+fn account_override(account: RpcAccount, most: usize) -> Result<AccountOverride, RpcError> {
     if account.move_precompile_to.is_some() {
         return Err(RpcError::params("precompiled contracts cannot be moved"));
     }
@@ -69,8 +67,8 @@ fn account_override(account: RpcAccount) -> Result<AccountOverride, RpcError> {
     }
     let replaces_storage = account.state.is_some();
     let slots = account.state.or(account.state_diff).unwrap_or_default();
-    if slots.len() > OVERRIDES_MAX {
-        return Err(RpcError::params(format!("at most {OVERRIDES_MAX} slots of an account are overridden")));
+    if slots.len() > most {
+        return Err(RpcError::params(format!("at most {most} slots of an account are overridden")));
     }
     Ok(AccountOverride {
         balance: account.balance,

@@ -10,16 +10,12 @@ use super::{
     error::RpcError,
 };
 
-/// Most blocks in one answer, as in geth.
-const BLOCKS_MAX: u64 = 1_024;
-/// Most percentiles, as in geth.
-const PERCENTILES_MAX: usize = 100;
-
 pub(crate) fn history(chain: &Chain, args: &mut Args<'_>) -> Result<FeeHistory, RpcError> {
     let (count, newest): (U64, BlockNumberOrTag) = (args.required()?, args.required()?);
     let percentiles: Vec<f64> = args.optional()?.unwrap_or_default();
-    if percentiles.len() > PERCENTILES_MAX {
-        return Err(RpcError::params(format!("at most {PERCENTILES_MAX} reward percentiles are answered")));
+    let most = chain.limits.fee_percentiles;
+    if percentiles.len() > most {
+        return Err(RpcError::params(format!("at most {most} reward percentiles are answered")));
     }
     if percentiles.iter().any(|p| !(0.0..=100.0).contains(p)) || percentiles.windows(2).any(|p| p[0] > p[1]) {
         return Err(RpcError::params("reward percentiles are ascending numbers from 0 to 100"));
@@ -28,7 +24,7 @@ pub(crate) fn history(chain: &Chain, args: &mut Args<'_>) -> Result<FeeHistory, 
     if newest > chain.ledger.head().number() {
         return Err(RpcError::block_not_found());
     }
-    let count = count.saturating_to::<u64>().min(BLOCKS_MAX).min(newest.saturating_add(1));
+    let count = count.saturating_to::<u64>().min(chain.limits.fee_blocks).min(newest.saturating_add(1));
     let oldest = newest.saturating_add(1).saturating_sub(count);
     let mut ratios = Vec::with_capacity(count as usize);
     for number in oldest..oldest.saturating_add(count) {

@@ -20,13 +20,6 @@ use super::{
     error::RpcError,
 };
 
-/// Blocks searched between two looks at the clock.
-const BLOCKS_PER_STEP: u64 = 20_000;
-/// Most hashes in one answer to a poll; the next poll goes on from there.
-const HASHES_MAX: usize = 10_000;
-/// Most addresses and most topics of one position in a filter.
-const VALUES_MAX: usize = 1_024;
-
 /// The open filters of all callers.
 pub(crate) struct Filters {
     max: usize,
@@ -92,16 +85,17 @@ impl Filters {
 }
 
 /// Reads a filter and checks its size.
-pub(crate) fn parse(args: &mut Args<'_>) -> Result<Filter, RpcError> {
-    check(args.optional::<Filter>()?.unwrap_or_default())
+pub(crate) fn parse(chain: &Chain, args: &mut Args<'_>) -> Result<Filter, RpcError> {
+    check(chain, args.optional::<Filter>()?.unwrap_or_default())
 }
 
 /// # Errors
 /// When it names more addresses or topics than one filter may.
-pub(crate) fn check(filter: Filter) -> Result<Filter, RpcError> {
-    if filter.address.len() > VALUES_MAX || filter.topics.iter().any(|topic| topic.len() > VALUES_MAX) {
+pub(crate) fn check(chain: &Chain, filter: Filter) -> Result<Filter, RpcError> {
+    let most = chain.limits.log_values;
+    if filter.address.len() > most || filter.topics.iter().any(|topic| topic.len() > most) {
         return Err(RpcError::params(format!(
-            "a filter takes at most {VALUES_MAX} addresses, and topics in a position"
+            "a filter takes at most {most} addresses, and topics in a position"
         )));
     }
     Ok(filter)
@@ -138,7 +132,7 @@ fn read(chain: &Chain, filter: &Filter, from: u64, to: u64) -> Result<Found, Rpc
     let mut logs = Vec::new();
     let mut next = from;
     while next <= to {
-        let end = to.min(next.saturating_add(BLOCKS_PER_STEP - 1));
+        let end = to.min(next.saturating_add(chain.limits.log_blocks_step - 1));
         let page = chain.ledger.log_page(&convert::log_filter(filter, next, end, limit))?;
         let is_too_much = !logs.is_empty() && logs.len().saturating_add(page.logs.len()) > limit;
         if is_too_much {
@@ -169,7 +163,7 @@ fn search(chain: &Chain, filter: &Filter, from: u64, to: u64) -> Result<Vec<Log>
 }
 
 pub(crate) fn logs(chain: &Chain, args: &mut Args<'_>) -> Result<Vec<Log>, RpcError> {
-    let filter = parse(args)?;
+    let filter = parse(chain, args)?;
     match range(chain, &filter)? {
         Some((from, to)) => search(chain, &filter, from, to),
         None => Ok(Vec::new()),
@@ -177,7 +171,7 @@ pub(crate) fn logs(chain: &Chain, args: &mut Args<'_>) -> Result<Vec<Log>, RpcEr
 }
 
 pub(crate) fn new_log_filter(chain: &Chain, args: &mut Args<'_>) -> Result<U64, RpcError> {
-    let filter = parse(args)?;
+    let filter = parse(chain, args)?;
     if matches!(filter.block_option, FilterBlockOption::AtBlockHash(_)) {
         return Err(RpcError::params("a filter to be polled takes a block range, no block hash"));
     }
@@ -220,7 +214,7 @@ pub(crate) fn changes(chain: &Chain, args: &mut Args<'_>) -> Result<FilterChange
     let answer = match &mut kind {
         Kind::Logs { filter, next } => new_logs(chain, filter, next).map(FilterChanges::Logs),
         Kind::Blocks { next } => new_blocks(chain, next).map(FilterChanges::Hashes),
-        Kind::Pending(receiver) => Ok(FilterChanges::Hashes(new_pending(receiver))),
+        Kind::Pending(receiver) => Ok(FilterChanges::Hashes(new_pending(chain, receiver))),
     };
     chain.filters.put_back(id, kind);
     answer
@@ -246,16 +240,16 @@ fn new_logs(chain: &Chain, filter: &Filter, next: &mut u64) -> Result<Vec<Log>, 
 fn new_blocks(chain: &Chain, next: &mut u64) -> Result<Vec<B256>, RpcError> {
     let head = chain.ledger.head().number();
     let mut hashes = Vec::new();
-    while *next <= head && hashes.len() < HASHES_MAX {
+    while *next <= head && hashes.len() < chain.limits.filter_hashes {
         hashes.extend(chain.ledger.block(*next)?.map(|block| block.hash()));
         *next = next.saturating_add(1);
     }
     Ok(hashes)
 }
 
-fn new_pending(receiver: &mut Receiver<std::sync::Arc<PooledTransaction>>) -> Vec<B256> {
+fn new_pending(chain: &Chain, receiver: &mut Receiver<std::sync::Arc<PooledTransaction>>) -> Vec<B256> {
     let mut hashes = Vec::new();
-    while hashes.len() < HASHES_MAX {
+    while hashes.len() < chain.limits.filter_hashes {
         match receiver.try_recv() {
             Ok(transaction) => hashes.push(transaction.hash),
             // What the channel no longer holds was pending too long ago to matter.

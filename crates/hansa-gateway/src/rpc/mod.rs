@@ -36,64 +36,10 @@ use tower::ServiceExt as _;
 pub use self::usage::{Called, Calls};
 use self::{blocking::Blocking, filters::Filters, submit::Submitter};
 use crate::{
-    ConnectionLimits,
+    RpcLimits,
     flow::Flow,
     serve::{self, Paced},
 };
-
-/// Sizes beyond which a caller gets an error instead of more memory.
-#[derive(Clone, Debug)]
-pub struct RpcLimits {
-    /// Bytes of one request body or WebSocket message.
-    pub request_bytes: u32,
-    /// Bytes of one response.
-    pub response_bytes: u32,
-    /// Requests in a batch.
-    pub batch: u32,
-    /// How long one batch may take; its remaining requests are answered with an error.
-    pub batch_time: Duration,
-    /// HTTP requests in progress plus WebSocket sessions.
-    pub connections: u32,
-    /// What callers may hold with their connections.
-    pub sockets: ConnectionLimits,
-    /// Subscriptions of one WebSocket session.
-    pub subscriptions: u32,
-    /// Messages that wait for one WebSocket session before the slow subscriber loses its subscription.
-    pub session_messages: u32,
-    /// Logs in one answer, unless a single block has more.
-    pub logs: usize,
-    /// How long one log query may search.
-    pub logs_time: Duration,
-    /// Filters that are open at once; the one polled longest ago gives way.
-    pub filters: usize,
-    /// After how long without a poll a filter is forgotten.
-    pub filter_idle: Duration,
-    /// Ledger calls that run at once.
-    pub executions: usize,
-    /// Ledger calls that wait or run; beyond them callers are told to come back.
-    pub executions_queued: usize,
-}
-
-impl Default for RpcLimits {
-    fn default() -> Self {
-        Self {
-            request_bytes: 10 * 1024 * 1024,
-            response_bytes: 32 * 1024 * 1024,
-            batch: 5_000,
-            batch_time: Duration::from_secs(20),
-            connections: 256,
-            sockets: ConnectionLimits::default(),
-            subscriptions: 64,
-            session_messages: 1_024,
-            logs: 10_000,
-            logs_time: Duration::from_secs(10),
-            filters: 1_024,
-            filter_idle: Duration::from_secs(300),
-            executions: 8,
-            executions_queued: 4_096,
-        }
-    }
-}
 
 /// What the peer network tells JSON-RPC callers.
 pub trait Network: Send + Sync + 'static {
@@ -125,9 +71,6 @@ pub(crate) struct Chain {
     limits: RpcLimits,
 }
 
-/// How long the server waits for running requests when it stops.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// The running server. Dropping it stops it.
 #[derive(Debug)]
 pub struct RpcServer {
@@ -136,11 +79,11 @@ pub struct RpcServer {
     task: JoinHandle<()>,
     sessions: ServerHandle,
     calls: Arc<Calls>,
+    grace: Duration,
 }
 
 impl RpcServer {
     /// Serves JSON-RPC on `listen` (port 0: any free port) until [`RpcServer::stop`]. Must run in a tokio runtime.
-    /// Web pages of `origins`, such as `https://app.example`, may use it beside programs and wallets; `*` admits all.
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -148,7 +91,6 @@ impl RpcServer {
         listen: SocketAddr,
         ledger: Ledger,
         network: Arc<dyn Network>,
-        origins: Vec<String>,
         limits: RpcLimits,
     ) -> io::Result<Self> {
         let config = ServerConfig::builder()
@@ -161,7 +103,7 @@ impl RpcServer {
             .set_id_provider(subscribe::Ids::default())
             .enable_ws_ping(PingConfig::new())
             .build();
-        let sockets = limits.sockets;
+        let (sockets, grace, origins) = (limits.sockets, limits.grace, limits.origins.clone());
         let chain = Arc::new(Chain::new(ledger, network, limits));
         let batches = chain.clone();
         let methods = methods::module(chain);
@@ -187,7 +129,7 @@ impl RpcServer {
         };
         let (stop, stopping) = watch::channel(false);
         let task = tokio::spawn(serve::serve(listener, sockets, stopping, service));
-        Ok(Self { address, stop, task, sessions, calls })
+        Ok(Self { address, stop, task, sessions, calls, grace })
     }
 
     /// Where it listens.
@@ -206,7 +148,7 @@ impl RpcServer {
         // An error says that they have stopped already.
         let _ = self.sessions.stop();
         let abort = self.task.abort_handle();
-        if tokio::time::timeout(GRACE, self.task).await.is_err() {
+        if tokio::time::timeout(self.grace, self.task).await.is_err() {
             abort.abort();
         }
         self.sessions.stopped().await;
@@ -229,7 +171,7 @@ impl Chain {
         let pool = ledger.pool().clone();
         let blocking = Blocking::new(limits.executions, limits.executions_queued);
         Self {
-            submitter: Submitter::start(pool.clone()),
+            submitter: Submitter::start(pool.clone(), limits.submissions_queued, limits.submissions_together),
             filters: Filters::new(limits.filters, limits.filter_idle),
             blocking,
             ledger,

@@ -34,7 +34,7 @@ const EXTENSIONS: &[&str] = &[
 
 /// What a refused page is told.
 const REFUSED: &str =
-    "this page may not use the node; the operator admits it with `rpc_origins` in hansa.toml\n";
+    "this page may not use the node; the operator admits it with `origins` under [rpc] in hansa.toml\n";
 
 /// Puts [`Gated`] around the server's service.
 #[derive(Clone)]

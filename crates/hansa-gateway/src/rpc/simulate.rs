@@ -23,22 +23,18 @@ use super::{
     error::RpcError,
 };
 
-/// Most blocks of one simulation, as in geth.
-const BLOCKS_MAX: usize = 256;
-/// Most calls of one simulation.
-const CALLS_MAX: usize = 1_024;
-
 pub(crate) type Answer = Vec<SimulatedBlock<RpcBlock<Transaction>>>;
 
 pub(crate) fn simulate(chain: &Chain, args: &mut Args<'_>) -> Result<Answer, RpcError> {
     let payload: SimulatePayload = args.required()?;
     let at: BlockId = args.block()?;
     let blocks = payload.block_state_calls;
-    if blocks.is_empty() || blocks.len() > BLOCKS_MAX {
-        return Err(RpcError::params(format!("a simulation has 1 to {BLOCKS_MAX} blocks")));
+    let (blocks_max, calls_max) = (chain.limits.simulation_blocks, chain.limits.simulation_calls);
+    if blocks.is_empty() || blocks.len() > blocks_max {
+        return Err(RpcError::params(format!("a simulation has 1 to {blocks_max} blocks")));
     }
-    if blocks.iter().map(|block| block.calls.len()).sum::<usize>() > CALLS_MAX {
-        return Err(RpcError::params(format!("a simulation has at most {CALLS_MAX} calls")));
+    if blocks.iter().map(|block| block.calls.len()).sum::<usize>() > calls_max {
+        return Err(RpcError::params(format!("a simulation has at most {calls_max} calls")));
     }
     if payload.trace_transfers {
         return Err(RpcError::params("`traceTransfers` is not supported"));
@@ -71,7 +67,7 @@ fn next<V: StateView>(
         beneficiary: header.beneficiary,
         gas_limit: header.gas_limit,
     });
-    let accounts = calls::accounts(block.state_overrides.unwrap_or_default())?;
+    let accounts = calls::accounts(block.state_overrides.unwrap_or_default(), chain.limits.call_overrides)?;
     simulation.suppose(&accounts).map_err(LedgerError::from)?;
     let (mut transactions, mut senders, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
     for request in block.calls {

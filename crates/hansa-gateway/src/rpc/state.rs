@@ -11,9 +11,6 @@ use super::{
     error::RpcError,
 };
 
-/// Most slots in one proof, as in geth.
-const PROOF_SLOTS_MAX: usize = 1_024;
-
 pub(crate) fn syncing(chain: &Chain, _: &mut Args<'_>) -> Result<SyncStatus, RpcError> {
     Ok(match chain.network.catching_up_to() {
         None => SyncStatus::None,
@@ -70,8 +67,9 @@ fn slot(text: &str) -> Result<(B256, bool), RpcError> {
 pub(crate) fn proof(chain: &Chain, args: &mut Args<'_>) -> Result<EIP1186AccountProofResponse, RpcError> {
     let address: Address = args.required()?;
     let keys: Vec<String> = args.required()?;
-    if keys.len() > PROOF_SLOTS_MAX {
-        return Err(RpcError::params(format!("at most {PROOF_SLOTS_MAX} storage keys are proven at once")));
+    let most = chain.limits.proof_slots;
+    if keys.len() > most {
+        return Err(RpcError::params(format!("at most {most} storage keys are proven at once")));
     }
     let keys = keys.iter().map(|key| slot(key)).collect::<Result<Vec<_>, _>>()?;
     let slots: Vec<B256> = keys.iter().map(|key| key.0).collect();

@@ -18,11 +18,6 @@ use super::{Chain, args::Args, error::RpcError};
 /// The method's name.
 pub(crate) const METHOD: &str = "eth_sendRawTransaction";
 
-/// Single submissions that wait; beyond them a caller is told to come back.
-const WAITING_MAX: usize = 8_192;
-/// Single submissions that are admitted together.
-const TOGETHER_MAX: usize = 1_024;
-
 struct Submission {
     transaction: SignedTransaction,
     answer: oneshot::Sender<Result<B256, PoolError>>,
@@ -34,9 +29,10 @@ pub(crate) struct Submitter {
 }
 
 impl Submitter {
-    pub(crate) fn start(pool: Pool) -> Self {
-        let (queue, waiting) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(run(pool, waiting));
+    /// At most `queued` single submissions wait, beyond which a caller is told to come back, and `together` are admitted at once.
+    pub(crate) fn start(pool: Pool, queued: usize, together: usize) -> Self {
+        let (queue, waiting) = mpsc::channel(queued);
+        tokio::spawn(run(pool, waiting, together));
         Self { queue }
     }
 
@@ -47,9 +43,9 @@ impl Submitter {
     }
 }
 
-async fn run(pool: Pool, mut waiting: mpsc::Receiver<Submission>) {
+async fn run(pool: Pool, mut waiting: mpsc::Receiver<Submission>, together: usize) {
     let mut group = Vec::new();
-    while waiting.recv_many(&mut group, TOGETHER_MAX).await > 0 {
+    while waiting.recv_many(&mut group, together).await > 0 {
         let (transactions, answers): (Vec<_>, Vec<_>) =
             group.drain(..).map(|submission| (submission.transaction, submission.answer)).unzip();
         let pool = pool.clone();

@@ -24,9 +24,6 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{Chain, args::Args, convert, error::RpcError, filters};
 
-/// How long a subscriber may let its queue stay full.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Subscription ids as hexadecimal numbers, which all of Ethereum's libraries read.
 #[derive(Debug, Default)]
 pub(crate) struct Ids(AtomicU64);
@@ -55,14 +52,14 @@ enum Wanted {
     Pending { full: bool },
 }
 
-fn parse(params: &Params<'_>) -> Result<Wanted, RpcError> {
+fn parse(chain: &Chain, params: &Params<'_>) -> Result<Wanted, RpcError> {
     let mut args = Args::new(params)?;
     let kind: SubscriptionKind = args.required()?;
     let options: Kind = args.optional()?.unwrap_or_default();
     match (kind, options) {
         (SubscriptionKind::NewHeads, Kind::None) => Ok(Wanted::Heads),
-        (SubscriptionKind::Logs, Kind::None) => Ok(Wanted::Logs(live(Filter::new())?)),
-        (SubscriptionKind::Logs, Kind::Logs(filter)) => Ok(Wanted::Logs(live(*filter)?)),
+        (SubscriptionKind::Logs, Kind::None) => Ok(Wanted::Logs(live(chain, Filter::new())?)),
+        (SubscriptionKind::Logs, Kind::Logs(filter)) => Ok(Wanted::Logs(live(chain, *filter)?)),
         (SubscriptionKind::NewPendingTransactions, Kind::None) => Ok(Wanted::Pending { full: false }),
         (SubscriptionKind::NewPendingTransactions, Kind::Bool(full)) => Ok(Wanted::Pending { full }),
         (
@@ -74,8 +71,8 @@ fn parse(params: &Params<'_>) -> Result<Wanted, RpcError> {
 }
 
 /// A filter for blocks to come; a block range in it has no meaning, as in geth.
-fn live(filter: Filter) -> Result<LogFilter, RpcError> {
-    Ok(convert::log_filter(&filters::check(filter)?, 0, u64::MAX, usize::MAX))
+fn live(chain: &Chain, filter: Filter) -> Result<LogFilter, RpcError> {
+    Ok(convert::log_filter(&filters::check(chain, filter)?, 0, u64::MAX, usize::MAX))
 }
 
 async fn serve(
@@ -83,7 +80,7 @@ async fn serve(
     pending: PendingSubscriptionSink,
     chain: &Chain,
 ) -> SubscriptionCloseResponse {
-    let wanted = match parse(&params) {
+    let wanted = match parse(chain, &params) {
         Ok(wanted) => wanted,
         Err(error) => {
             pending.reject(ErrorObjectOwned::from(error)).await;
@@ -93,19 +90,22 @@ async fn serve(
     // Subscribed before the caller learns that it is, so that nothing final after its answer is missed.
     let (blocks, transactions) = (chain.ledger.subscribe(), chain.pool.subscribe_new());
     let Ok(sink) = pending.accept().await else { return SubscriptionCloseResponse::None };
+    let pause = chain.limits.subscriber_pause;
     let ended = match wanted {
         Wanted::Heads => {
-            forward(&sink, blocks, |final_block| vec![convert::header(&final_block.block)]).await
+            forward(&sink, blocks, pause, |final_block| vec![convert::header(&final_block.block)]).await
         }
         Wanted::Logs(filter) => {
             let matching = |log: &hansa_ledger::LocatedLog| filter.matches(&log.log);
-            forward(&sink, blocks, |final_block| {
+            forward(&sink, blocks, pause, |final_block| {
                 final_block.logs().filter(matching).map(convert::log).collect()
             })
             .await
         }
-        Wanted::Pending { full: false } => forward(&sink, transactions, |tx| vec![tx.hash]).await,
-        Wanted::Pending { full: true } => forward(&sink, transactions, |tx| vec![convert::pending(tx)]).await,
+        Wanted::Pending { full: false } => forward(&sink, transactions, pause, |tx| vec![tx.hash]).await,
+        Wanted::Pending { full: true } => {
+            forward(&sink, transactions, pause, |tx| vec![convert::pending(tx)]).await
+        }
     };
     match ended {
         Ended::Gone => SubscriptionCloseResponse::None,
@@ -125,7 +125,13 @@ enum Ended {
     TooSlow,
 }
 
-async fn forward<E, T, F>(sink: &SubscriptionSink, mut events: Receiver<Arc<E>>, messages: F) -> Ended
+/// Passes events on. A subscriber that takes longer than `pause` for one loses its subscription.
+async fn forward<E, T, F>(
+    sink: &SubscriptionSink,
+    mut events: Receiver<Arc<E>>,
+    pause: Duration,
+    messages: F,
+) -> Ended
 where
     T: Serialize,
     F: Fn(&E) -> Vec<T>,
@@ -144,7 +150,7 @@ where
             else {
                 return Ended::Gone;
             };
-            if sink.send_timeout(message, PATIENCE).await.is_err() {
+            if sink.send_timeout(message, pause).await.is_err() {
                 return Ended::Gone;
             }
         }

@@ -26,7 +26,10 @@ async fn extensions_the_nodes_own_address_and_listed_pages_are_served() {
     for origin in ["https://example.com", "http://127.0.0.1:1", "null", ""] {
         let answer = post(&f, origin).send().await.unwrap();
         assert_eq!(answer.status(), 403, "{origin}");
-        assert!(answer.text().await.unwrap().contains("rpc_origins"), "the refusal names the setting");
+        assert!(
+            answer.text().await.unwrap().contains("`origins` under [rpc]"),
+            "the refusal names the setting"
+        );
     }
 }
 

@@ -10,7 +10,6 @@ use hansa_contracts::{GOVERNANCE, abi, card_digest, draft_genesis, signed_card_f
 use hansa_gateway::{RpcLimits, RpcServer};
 use hansa_kv::MemoryStore;
 use hansa_ledger::{Ledger, Proposal};
-use hansa_pool::{Pool, PoolConfig};
 use hansa_types::{
     Block, ClusterId, ConsensusData, Limits, MemberCard, NetworkKey, SignedCard, SignedTransaction,
 };
@@ -57,8 +56,7 @@ fn sign_digest(of: u8, digest: B256) -> Signature {
 pub(crate) fn ledger() -> Ledger {
     let founders = (1..=4).map(card).collect();
     let genesis = draft_genesis(CHAIN_ID, 1_700_000_000, Limits::default(), founders);
-    let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
-    Ledger::open(Arc::new(MemoryStore::new()), &genesis, pool).unwrap()
+    Ledger::open(Arc::new(MemoryStore::new()), &genesis).unwrap()
 }
 
 /// Makes the pending transactions final in one block.
@@ -144,8 +142,8 @@ impl Fixture {
     pub(crate) async fn with(limits: RpcLimits) -> Self {
         let ledger = ledger();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let origins = vec!["https://app.example".to_owned()];
-        let server = RpcServer::start(listen, ledger.clone(), Arc::new(()), origins, limits).await.unwrap();
+        let limits = RpcLimits { origins: vec!["https://app.example".to_owned()], ..limits };
+        let server = RpcServer::start(listen, ledger.clone(), Arc::new(()), limits).await.unwrap();
         Self { ledger, server, http: reqwest::Client::new() }
     }
 

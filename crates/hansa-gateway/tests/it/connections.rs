@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_millis(50);
 const NEVER: Duration = Duration::from_secs(3_600);
 
 async fn rest(connections: ConnectionLimits) -> Rest {
-    Rest::with(RestLimits { connections, ..RestLimits::default() }).await
+    Rest::with(RestLimits { sockets: connections, ..RestLimits::default() }).await
 }
 
 async fn rpc(sockets: ConnectionLimits) -> Fixture {
@@ -127,7 +127,7 @@ async fn a_body_that_pauses_too_long_is_an_error_and_nothing_is_recorded() {
 #[tokio::test]
 async fn a_download_that_nobody_takes_is_cut_and_gives_its_place_back() {
     let connections = ConnectionLimits { body_pause: SOON, ..ConnectionLimits::default() };
-    let rest = Rest::with(RestLimits { operations: 1, connections, ..RestLimits::default() }).await;
+    let rest = Rest::with(RestLimits { operations: 1, sockets: connections, ..RestLimits::default() }).await;
     let request = format!(
         "GET /v1/objects/1/{LARGE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
         rest.token.reveal()

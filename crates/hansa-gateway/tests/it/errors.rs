@@ -91,6 +91,40 @@ async fn what_is_too_much_is_refused() {
 }
 
 #[tokio::test]
+async fn the_settings_bound_what_one_call_asks_for() {
+    let limits = RpcLimits {
+        log_values: 2,
+        proof_slots: 1,
+        call_overrides: 1,
+        fee_percentiles: 1,
+        fee_blocks: 1,
+        simulation_blocks: 1,
+        simulation_calls: 1,
+        ..RpcLimits::default()
+    };
+    let f = Fixture::with(limits).await;
+    f.block();
+    let [one, two, three] = [1, 2, 3].map(|i| format!("0x{i:040x}"));
+    let call = json!({ "to": one });
+    let block = json!({ "calls": [call] });
+    for (method, params) in [
+        ("eth_getLogs", json!([{ "address": [one, two, three] }])),
+        ("eth_getProof", json!([one, ["0x0", "0x1"], "latest"])),
+        ("eth_call", json!([call, "latest", { (one.clone()): {}, (two.clone()): {} }])),
+        ("eth_feeHistory", json!(["0x1", "latest", [1, 2]])),
+        ("eth_simulateV1", json!([{ "blockStateCalls": [block, block] }])),
+        ("eth_simulateV1", json!([{ "blockStateCalls": [{ "calls": [call, call] }] }])),
+    ] {
+        let (code, message) = f.error(method, params).await;
+        assert_eq!(code, -32602, "{method}: {message}");
+    }
+    f.ok("eth_getLogs", json!([{ "address": [one, two] }])).await;
+    f.ok("eth_getProof", json!([one, ["0x0"], "latest"])).await;
+    let history = f.ok("eth_feeHistory", json!(["0x2", "latest", [1]])).await;
+    assert_eq!(history["gasUsedRatio"].as_array().map(Vec::len), Some(1), "it is shortened");
+}
+
+#[tokio::test]
 async fn requests_are_counted_by_method_and_labels_are_not_the_callers() {
     let f = Fixture::new().await;
     for method in ["eth_chainId", "eth_chainId", "eth_getBalance", "eth_any", "any_thing"] {

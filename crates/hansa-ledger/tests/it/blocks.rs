@@ -9,7 +9,7 @@ use alloy_rlp::Decodable;
 use hansa_contracts::{ContractEvent, REGISTRY, SHARING};
 use hansa_kv::MemoryStore;
 use hansa_ledger::{BlockRef, LedgerError};
-use hansa_pool::{Pool, PoolConfig, PoolError};
+use hansa_pool::PoolError;
 use hansa_types::{Block, Genesis, TRANSACTION_GAS_MAX};
 
 use crate::support::*;
@@ -22,8 +22,7 @@ fn equal_files_give_equal_genesis_blocks_and_others_are_refused() {
     assert_eq!(first.head(), first.genesis_block());
     assert_eq!(first.genesis_block().header().extra_data.as_ref(), genesis().digest().as_slice());
     let other = Genesis { timestamp: GENESIS_TIME + 1, ..genesis() };
-    let pool = Pool::new(PoolConfig::new(CHAIN_ID, 1));
-    match hansa_ledger::Ledger::open(Arc::new(store), &other, pool) {
+    match hansa_ledger::Ledger::open(Arc::new(store), &other) {
         Err(LedgerError::WrongChain { stored, .. }) => assert_eq!(stored, first.genesis_block().hash()),
         _ => panic!("opened with another genesis file"),
     }
@@ -37,8 +36,7 @@ fn a_network_runs_the_code_of_its_genesis_file() {
     let ledger = open(Arc::new(MemoryStore::new()), &other);
     assert_eq!(ledger.code(BlockRef::Head, SHARING).unwrap(), code);
     other.suite.code.remove(&REGISTRY);
-    let pool = Pool::new(PoolConfig::new(CHAIN_ID, 1));
-    let opened = hansa_ledger::Ledger::open(Arc::new(MemoryStore::new()), &other, pool);
+    let opened = hansa_ledger::Ledger::open(Arc::new(MemoryStore::new()), &other);
     assert!(opened.is_err(), "there is no network without a registry");
 }
 

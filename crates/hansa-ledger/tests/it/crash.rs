@@ -29,8 +29,7 @@ fn config() -> LedgerConfig {
 }
 
 fn open_folder(folder: &Path) -> Ledger {
-    let pool = hansa_pool::Pool::new(hansa_pool::PoolConfig::new(CHAIN_ID, genesis().limits.block_gas));
-    Ledger::open_with(open_stores(folder).unwrap(), &genesis(), pool, config()).unwrap()
+    Ledger::open_with(open_stores(folder).unwrap(), &genesis(), config()).unwrap()
 }
 
 /// What block `number` holds: a function of the number, so that every process makes the same chain.

@@ -14,7 +14,6 @@ use hansa_ledger::{
     AccountProof, BlockRef, CallOutcome, CallRequest, Estimate, Ledger, LedgerConfig, LedgerError,
     LocatedLog, LogFilter,
 };
-use hansa_pool::{Pool, PoolConfig};
 
 use crate::support::*;
 
@@ -131,10 +130,9 @@ fn states_from_before_a_restart_are_not_kept_and_the_error_says_so() {
 #[test]
 fn past_states_are_kept_as_far_as_memory_goes() {
     let genesis = genesis();
-    let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
     let config = LedgerConfig { past_states_bytes_max: 20_000, ..LedgerConfig::default() };
     let store: Arc<dyn KvStore> = Arc::new(MemoryStore::new());
-    let ledger = Ledger::open_with(store, &genesis, pool, config).unwrap();
+    let ledger = Ledger::open_with(store, &genesis, config).unwrap();
     grow(&ledger, vec![deploy(1, 0, STORE_INIT)]);
     for block in 1..=400_u64 {
         // Slot 0 changes in every tenth block alone.

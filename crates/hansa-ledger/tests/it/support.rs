@@ -12,7 +12,6 @@ use alloy_sol_types::SolCall;
 use hansa_contracts::{abi, card_digest, card_from_types, data_store_of, draft_genesis};
 use hansa_kv::MemoryStore;
 use hansa_ledger::{Ledger, LedgerConfig, Proposal};
-use hansa_pool::{Pool, PoolConfig};
 use hansa_trie::StateStores;
 use hansa_types::{
     Block, ClusterId, ConsensusData, DcId, Genesis, Limits, MemberCard, NetworkKey, SignedTransaction, Suite,
@@ -120,14 +119,12 @@ pub fn genesis() -> Genesis {
 }
 
 pub fn open(stores: impl Into<StateStores>, genesis: &Genesis) -> Ledger {
-    let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis.limits.block_gas));
-    Ledger::open_with(stores, genesis, pool, LedgerConfig::default()).unwrap()
+    Ledger::open_with(stores, genesis, LedgerConfig::default()).unwrap()
 }
 
 /// With the usual genesis.
 pub fn open_with(store: MemoryStore, config: LedgerConfig) -> Ledger {
-    let pool = Pool::new(PoolConfig::new(CHAIN_ID, genesis().limits.block_gas));
-    Ledger::open_with(Arc::new(store), &genesis(), pool, config).unwrap()
+    Ledger::open_with(Arc::new(store), &genesis(), config).unwrap()
 }
 
 /// A contract that the next suite adds: returns 42 to every call.

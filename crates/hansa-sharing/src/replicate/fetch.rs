@@ -23,13 +23,8 @@ use super::{
     room::Full,
     table::{Task, Verdict},
 };
-use crate::{SharingError, sharing::Inner};
+use crate::{ReplicationSettings, SharingError, sharing::Inner};
 
-/// How long a fetch may take however little it fetches.
-const FETCH_SECONDS_MIN: u64 = 30;
-/// Bytes that have to arrive in a second for a fetch to go on. One that is slower is tried again later, from where it
-/// stopped.
-const FETCH_BYTES_PER_S: u64 = 512 * 1024;
 /// Bytes of an inner node for each block that it links to, and some.
 const LINK_BYTES: u64 = 128;
 /// Bytes set aside for what is stored with a version's content.
@@ -128,9 +123,9 @@ impl Gauge {
     }
 
     /// Ends when the fetch has taken longer than the bytes that are here justify.
-    async fn too_slow(&self, started: Instant) {
+    async fn too_slow(&self, settings: &ReplicationSettings, started: Instant) {
         loop {
-            let allowed = allowed_seconds(self.here.load(Ordering::Relaxed));
+            let allowed = allowed_seconds(settings, self.here.load(Ordering::Relaxed));
             let Some(deadline) = started.checked_add(Duration::from_secs(allowed)) else { return };
             if deadline <= Instant::now() {
                 return;
@@ -140,8 +135,10 @@ impl Gauge {
     }
 }
 
-const fn allowed_seconds(here: u64) -> u64 {
-    FETCH_SECONDS_MIN.saturating_add(here / FETCH_BYTES_PER_S)
+/// How long a fetch may take that has brought so many bytes.
+fn allowed_seconds(settings: &ReplicationSettings, here: u64) -> u64 {
+    let transfer = here.checked_div(settings.fetch_bytes_per_second_min).unwrap_or_default();
+    settings.fetch_seconds_min.saturating_add(transfer)
 }
 
 impl Inner {
@@ -186,7 +183,7 @@ impl Inner {
         let fetched = tokio::select! {
             fetched = self.swarm.fetch_dag(cid, &likely, gauge.sink(running.sink())) => fetched,
             () = gauge.exceeded.notified() => return self.give_up(&task, Verdict::TooLarge),
-            () = gauge.too_slow(Instant::now()) => Err(SwarmFault::Slow),
+            () = gauge.too_slow(&self.settings.replication, Instant::now()) => Err(SwarmFault::Slow),
         };
         drop(running);
         let here = gauge.here.load(Ordering::Relaxed);
@@ -208,7 +205,9 @@ impl Inner {
     async fn fetch_root(&self, task: &Task, likely: &[NetworkKey]) -> Result<Bytes, SharingError> {
         let unavailable = |source| SharingError::Unavailable { object: task.id.object, source };
         let fetch = self.swarm.fetch(task.cid(), likely);
-        let fetched = tokio::time::timeout(Duration::from_secs(FETCH_SECONDS_MIN), fetch).await;
+        let fetched =
+            tokio::time::timeout(Duration::from_secs(self.settings.replication.fetch_seconds_min), fetch)
+                .await;
         fetched.unwrap_or(Err(SwarmFault::Slow)).map_err(unavailable)
     }
 
@@ -248,7 +247,8 @@ mod tests {
 
     #[test]
     fn a_fetch_has_time_by_what_has_arrived() {
-        assert_eq!(allowed_seconds(1), FETCH_SECONDS_MIN);
-        assert_eq!(allowed_seconds(1 << 30), FETCH_SECONDS_MIN + 2048);
+        let settings = ReplicationSettings::default();
+        assert_eq!(allowed_seconds(&settings, 1), 30);
+        assert_eq!(allowed_seconds(&settings, 1 << 30), 30 + 2048);
     }
 }

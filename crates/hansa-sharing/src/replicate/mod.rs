@@ -34,7 +34,7 @@ use hansa_kv::Batch;
 use hansa_types::{DcId, Member, MemberStatus, ObjectId, Version};
 use tokio::time::{Instant, sleep_until};
 
-pub use self::room::{DiskSpace, ReplicaLimits, SpaceFn, disk_space};
+pub use self::room::{DiskSpace, SpaceFn, disk_space};
 pub(crate) use self::{
     fetch::Bounds,
     room::{Room, Spare},
@@ -127,7 +127,7 @@ async fn follow(inner: &Arc<Inner>) -> Result<(), SharingError> {
     let me = inner.contracts.me().await?.dc_id;
     let this = Arc::clone(inner);
     Inner::blocking(move || this.room.load(&this.table())).await?;
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(inner.settings.replication.clone());
     for member in inner.contracts.chain.members().await?.iter() {
         refill(inner, &mut queue, member.dc_id)?;
     }
@@ -330,7 +330,7 @@ impl Inner {
     /// Reads the chain to its head and fetches what is pending, one after the other, until something fails.
     pub(crate) async fn catch_up(&self) -> Result<(), SharingError> {
         let me = self.contracts.me().await?.dc_id;
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(self.settings.replication.clone());
         let head = self.contracts.chain.head().await?.number;
         let mut follower = Follower::start(self).await?;
         while self.table().membership()? != Some(follower.membership)

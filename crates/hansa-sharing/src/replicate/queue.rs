@@ -4,6 +4,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,22 +12,12 @@ use hansa_types::DcId;
 use tokio::time::Instant;
 
 use super::table::Task;
-use crate::{message::ROOTS_MAX, sharing::Holding};
-
-/// Versions fetched at the same time.
-const FETCHES_MAX: usize = 12;
-/// Of those, fetches that one owner's versions may take. The rest is for owners of whom nothing is being fetched.
-const SHARED_MAX: usize = 6;
-/// Of one owner's fetches, repeated attempts.
-const RETRIES_MAX: usize = 2;
-/// Versions of one owner in memory; what is beyond waits on the disk.
-const WAITING_MAX: usize = 2048;
-const BACKOFF_MIN: Duration = Duration::from_millis(500);
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
+use crate::{ReplicationSettings, message::ROOTS_MAX, sharing::Holding};
 
 /// The versions of one owner.
 #[derive(Default)]
 struct Lane {
+    limits: Arc<ReplicationSettings>,
     /// The owner has not been asked about them; the newest last, and taken first.
     fresh: VecDeque<Task>,
     /// The owner holds them, did not answer, or need not be asked.
@@ -61,16 +52,24 @@ impl Lane {
 
     /// Whether one more of this owner may run beside so many of all.
     fn has_place(&self, running: usize) -> bool {
-        self.running == 0 || running < SHARED_MAX && self.running < SHARED_MAX
+        self.running == 0
+            || running < self.limits.fetches_per_owner && self.running < self.limits.fetches_per_owner
     }
 
     fn due(&self) -> Option<Instant> {
-        let Reverse((at, ..)) = self.later.peek().filter(|_| self.retrying < RETRIES_MAX)?;
+        let Reverse((at, ..)) =
+            self.later.peek().filter(|_| self.retrying < self.limits.retries_per_owner)?;
         Some(*at)
     }
 
+    /// The pause after so many failures.
+    fn backoff(&self, tries: u32) -> Duration {
+        let factor = 1_u32.checked_shl(tries).unwrap_or(u32::MAX);
+        self.limits.retry_min.saturating_mul(factor).min(self.limits.retry_max)
+    }
+
     fn postpone(&mut self, now: Instant, task: Task, tries: u32, pause: Duration) {
-        if self.later.len() >= WAITING_MAX {
+        if self.later.len() >= self.limits.waiting_per_owner {
             self.forget(&task);
             return;
         }
@@ -95,18 +94,20 @@ pub(super) struct Attempt {
 /// What is to be fetched.
 #[derive(Default)]
 pub(super) struct Queue {
+    limits: Arc<ReplicationSettings>,
     lanes: BTreeMap<DcId, Lane>,
     turns: u64,
     running: usize,
 }
 
-fn backoff(tries: u32) -> Duration {
-    BACKOFF_MIN.saturating_mul(1_u32.checked_shl(tries).unwrap_or(u32::MAX)).min(BACKOFF_MAX)
-}
-
 impl Queue {
+    pub(super) fn new(limits: ReplicationSettings) -> Self {
+        Self { limits: Arc::new(limits), ..Self::default() }
+    }
+
     fn lane(&mut self, owner: DcId) -> &mut Lane {
-        self.lanes.entry(owner).or_default()
+        let lane = || Lane { limits: Arc::clone(&self.limits), ..Lane::default() };
+        self.lanes.entry(owner).or_insert_with(lane)
     }
 
     /// Adds a version that is on the disk. The oldest of its owner makes room.
@@ -116,12 +117,12 @@ impl Queue {
             return;
         }
         // So few that an owner who begins to deceive takes its share of the fetches once, and no more.
-        if lane.is_reliable && lane.fresh.is_empty() && lane.ready.len() < SHARED_MAX {
+        if lane.is_reliable && lane.fresh.is_empty() && lane.ready.len() < lane.limits.fetches_per_owner {
             lane.ready.push_back(task);
             return;
         }
         lane.fresh.push_back(task);
-        if lane.fresh.len() > WAITING_MAX
+        if lane.fresh.len() > lane.limits.waiting_per_owner
             && let Some(oldest) = lane.fresh.pop_front()
         {
             lane.forget(&oldest);
@@ -145,14 +146,14 @@ impl Queue {
         for (task, holding) in survey.tasks.into_iter().zip(holdings) {
             match holding {
                 Holding::Whole | Holding::Unknown => lane.ready.push_back(task),
-                Holding::Partly => lane.postpone(now, task, 0, backoff(0)),
+                Holding::Partly => lane.postpone(now, task, 0, lane.backoff(0)),
             }
         }
     }
 
     /// The next version to fetch: of the owner with the fewest fetches under way, served the longest ago.
     pub(super) fn next(&mut self, now: Instant) -> Option<Attempt> {
-        if self.running >= FETCHES_MAX {
+        if self.running >= self.limits.fetches {
             return None;
         }
         let running = self.running;
@@ -194,13 +195,14 @@ impl Queue {
         let Attempt { task, tries } = attempt;
         let lane = self.ended(attempt);
         lane.is_reliable = false;
-        lane.postpone(now, task, tries, backoff(tries));
+        lane.postpone(now, task, tries, lane.backoff(tries));
     }
 
     /// There is no room for a version; that takes its time to change.
     pub(super) fn no_room(&mut self, now: Instant, attempt: Attempt) {
         let Attempt { task, tries } = attempt;
-        self.ended(attempt).postpone(now, task, tries, BACKOFF_MAX);
+        let lane = self.ended(attempt);
+        lane.postpone(now, task, tries, lane.limits.retry_max);
     }
 
     /// Versions in memory that are not being fetched.
@@ -211,7 +213,7 @@ impl Queue {
 
     /// When the next repeated attempt is due for which there is a place.
     pub(super) fn due(&self) -> Option<Instant> {
-        if self.running >= FETCHES_MAX {
+        if self.running >= self.limits.fetches {
             return None;
         }
         self.lanes.values().filter(|lane| lane.has_place(self.running)).filter_map(Lane::due).min()
@@ -219,8 +221,9 @@ impl Queue {
 
     /// An owner of whom more is on the disk than here, and for whom there is room again.
     pub(super) fn to_refill(&self) -> Option<DcId> {
-        let wants =
-            |lane: &Lane| lane.is_partial && lane.fresh.is_empty() && lane.known.len() < WAITING_MAX / 2;
+        let wants = |lane: &Lane| {
+            lane.is_partial && lane.fresh.is_empty() && lane.known.len() < lane.limits.waiting_per_owner / 2
+        };
         self.lanes.iter().find(|(_, lane)| wants(lane)).map(|(owner, _)| *owner)
     }
 
@@ -232,7 +235,7 @@ impl Queue {
     /// Whether there is room for more of an owner. Where there is none, the rest is left on the disk.
     pub(super) fn has_room(&mut self, owner: DcId) -> bool {
         let lane = self.lane(owner);
-        lane.is_partial |= lane.known.len() >= WAITING_MAX;
+        lane.is_partial |= lane.known.len() >= lane.limits.waiting_per_owner;
         !lane.is_partial
     }
 }
@@ -244,6 +247,10 @@ mod tests {
 
     use super::*;
     use crate::replicate::table::VersionId;
+
+    fn limits() -> ReplicationSettings {
+        ReplicationSettings::default()
+    }
 
     fn owner(id: u32) -> DcId {
         DcId::new(id).unwrap()
@@ -274,7 +281,7 @@ mod tests {
     #[test]
     fn owners_are_asked_first_and_failures_wait_longer_each_time() {
         let start = Instant::now();
-        let after = |pauses| start + BACKOFF_MIN * pauses;
+        let after = |pauses| start + limits().retry_min * pauses;
         let mut queue = Queue::default();
         queue.add(task(1));
         queue.add(task(2));
@@ -303,8 +310,12 @@ mod tests {
         queue.kept(first);
         (2..=40).for_each(|number| queue.add(task(number)));
         let at_once: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
-        assert_eq!(at_once.len(), SHARED_MAX);
-        assert_eq!(queue.unasked().unwrap().tasks.len(), 39 - SHARED_MAX, "a crowd is asked about at once");
+        assert_eq!(at_once.len(), limits().fetches_per_owner);
+        assert_eq!(
+            queue.unasked().unwrap().tasks.len(),
+            39 - limits().fetches_per_owner,
+            "a crowd is asked about at once"
+        );
         at_once.into_iter().for_each(|attempt| queue.failed(now, attempt));
         queue.add(task(41));
         assert_eq!(queue.next(now), None);
@@ -318,9 +329,9 @@ mod tests {
             (1..=8).for_each(|number| queue.add(task_of(owner, number)));
             survey(&mut queue, now, |_| false);
         }
-        let later = now + BACKOFF_MAX;
+        let later = now + limits().retry_max;
         let running: Vec<_> = std::iter::from_fn(|| queue.next(later)).collect();
-        assert!(running.len() >= SHARED_MAX && running.len() < 32, "{}", running.len());
+        assert!(running.len() >= limits().fetches_per_owner && running.len() < 32, "{}", running.len());
         assert_eq!(queue.due(), None, "or the task that waits for it would not sleep");
         running.into_iter().for_each(|attempt| queue.done(attempt));
         assert!(queue.due().is_some_and(|due| due <= later));
@@ -333,7 +344,7 @@ mod tests {
         (1..=40).for_each(|number| queue.add(task_of(1, number)));
         survey(&mut queue, now, |_| true);
         let hanging: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
-        assert_eq!(hanging.len(), SHARED_MAX);
+        assert_eq!(hanging.len(), limits().fetches_per_owner);
         (1..=3).for_each(|number| queue.add(task_of(2, number)));
         survey(&mut queue, now, |_| true);
         for _ in 0..3 {
@@ -344,10 +355,10 @@ mod tests {
         }
         // Their deadlines pass: as repeated attempts they take less.
         hanging.into_iter().for_each(|attempt| queue.failed(now, attempt));
-        let later = now + BACKOFF_MAX;
+        let later = now + limits().retry_max;
         let again: Vec<_> = std::iter::from_fn(|| queue.next(later)).collect();
         assert_eq!(again.iter().filter(|attempt| attempt.tries > 0).count(), 0, "others of it come first");
-        assert_eq!(again.len(), SHARED_MAX);
+        assert_eq!(again.len(), limits().fetches_per_owner);
     }
 
     #[test]
@@ -386,15 +397,32 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::default();
         queue.add(task_of(2, 1));
-        let flood = 3 * WAITING_MAX as u64;
+        let flood = 3 * limits().waiting_per_owner as u64;
         (1..=flood).for_each(|number| queue.add(task(number)));
-        assert_eq!(queue.lanes[&owner(1)].known.len(), WAITING_MAX);
+        assert_eq!(queue.lanes[&owner(1)].known.len(), limits().waiting_per_owner);
         assert_eq!(queue.lanes[&owner(2)].known.len(), 1);
         assert_eq!(queue.unasked().unwrap().tasks[0], task(flood));
         for number in 1..=flood {
             queue.failed(now, Attempt { task: task(number), tries: 0 });
         }
-        assert_eq!(queue.lanes[&owner(1)].later.len(), WAITING_MAX);
+        assert_eq!(queue.lanes[&owner(1)].later.len(), limits().waiting_per_owner);
         assert!(!queue.has_room(owner(1)));
+    }
+
+    #[test]
+    fn the_settings_bound_the_fetches_of_all_and_of_one_owner() {
+        let limits = ReplicationSettings { fetches: 3, fetches_per_owner: 2, ..limits() };
+        let (mut queue, now) = (Queue::new(limits), Instant::now());
+        for number in 1..=9 {
+            queue.add(task(number));
+            queue.add(task_of(2, number));
+        }
+        for _ in 0..2 {
+            survey(&mut queue, now, |_| true);
+        }
+        let running: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
+        assert_eq!(running.len(), 3);
+        let of_first = running.iter().filter(|attempt| attempt.task.id.object.owner == owner(1)).count();
+        assert!((1..=2).contains(&of_first), "{of_first}");
     }
 }

@@ -9,14 +9,10 @@ use hansa_types::DcId;
 use parking_lot::Mutex;
 
 use super::table::{Table, Task};
-use crate::SharingError;
+use crate::{ReplicationSettings, SharingError};
 
 /// Records read at once.
 const PAGE: usize = 1024;
-/// Bytes of the disk, and at most an eighth of it, that what this member puts or opens leaves free: a chain that cannot be
-/// written stops the node.
-const RESERVE_BYTES: u64 = 128 * 1024 * 1024;
-
 /// How often the disk is measured while content arrives.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -44,14 +40,18 @@ pub fn disk_space(folder: &Path) -> io::Result<DiskSpace> {
 
 /// Measures the disk before this member's own content is written to it.
 #[derive(Clone)]
-pub(crate) struct Spare(SpaceFn);
+pub(crate) struct Spare {
+    space: SpaceFn,
+    /// Bytes that stay free, and at most an eighth of the disk.
+    reserve: u64,
+}
 
 impl Spare {
     /// Refuses content of so many bytes, or more content where that is zero, if too little would be left.
     pub(crate) fn check(&self, bytes: u64) -> Result<(), SharingError> {
         // Where the disk cannot be measured, writing to it finds out.
-        let Ok(DiskSpace { total, free }) = (self.0)() else { return Ok(()) };
-        let reserve = RESERVE_BYTES.min(total / 8);
+        let Ok(DiskSpace { total, free }) = (self.space)() else { return Ok(()) };
+        let reserve = self.reserve.min(total / 8);
         if free >= reserve.saturating_add(bytes) {
             Ok(())
         } else {
@@ -67,17 +67,6 @@ impl Spare {
             tokio::time::sleep(LOOK).await;
         }
     }
-}
-
-/// Bounds on replicas.
-#[derive(Clone)]
-pub struct ReplicaLimits {
-    /// Per cent of the disk that the replicas of one owner may take.
-    pub owner_percent: u8,
-    /// Per cent of the disk that replicas leave free.
-    pub free_percent: u8,
-    /// Measures the disk that the blocks are on.
-    pub space: SpaceFn,
 }
 
 /// Why there is no room.
@@ -106,7 +95,9 @@ struct Usage {
 
 /// What replicas take up.
 pub(crate) struct Room {
-    limits: ReplicaLimits,
+    limits: ReplicationSettings,
+    /// Measures the disk that the blocks are on.
+    space: SpaceFn,
     usage: Mutex<Usage>,
 }
 
@@ -115,13 +106,14 @@ fn percent(of: u64, share: u8) -> u64 {
 }
 
 impl Room {
-    pub(crate) fn new(limits: ReplicaLimits) -> Self {
-        Self { limits, usage: Mutex::default() }
+    pub(crate) fn new(limits: ReplicationSettings, space: SpaceFn) -> Self {
+        Self { limits, space, usage: Mutex::default() }
     }
 
     /// What this member's own content is measured by.
     pub(crate) fn spare(&self) -> Spare {
-        Spare(Arc::clone(&self.limits.space))
+        let reserve = self.limits.reserve_mib.saturating_mul(1024 * 1024);
+        Spare { space: Arc::clone(&self.space), reserve }
     }
 
     /// Counts what the table has. Blocking.
@@ -156,7 +148,7 @@ impl Room {
     /// Sets `bytes` aside for a version of which `before` are counted already.
     pub(super) fn admit(&self, task: &Task, before: u64, bytes: u64) -> Result<Arriving<'_>, Full> {
         let owner = task.id.object.owner;
-        let measured = (self.limits.space)();
+        let measured = (self.space)();
         let mut usage = self.usage.lock();
         let space = measured.unwrap_or_else(|error| {
             tracing::warn!(%error, "the disk cannot be measured; no replicas are taken");
@@ -245,7 +237,7 @@ mod tests {
     }
 
     fn room(space: DiskSpace) -> Room {
-        Room::new(ReplicaLimits { owner_percent: 20, free_percent: 5, space: Arc::new(move || Ok(space)) })
+        Room::new(ReplicationSettings::default(), Arc::new(move || Ok(space)))
     }
 
     #[test]

@@ -17,12 +17,10 @@ use crate::{
     sharing::{Holding, Inner},
 };
 
-/// How long after the start, and after how long again, pins are looked at.
+/// How long after the start pins are looked at first.
 const FIRST: Duration = Duration::from_secs(600);
-const PAUSE: Duration = Duration::from_secs(3600);
-/// How long after the start, and after how long again, keys that are to be published are looked for.
+/// How long after the start keys that are to be published are looked for first.
 const PUBLISH_FIRST: Duration = Duration::from_secs(5);
-const PUBLISH_PAUSE: Duration = Duration::from_secs(60);
 /// How often an own version has to be missing on the chain, each time at another height, before it is let go.
 const SIGHTINGS_MAX: u32 = 24;
 /// Own versions that are looked for at a time.
@@ -34,24 +32,26 @@ pub(super) async fn run(inner: &Arc<Inner>) {
 }
 
 async fn keep_publishing(inner: &Inner) {
-    let mut pause = PUBLISH_FIRST;
+    let every = inner.settings.replication.publish;
+    let mut pause = PUBLISH_FIRST.min(every);
     loop {
         tokio::time::sleep(pause).await;
         if let Err(error) = inner.publish_missing().await {
             tracing::warn!(%error, "not every public object has its key on the chain yet; it is tried again");
         }
-        pause = PUBLISH_PAUSE;
+        pause = every;
     }
 }
 
 async fn keep_tidying(inner: &Inner) {
-    let mut pause = FIRST;
+    let every = inner.settings.replication.upkeep;
+    let mut pause = FIRST.min(every);
     loop {
         tokio::time::sleep(pause).await;
         if let Err(error) = inner.tidy_pins().await {
             tracing::warn!(%error, "pins could not be looked at");
         }
-        pause = PAUSE;
+        pause = every;
     }
 }
 

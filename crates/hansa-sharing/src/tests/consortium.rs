@@ -26,14 +26,13 @@ use hansa_contracts::draft_genesis;
 use hansa_envelope::MemberKeys;
 use hansa_kv::{KvStore, MemoryStore};
 use hansa_ledger::{Ledger, Proposal};
-use hansa_pool::{Pool, PoolConfig};
 use hansa_ports::{Chain, FetchSink, Swarm, SwarmFault, Tip};
 use hansa_types::{ClusterId, ConsensusData, DcId, Limits, NetworkKey, ObjectId, Version, Visibility};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::doubles::Validators;
-use crate::{DiskSpace, OpenMode, Parts, ReplicaLimits, Responder, Sharing, SharingError};
+use crate::{DiskSpace, OpenMode, Parts, Responder, Sharing, SharingError, SharingSettings, SpaceFn};
 
 /// The chain's clock starts here.
 pub(super) const START: u64 = 1_790_000_000;
@@ -112,12 +111,12 @@ struct Mesh {
 /// A disk with room for everything.
 const PLENTY: DiskSpace = DiskSpace { total: 1 << 40, free: 1 << 40 };
 
-fn limits(disk: Arc<Mutex<DiskSpace>>) -> ReplicaLimits {
-    ReplicaLimits { owner_percent: 20, free_percent: 5, space: Arc::new(move || Ok(*disk.lock())) }
+fn space(disk: Arc<Mutex<DiskSpace>>) -> SpaceFn {
+    Arc::new(move || Ok(*disk.lock()))
 }
 
-fn plenty() -> ReplicaLimits {
-    limits(Arc::new(Mutex::new(PLENTY)))
+fn plenty() -> SpaceFn {
+    space(Arc::new(Mutex::new(PLENTY)))
 }
 
 /// One node's view of the mesh.
@@ -281,7 +280,8 @@ impl Node {
             kv: Arc::clone(&inner.kv),
             store: self.store.clone(),
             responder: Arc::clone(&self.peer.responder),
-            replicas: limits(Arc::clone(&self.disk)),
+            settings: SharingSettings::default(),
+            space: space(Arc::clone(&self.disk)),
         })
         .unwrap()
     }
@@ -342,7 +342,8 @@ impl Node {
             kv: Arc::new(MemoryStore::new()),
             store: self.store.clone(),
             responder: Arc::clone(&self.peer.responder),
-            replicas: limits(Arc::clone(&self.disk)),
+            settings: SharingSettings::default(),
+            space: space(Arc::clone(&self.disk)),
         })
         .unwrap()
     }
@@ -429,8 +430,7 @@ impl Consortium {
             .collect();
         let limits = Limits::default();
         let genesis = draft_genesis(4242, START, limits, founders);
-        let pool = Pool::new(PoolConfig::new(genesis.chain_id, limits.block_gas));
-        let ledger = Ledger::open(Arc::new(MemoryStore::new()), &genesis, pool).unwrap();
+        let ledger = Ledger::open(Arc::new(MemoryStore::new()), &genesis).unwrap();
         let clock = Arc::new(Mutex::new(START + 1));
         let mining = tokio::spawn(mine(ledger.clone(), Arc::clone(&clock)));
         let mesh = Arc::new(Mesh::default());
@@ -446,7 +446,7 @@ impl Consortium {
     /// Like [`Consortium::start`], with the real swarm over loopback instead of the mesh.
     pub(super) async fn start_on_sockets(count: usize) -> (Self, Vec<hansa_swarm::Swarm>) {
         let mut consortium = Self::start_idle(count).await;
-        let swarm_key = hansa_swarm::SwarmKey::generate();
+        let swarm_key = hansa_types::SwarmKey::from_bytes([7; 32]);
         let mut swarms = Vec::new();
         let mut members = Vec::new();
         for node in &consortium.nodes {
@@ -478,7 +478,8 @@ impl Consortium {
                 kv: Arc::clone(&inner.kv),
                 store: node.store.clone(),
                 responder: Arc::clone(&node.peer.responder),
-                replicas: plenty(),
+                settings: SharingSettings::default(),
+                space: plenty(),
             })
             .unwrap();
             node.replicate();
@@ -565,7 +566,8 @@ fn node(
         kv,
         store: store.clone(),
         responder: Arc::clone(&peer.responder),
-        replicas: limits(Arc::clone(&disk)),
+        settings: SharingSettings::default(),
+        space: space(Arc::clone(&disk)),
     })
     .unwrap();
     let id = DcId::new(id).unwrap();

@@ -19,6 +19,7 @@ use super::ledger::{Job, Ledgers};
 use super::message::{Entry, MAX_WANTS, Message, Payload};
 use super::wants::{Outcome, SessionId, Wants};
 use super::{Key, message};
+use crate::Limits;
 
 pub(crate) use super::ledger::Job as ServeJob;
 
@@ -54,13 +55,13 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(stall: Duration) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            stall,
+            stall: limits.stall,
             members: HashSet::new(),
             connections: HashMap::new(),
             wants: Wants::default(),
-            ledgers: Ledgers::default(),
+            ledgers: Ledgers::new(limits),
             actions: VecDeque::new(),
             waker: None,
         }

@@ -143,7 +143,7 @@ impl Machines {
 /// If an invariant is broken.
 pub(crate) fn run(script: &[u8]) {
     let mut script = Script(script);
-    let (wants, ledgers) = (Wants::default(), Ledgers::default());
+    let (wants, ledgers) = (Wants::default(), Ledgers::new(&crate::Limits::default()));
     let mut machines = Machines { now: Instant::now(), wants, ledgers, jobs: Vec::new() };
     while !script.0.is_empty() {
         machines.step(&mut script);

@@ -6,13 +6,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use libp2p::PeerId;
 
 use super::message::{Entry, Kind, MAX_WANTS};
+use crate::Limits;
 
-/// Maximum bytes of a peer's answers that are being read from disk or written to its connection.
-const UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Estimated bytes of a job while its blocks are read.
 const JOB_BYTES: usize = 1024 * 1024;
-/// Maximum unsent bytes of all peers. Above it, only peers without unsent bytes are served.
-const UNSENT_BYTES_TOTAL: usize = 64 * 1024 * 1024;
 /// Maximum entries of a peer's queue, including cancelled ones.
 const QUEUE_MAX: usize = MAX_WANTS * 4;
 /// Maximum number of wants in a job.
@@ -59,9 +56,10 @@ impl Ledger {
         self.queued.remove(&(*cid, false));
     }
 
-    fn may_start(&self, total_is_full: bool) -> bool {
+    /// Whether another job may run for the peer, whose answers may have `unsent_max` bytes.
+    fn may_start(&self, total_is_full: bool, unsent_max: usize) -> bool {
         let pending = self.busy.saturating_mul(JOB_BYTES).saturating_add(self.unsent);
-        let allowed = if total_is_full { pending == 0 } else { pending < UNSENT_BYTES_MAX };
+        let allowed = if total_is_full { pending == 0 } else { pending < unsent_max };
         allowed && !self.queued.is_empty()
     }
 
@@ -85,8 +83,11 @@ fn name(entry: &Entry) -> (cid::Cid, bool) {
 }
 
 /// The lists of all peers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ledgers {
+    /// Maximum unsent bytes of a peer, and of all of them. Above the latter, only peers without unsent bytes are served.
+    unsent_max_peer: usize,
+    unsent_max: usize,
     peers: HashMap<PeerId, Ledger>,
     turn: VecDeque<PeerId>,
     unsent: usize,
@@ -94,6 +95,18 @@ pub(crate) struct Ledgers {
 }
 
 impl Ledgers {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let bytes = |mib: usize| mib.saturating_mul(1024 * 1024);
+        Self {
+            unsent_max_peer: bytes(limits.unsent_mib_per_peer),
+            unsent_max: bytes(limits.unsent_mib),
+            peers: HashMap::new(),
+            turn: VecDeque::new(),
+            unsent: 0,
+            generation: 0,
+        }
+    }
+
     /// Adds a peer's wants and cancellations. Wants above the limit are dropped.
     pub(crate) fn receive(&mut self, peer: PeerId, wants: Vec<Entry>, full: bool) {
         let generation = &mut self.generation;
@@ -114,12 +127,12 @@ impl Ledgers {
 
     /// The next job, if a peer is due.
     pub(crate) fn next_job(&mut self) -> Option<Job> {
-        let total_is_full = self.unsent >= UNSENT_BYTES_TOTAL;
+        let total_is_full = self.unsent >= self.unsent_max;
         for _ in 0..self.turn.len() {
             let peer = self.turn.pop_front()?;
             self.turn.push_back(peer);
             let Some(ledger) = self.peers.get_mut(&peer) else { continue };
-            if ledger.may_start(total_is_full) {
+            if ledger.may_start(total_is_full, self.unsent_max_peer) {
                 ledger.busy = ledger.busy.saturating_add(1);
                 return Some(Job { peer, wants: ledger.take(), generation: ledger.generation });
             }
@@ -158,8 +171,8 @@ impl Ledgers {
     pub(crate) fn check(&self) {
         for ledger in self.peers.values() {
             assert!(ledger.queued.len() <= ledger.queue.len());
-            assert!(ledger.queue.len() <= QUEUE_MAX + WANTS_PER_JOB * UNSENT_BYTES_MAX / JOB_BYTES);
-            assert!(ledger.busy <= UNSENT_BYTES_MAX / JOB_BYTES);
+            assert!(ledger.queue.len() <= QUEUE_MAX + WANTS_PER_JOB * self.unsent_max_peer / JOB_BYTES);
+            assert!(ledger.busy <= self.unsent_max_peer / JOB_BYTES);
         }
         let unsent: usize = self.peers.values().map(|ledger| ledger.unsent).sum();
         assert_eq!((unsent, self.peers.len()), (self.unsent, self.turn.len()));
@@ -191,7 +204,7 @@ mod tests {
 
     #[test]
     fn peers_take_turns_and_one_that_does_not_read_waits() {
-        let mut ledgers = Ledgers::default();
+        let mut ledgers = Ledgers::new(&Limits::default());
         let [greedy, modest] = [PeerId::random(), PeerId::random()];
         ledgers.receive(greedy, wants(0..5000), false);
         ledgers.receive(modest, wants(0..1), false);
@@ -210,7 +223,7 @@ mod tests {
     /// Answers without blocks count too.
     #[test]
     fn a_peer_that_never_reads_is_answered_no_further() {
-        let mut ledgers = Ledgers::default();
+        let mut ledgers = Ledgers::new(&Limits::default());
         let deaf = PeerId::random();
         let mut unsent = 0;
         for round in 0..100_000u32 {
@@ -220,21 +233,21 @@ mod tests {
             unsent += presences;
             assert!(ledgers.answered(&job, presences, Vec::new()));
         }
-        assert!(ledgers.next_job().is_none() && unsent <= UNSENT_BYTES_MAX + 50 * WANTS_PER_JOB);
+        assert!(ledgers.next_job().is_none() && unsent <= ledgers.unsent_max_peer + 50 * WANTS_PER_JOB);
         assert!(ledgers.peers[&deaf].queue.len() <= MAX_WANTS);
     }
 
     #[test]
     fn peers_that_never_read_leave_a_turn_to_the_others() {
-        let mut ledgers = Ledgers::default();
-        for _ in 0..UNSENT_BYTES_TOTAL / UNSENT_BYTES_MAX {
+        let mut ledgers = Ledgers::new(&Limits::default());
+        for _ in 0..ledgers.unsent_max / ledgers.unsent_max_peer {
             let deaf = PeerId::random();
             ledgers.receive(deaf, wants(0..1000), false);
             while let Some(job) = ledgers.next_job() {
                 assert!(ledgers.answered(&job, 1 << 20, Vec::new()));
             }
         }
-        assert!(ledgers.unsent >= UNSENT_BYTES_TOTAL);
+        assert!(ledgers.unsent >= ledgers.unsent_max);
         let honest = PeerId::random();
         ledgers.receive(honest, wants(0..1000), false);
         assert_eq!(ledgers.next_job().unwrap().peer, honest);
@@ -243,7 +256,7 @@ mod tests {
 
     #[test]
     fn wanting_and_cancelling_in_turns_keeps_the_queue_short() {
-        let mut ledgers = Ledgers::default();
+        let mut ledgers = Ledgers::new(&Limits::default());
         let peer = PeerId::random();
         ledgers.receive(peer, wants(0..10), false);
         for _ in 0..50 {
@@ -260,7 +273,7 @@ mod tests {
 
     #[test]
     fn lists_are_bounded_and_cancellable() {
-        let mut ledgers = Ledgers::default();
+        let mut ledgers = Ledgers::new(&Limits::default());
         let peer = PeerId::random();
         ledgers.receive(peer, wants(0..5000), false);
         ledgers.receive(peer, wants(0..10), false);
@@ -273,7 +286,7 @@ mod tests {
 
     #[test]
     fn answers_of_a_forgotten_peer_are_dropped() {
-        let mut ledgers = Ledgers::default();
+        let mut ledgers = Ledgers::new(&Limits::default());
         let peer = PeerId::random();
         ledgers.receive(peer, wants(0..100), false);
         let job = ledgers.next_job().unwrap();

@@ -90,7 +90,8 @@ impl Hostile {
         cards.push(SwarmMember { key, endpoint: "/ip4/127.0.0.1/tcp/1".into() });
         honest.swarm.set_members(cards).await.unwrap();
 
-        let transport = transport::build(&keys, &swarm_key(), Default::default(), PATIENT).unwrap();
+        let limits = Limits { silence: PATIENT, ..Limits::default() };
+        let transport = transport::build(&keys, &swarm_key(), Default::default(), &limits).unwrap();
         let settings = swarm::Config::with_tokio_executor();
         let liar = Liar { pieces, deaf, actions: VecDeque::new() };
         let mut node = libp2p::Swarm::new(transport, liar, keys.public().to_peer_id(), settings);
