@@ -14,8 +14,8 @@ use hansa_types::{DcId, ObjectId, Version, Visibility};
 use crate::{
     EventFilter, SharingError,
     contracts::{Contracts, records_of},
-    grants::is_limited,
     history::topic,
+    terms::is_limited,
 };
 
 impl Contracts {

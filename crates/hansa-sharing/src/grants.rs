@@ -18,9 +18,14 @@ use hansa_types::{
     api::{GrantRequest, Recorded},
 };
 
+pub(crate) use crate::terms::GRANTED;
 use crate::{
-    ChainReceipt, EventFilter, Sharing, SharingError, contracts::refused_with, deposits::DepositedKey,
-    history::topic, sharing::Inner,
+    ChainReceipt, EventFilter, Sharing, SharingError,
+    contracts::refused_with,
+    deposits::DepositedKey,
+    history::topic,
+    sharing::Inner,
+    terms::{is_limited, stands},
 };
 
 /// Why a deposit no longer serves its grantee.
@@ -30,21 +35,6 @@ enum Stale {
     OtherEpoch,
     /// The grantee has another encryption key.
     OtherRecipientKey,
-}
-
-/// [`abi::Cell`]'s state of a grant that stands.
-pub(crate) const GRANTED: u8 = 1;
-
-/// Whether a grant with these terms (0 for none) ends by itself.
-pub(crate) const fn is_limited(expires_at: u64, max_openings: u32) -> bool {
-    expires_at != 0 || max_openings != 0
-}
-
-/// Whether a grant came with a deposit and permits an opening at this time.
-pub(crate) fn stands(cell: &abi::Cell, time: u64) -> bool {
-    let is_used_up = cell.maxOpenings != 0 && cell.openings >= cell.maxOpenings;
-    let is_over = cell.expiresAt != 0 && cell.expiresAt < time;
-    cell.state == GRANTED && !cell.wrappedKey.is_empty() && !is_used_up && !is_over
 }
 
 fn recorded(receipts: Vec<ChainReceipt>) -> Recorded {

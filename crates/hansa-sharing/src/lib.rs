@@ -104,6 +104,7 @@ mod scrub;
 mod sharing;
 mod swarm;
 mod swarm_node;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tip;
