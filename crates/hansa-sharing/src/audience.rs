@@ -15,8 +15,8 @@ use hansa_types::{DcId, ObjectId, Version, Visibility};
 use crate::{
     SharingError,
     contracts::{Contracts, records_of},
-    grants::is_limited,
     history::topic,
+    terms::is_limited,
 };
 
 impl Contracts {

@@ -22,8 +22,8 @@ use hansa_types::{
 use crate::{
     SharingError,
     content::version_key,
-    grants::{is_limited, stands},
     sharing::Inner,
+    terms::{is_limited, stands},
 };
 
 /// A key that is deposited.

@@ -18,7 +18,12 @@ use hansa_ports::{ChainReceipt, EventFilter};
 use hansa_types::{DcId, Member, ObjectId, ReleasedKey, Visibility};
 
 use crate::{
-    Sharing, SharingError, contracts::refused_with, deposits::DepositedKey, history::topic, sharing::Inner,
+    Sharing, SharingError,
+    contracts::refused_with,
+    deposits::DepositedKey,
+    history::topic,
+    sharing::Inner,
+    terms::{is_limited, stands},
 };
 
 /// Why a deposit no longer serves its grantee.
@@ -28,18 +33,6 @@ enum Stale {
     OtherEpoch,
     /// The grantee has another encryption key.
     OtherRecipientKey,
-}
-
-/// Whether a grant with these terms (0 for none) ends by itself.
-pub(crate) const fn is_limited(expires_at: u64, max_openings: u32) -> bool {
-    expires_at != 0 || max_openings != 0
-}
-
-/// Whether a grant came with a deposit and permits an opening at this time.
-pub(crate) fn stands(cell: &abi::Cell, time: u64) -> bool {
-    let is_used_up = cell.maxOpenings != 0 && cell.openings >= cell.maxOpenings;
-    let is_over = cell.expiresAt != 0 && cell.expiresAt < time;
-    cell.state == GRANTED && !cell.wrappedKey.is_empty() && !is_used_up && !is_over
 }
 
 fn recorded(receipts: Vec<ChainReceipt>) -> Recorded {

@@ -98,6 +98,7 @@ mod responder;
 mod rewrap;
 mod scrub;
 mod sharing;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod turns;
