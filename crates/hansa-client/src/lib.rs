@@ -7,6 +7,7 @@
 mod destination;
 mod error;
 mod feed;
+mod left_out;
 mod open;
 mod pack;
 mod put;
@@ -30,8 +31,9 @@ use self::wire::{Wire, json};
 pub use self::{
     destination::Destination,
     error::ClientError,
+    left_out::LeftOut,
     open::{Opened, Saved},
-    pack::{LeftOut, Special},
+    pack::Special,
     put::{PutOptions, Source},
 };
 

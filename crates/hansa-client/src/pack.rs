@@ -5,7 +5,6 @@
 //! share. Stated sizes are hints: a file is read to see how long it is.
 
 use std::{
-    fmt,
     fs::{self, File},
     io::{self, Read, Seek as _, Write},
     os::unix::fs::PermissionsExt as _,
@@ -14,11 +13,11 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
-use hansa_types::{path_problem, printable};
+use hansa_types::path_problem;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::ClientError;
+use crate::{ClientError, LeftOut};
 
 /// Bytes handed over at a time, and how many such pieces may wait.
 const PIECE: usize = 256 * 1024;
@@ -27,8 +26,6 @@ const WAITING: usize = 8;
 const AHEAD: u64 = 1024 * 1024;
 /// Most files and folders of an object.
 const ENTRIES_MAX: usize = 1_000_000;
-/// Most things that cannot be stored that are named one by one.
-const NAMED_MAX: usize = 1_000;
 /// The mode bit that makes a file executable by its owner.
 const RUN: u32 = 0o100;
 
@@ -40,48 +37,6 @@ pub enum Special {
     Refuse,
     /// Store the rest.
     LeaveOut,
-}
-
-/// The entries of a folder that cannot be stored, and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftOut {
-    items: Vec<(PathBuf, String)>,
-    more: usize,
-}
-
-impl LeftOut {
-    fn note(&mut self, path: &Path, problem: impl Into<String>) {
-        if self.items.len() < NAMED_MAX {
-            self.items.push((path.to_owned(), problem.into()));
-        } else {
-            self.more = self.more.saturating_add(1);
-        }
-    }
-
-    /// Whether there is nothing of that kind.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    /// A printable line for each path; the last one counts those beyond the first 1,000.
-    pub fn lines(&self) -> Vec<String> {
-        let line =
-            |(path, problem): &(PathBuf, String)| format!("{} {problem}", printable(&path.to_string_lossy()));
-        let mut lines: Vec<String> = self.items.iter().map(line).collect();
-        if self.more > 0 {
-            lines.push(format!("and {} more", self.more));
-        }
-        lines
-    }
-}
-
-impl fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.items.as_slice(), self.more) {
-            ([(path, problem)], 0) => write!(f, "{} {problem}, so it", path.display()),
-            (items, more) => write!(f, "{} files and folders", items.len().saturating_add(more)),
-        }
-    }
 }
 
 /// What a folder holds, seen once before it is packed.
@@ -325,16 +280,6 @@ mod tests {
         assert_eq!(plan.left_out(), &named);
         let paths: Vec<&str> = plan.entries.iter().map(|entry| entry.path.as_str()).collect();
         assert_eq!(paths, ["Icon\r", "back\\slash", "sub", "sub/plain"]);
-    }
-
-    #[test]
-    fn the_list_of_what_cannot_be_stored_is_bounded() {
-        let mut left_out = LeftOut::default();
-        for number in 0..NAMED_MAX + 5 {
-            left_out.note(Path::new(&number.to_string()), "is a link");
-        }
-        assert_eq!(left_out.lines().len(), NAMED_MAX + 1);
-        assert_eq!(left_out.lines().last().unwrap(), "and 5 more");
     }
 
     /// Files below /proc state 0 bytes.

@@ -1,4 +1,4 @@
-//! What a consumer receives.
+//! Batches of events, as consumers receive them.
 
 use alloy_primitives::{Address, B256};
 use hansa_contracts::ContractEvent;

@@ -1,4 +1,4 @@
-//! Where a consumer continues, as it is stored.
+//! The stored form of cursors.
 //!
 //! Key: `feed/` and the consumer's name. Value: next height (8 bytes, big endian), hash of the genesis block (32 bytes).
 

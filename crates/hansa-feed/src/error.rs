@@ -1,10 +1,10 @@
-//! Why the feed delivers nothing.
+//! Errors of the feed.
 
 use alloy_primitives::B256;
 use hansa_kv::KvError;
 use hansa_ports::ChainError;
 
-/// Why a subscription could not be made, or ended.
+/// The reason for which a subscription could not be made, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     /// The chain cannot be read. Subscribing again continues at the cursor.

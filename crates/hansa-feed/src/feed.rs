@@ -1,8 +1,8 @@
-//! Subscriptions and cursors. Holds no events.
+//! Subscriptions and their cursors. Keeps no events.
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
@@ -10,19 +10,10 @@ use futures::{
 use hansa_kv::{Batch, KvStore, Space};
 use hansa_ports::Chain;
 
-use crate::{FeedBatch, FeedError, Portion, cursor, reader::Reader};
+use crate::{FeedBatch, FeedError, FeedFilter, Portion, cursor, reader::Reader};
 
 /// The batches of one consumer. The stream ends only after an error; subscribe again to continue at the cursor.
 pub type Subscription = BoxStream<'static, Result<FeedBatch, FeedError>>;
-
-/// Which events of the suite are wanted. Empty lists match anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FeedFilter {
-    /// Emitting contracts.
-    pub contracts: Vec<Address>,
-    /// Accepted values of each topic; the first is the event's signature.
-    pub topics: [Vec<B256>; 4],
-}
 
 /// The chain's final events, and the cursors of those who read them.
 #[derive(Clone)]

@@ -53,13 +53,15 @@ mod batch;
 mod cursor;
 mod error;
 mod feed;
+mod filter;
 mod reader;
 #[cfg(test)]
 mod tests;
 
 pub use batch::{FeedBatch, FeedBlock, FeedEvent};
 pub use error::FeedError;
-pub use feed::{Feed, FeedFilter, Subscription};
+pub use feed::{Feed, Subscription};
+pub use filter::FeedFilter;
 pub use reader::Portion;
 
 #[cfg(doc)]

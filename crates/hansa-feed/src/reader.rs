@@ -9,7 +9,7 @@ use hansa_ports::{Chain, Event, EventFilter};
 
 use crate::{FeedBatch, FeedBlock, FeedError, FeedEvent, FeedFilter, batch::CursorEntry, cursor};
 
-/// How much of the chain is read at once. A batch holds the events of one portion.
+/// Bounds of one read of the chain. A batch holds the events of one portion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Portion {
     /// Most heights; 0 counts as 1.

@@ -297,7 +297,11 @@ impl Home {
             Err(error) if error.kind() == ErrorKind::NotFound => "unnamed".to_owned(),
             Err(source) => return Err(NodeError::Read { path: file, source }),
         };
-        if layout == DATA_LAYOUT { Ok(()) } else { Err(NodeError::DataLayout { path: data, layout }) }
+        if layout == DATA_LAYOUT {
+            Ok(())
+        } else {
+            Err(NodeError::DataLayout { path: data, layout, known: DATA_LAYOUT })
+        }
     }
 
     /// Reads the configuration.

@@ -7,8 +7,6 @@ use std::{
 
 use hansa_types::GenesisError;
 
-use crate::config::DATA_LAYOUT;
-
 /// Why a node cannot be prepared, started or kept running.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -42,13 +40,15 @@ pub enum NodeError {
     },
     /// The databases and blocks are in a layout that this version does not know.
     #[error(
-        "{} is in layout {layout}, this version of hansa knows layout {DATA_LAYOUT} only; start the node with the version that wrote it", path.display()
+        "{} is in layout {layout}, this version of hansa knows layout {known} only; start the node with the version that wrote it", path.display()
     )]
     DataLayout {
         /// The folder.
         path: PathBuf,
         /// What its file `version` says.
         layout: String,
+        /// The layout of this version.
+        known: &'static str,
     },
     /// A file cannot be read.
     #[error("{} cannot be read", path.display())]

@@ -50,6 +50,22 @@ pub struct Best {
     last: Option<(usize, u64)>,
 }
 
+impl Pool {
+    /// Executable transactions on a state in which `nonce_of` tells each account's next nonce (`None`: may not send).
+    /// The senders take turns by what their transactions have cost in recent blocks; `turn`, such as the block's number,
+    /// decides who begins among equals.
+    pub fn best(&self, turn: u64, mut nonce_of: impl FnMut(Address) -> Option<u64>) -> Best {
+        let mut addresses = self.queues().addresses();
+        addresses.sort_unstable();
+        let begin = turn.checked_rem(addresses.len() as u64).unwrap_or(0);
+        addresses.rotate_left(usize::try_from(begin).unwrap_or(0));
+        let usage = self.usage();
+        let senders =
+            addresses.into_iter().filter_map(|sender| Some((sender, nonce_of(sender)?, usage.of(&sender))));
+        Best::new(self.clone(), senders)
+    }
+}
+
 impl Best {
     /// The senders with their next nonces and costs so far; among equals the first goes first.
     pub(crate) fn new(pool: Pool, senders: impl Iterator<Item = (Address, u64, u64)>) -> Self {

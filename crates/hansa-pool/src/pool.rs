@@ -12,8 +12,8 @@ use hansa_ecdsa::Signers;
 use hansa_types::{SignedTransaction, TRANSACTION_BYTES_MAX};
 
 use crate::{
-    Best, Clock, Origin, PoolConfig, PoolError, PoolRules, PooledTransaction, SenderPolicy, SystemClock,
-    admission, drain::Drain, queues::Queues, senders::Senders, usage::Usage,
+    Clock, Origin, PoolConfig, PoolError, PoolRules, PooledTransaction, SenderPolicy, SystemClock, admission,
+    drain::Drain, queues::Queues, senders::Senders, usage::Usage,
 };
 
 /// Admitted transactions that a slow subscriber may fall behind.
@@ -80,6 +80,10 @@ impl Pool {
             admitted: watch::Sender::new(0),
             new: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
         }))
+    }
+
+    pub(crate) fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.0.usage.lock()
     }
 
     pub(crate) fn queues(&self) -> MutexGuard<'_, Queues> {
@@ -308,23 +312,9 @@ impl Pool {
         }
     }
 
-    /// Executable transactions on a state in which `nonce_of` tells each account's next nonce (`None`: may not send).
-    /// The senders take turns by what their transactions have cost in recent blocks; `turn`, such as the block's number,
-    /// decides who begins among equals.
-    pub fn best(&self, turn: u64, mut nonce_of: impl FnMut(Address) -> Option<u64>) -> Best {
-        let mut addresses = self.queues().addresses();
-        addresses.sort_unstable();
-        let begin = turn.checked_rem(addresses.len() as u64).unwrap_or(0);
-        addresses.rotate_left(usize::try_from(begin).unwrap_or(0));
-        let usage = self.0.usage.lock();
-        let senders =
-            addresses.into_iter().filter_map(|sender| Some((sender, nonce_of(sender)?, usage.of(&sender))));
-        Best::new(self.clone(), senders)
-    }
-
     /// Notes what accounts' transactions have cost the chain, in microseconds of execution.
     pub fn charge(&self, costs: impl IntoIterator<Item = (Address, u64)>) {
-        let mut usage = self.0.usage.lock();
+        let mut usage = self.usage();
         costs.into_iter().for_each(|(sender, cost)| usage.charge(sender, cost));
     }
 

@@ -13,7 +13,6 @@ use super::{
 /// Crates by their folder, and their files that are in a circle. Entries go, none comes.
 const KNOWN: &[(&str, &[&str])] = &[
     ("crates/hansa-bench", &["chain.rs", "network.rs", "wallet.rs"]),
-    ("crates/hansa-client", &["error.rs", "pack.rs"]),
     (
         "crates/hansa-consensus",
         &["block.rs", "ceremony.rs", "genesis.rs", "handle.rs", "peers.rs", "types.rs"],
@@ -54,8 +53,6 @@ const KNOWN: &[(&str, &[&str])] = &[
             "upgrade.rs",
         ],
     ),
-    ("crates/hansa-node", &["config.rs", "error.rs"]),
-    ("crates/hansa-pool", &["best.rs", "pool.rs"]),
     (
         "crates/hansa-sharing",
         &[

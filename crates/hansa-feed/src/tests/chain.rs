@@ -178,7 +178,7 @@ impl Chain for MemoryChain {
     }
 }
 
-/// How a chain lies about a portion.
+/// Lies about a portion.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lie {
     Swapped,

@@ -1,4 +1,4 @@
-//! What is delivered, in which order and portions.
+//! Content, order and portions of what is delivered.
 
 use std::sync::{Arc, atomic::Ordering};
 

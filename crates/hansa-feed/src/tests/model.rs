@@ -34,6 +34,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..80)
 }
 
+/// A filter, and the same as a predicate.
+type Wanted = (FeedFilter, fn(Kind) -> bool);
+
 struct Consumer {
     name: String,
     filter: FeedFilter,
@@ -48,17 +51,17 @@ struct Consumer {
 
 impl Consumer {
     fn all(feed: &Feed) -> Vec<Self> {
-        let filters: [(FeedFilter, fn(Kind) -> bool); CONSUMERS] = [
+        let wanted: [Wanted; CONSUMERS] = [
             (FeedFilter::default(), |kind| kind != Kind::Forged),
             (refusals(), |kind| kind == Kind::Refused),
             (records(), |kind| kind == Kind::Recorded),
         ];
-        let consumer = |(index, (filter, is_wanted)): (usize, (FeedFilter, fn(Kind) -> bool))| {
+        let consumer = |(index, (filter, is_wanted)): (usize, Wanted)| {
             let name = format!("consumer-{index}");
             let batches = feed.subscribe(&name, 0, filter.clone()).unwrap();
             Self { name, filter, is_wanted, batches, last: None, committed: vec![], pending: vec![] }
         };
-        filters.into_iter().enumerate().map(consumer).collect()
+        wanted.into_iter().enumerate().map(consumer).collect()
     }
 
     /// Whether there was a batch.
