@@ -176,6 +176,27 @@ impl Site {
         }
     }
 
+    fn backfill_config<M, X>(
+        &self,
+        peers: &MemberPeers<M>,
+        blocker: X,
+    ) -> backfill::Config<PublicKey, MemberPeers<M>, X>
+    where
+        M: AddressableManager<PublicKey = PublicKey>,
+        X: Blocker<PublicKey = PublicKey>,
+    {
+        backfill::Config {
+            public_key: self.me.clone(),
+            peer_provider: peers.clone(),
+            blocker,
+            mailbox_size: MAILBOX,
+            fetch_timeout: NZDuration!(Duration::from_secs(2)),
+            fetch_retry_delay: Duration::from_millis(100),
+            priority_requests: false,
+            priority_responses: false,
+        }
+    }
+
     fn simplex_config(&self, timing: &Timing, beginnings: Beginnings) -> orchestrator::SimplexConfig<Draw> {
         orchestrator::SimplexConfig {
             elector: Draw(beginnings),
@@ -246,20 +267,8 @@ where
     let allowance = Allowance::of_mib(node.settings.broadcast_mib_per_second, BROADCAST_BURST_SECONDS);
     let receiver = FromValidators::new(context.child("judge"), receiver, peers.clone(), allowance);
     let buffer_handle = buffer_engine.start((sender, receiver));
-    let backfill = backfill::init(
-        context.child("backfill"),
-        backfill::Config {
-            public_key: site.me.clone(),
-            peer_provider: peers.clone(),
-            blocker: node.blocker.clone(),
-            mailbox_size: MAILBOX,
-            fetch_timeout: NZDuration!(Duration::from_secs(2)),
-            fetch_retry_delay: Duration::from_millis(100),
-            priority_requests: false,
-            priority_responses: false,
-        },
-        channels.backfill,
-    );
+    let settings = site.backfill_config(&peers, node.blocker.clone());
+    let backfill = backfill::init(context.child("backfill"), settings, channels.backfill);
 
     // Threshold certificates have a fixed length, so their codec needs no configuration.
     let certificates = site.archive("finalisations", ());

@@ -1,7 +1,8 @@
 //! The facts by which consensus paces itself: how far this node is, and when it first saw each proposal.
 //!
 //! Proposals wait and shrink by the block interval; the release of keys, the deletion of journals and the search for a committee wait
-//! for progress. The wait at the start of an epoch is in [`epoch_barrier`](crate::epoch_barrier). What the node reports about itself is in [`status`](crate::status): no decision reads it.
+//! for progress. The wait at the start of an epoch is in [`epoch_barrier`](crate::epoch_barrier). The node's report about itself is in
+//! [`status`](crate::status): no decision reads it.
 
 use std::{
     collections::BTreeMap,

@@ -17,7 +17,7 @@ use hansa_types::NetworkKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeError, health::HealthSettings, settings};
+use crate::{NodeError, health::HealthSettings};
 
 /// The layout of the databases and blocks, as their folder's file `version` names it.
 pub(crate) const DATA_LAYOUT: &str = "6";
@@ -245,20 +245,6 @@ impl Home {
         self.0.join("keys-resealed.json")
     }
 
-    /// Has the configuration name another file with the key store's passphrase; everything else in it stays.
-    ///
-    /// # Errors
-    /// When the file is no TOML or cannot be written.
-    pub(crate) fn name_passphrase_file(&self, file: &Path) -> Result<(), NodeError> {
-        let path = self.config_file();
-        let failed = |problem: String| NodeError::Config { path: path.clone(), problem };
-        let mut table: toml::Table =
-            toml::from_str(&read_text(&path)?).map_err(|error| failed(error.to_string()))?;
-        table.insert("passphrase_file".into(), file.display().to_string().into());
-        let text = toml::to_string(&table).map_err(|error| failed(error.to_string()))?;
-        write_file(&path, text.as_bytes(), Secrecy::Public)
-    }
-
     /// Keys that wait for a ballot to give them to the member.
     #[must_use]
     pub fn next_keys_file(&self) -> PathBuf {
@@ -302,24 +288,6 @@ impl Home {
         } else {
             Err(NodeError::DataLayout { path: data, layout, known: DATA_LAYOUT })
         }
-    }
-
-    /// Reads the configuration.
-    ///
-    /// # Errors
-    /// As [`Home::settings`].
-    pub fn config(&self) -> Result<NodeConfig, NodeError> {
-        Ok(self.settings()?.config)
-    }
-
-    /// Writes the configuration: what differs from the defaults.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write_config(&self, config: &NodeConfig) -> Result<(), NodeError> {
-        let text = settings::text_of(config)
-            .map_err(|problem| NodeError::Config { path: self.config_file(), problem })?;
-        write_file(&self.config_file(), text.as_bytes(), Secrecy::Public)
     }
 
     /// Reads the key store's passphrase.

@@ -3,12 +3,12 @@
 //! One list checks `hansa.toml` and the environment, says where each value comes from, and writes the reference. It knows no setting
 //! by name, and it does not check how settings depend on one another; the component that reads them does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-use crate::{NodeConfig, NodeError};
+use crate::{Home, NodeConfig, NodeError, Secrecy, read_text, write_file};
 
 /// What a setting's name begins with in the environment.
 const PREFIX: &str = "HANSA_";
@@ -332,7 +332,39 @@ the safety of consensus and of key releases rests. Everything that one operator 
 time-outs, lengths of queues, places for each peer, sizes of caches, rates, intervals, caps of the interfaces, thresholds of health.
 ";
 
-impl crate::Home {
+impl Home {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// As [`Home::settings`].
+    pub fn config(&self) -> Result<NodeConfig, NodeError> {
+        Ok(self.settings()?.config)
+    }
+
+    /// Writes the configuration: what differs from the defaults.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_config(&self, config: &NodeConfig) -> Result<(), NodeError> {
+        let text =
+            text_of(config).map_err(|problem| NodeError::Config { path: self.config_file(), problem })?;
+        write_file(&self.config_file(), text.as_bytes(), Secrecy::Public)
+    }
+
+    /// Has the configuration name another file with the key store's passphrase; everything else in it stays.
+    ///
+    /// # Errors
+    /// When the file is no TOML or cannot be written.
+    pub(crate) fn name_passphrase_file(&self, file: &Path) -> Result<(), NodeError> {
+        let path = self.config_file();
+        let failed = |problem: String| NodeError::Config { path: path.clone(), problem };
+        let mut table: toml::Table =
+            toml::from_str(&read_text(&path)?).map_err(|error| failed(error.to_string()))?;
+        table.insert("passphrase_file".into(), file.display().to_string().into());
+        let text = toml::to_string(&table).map_err(|error| failed(error.to_string()))?;
+        write_file(&path, text.as_bytes(), Secrecy::Public)
+    }
+
     /// Reads the settings with where each comes from.
     ///
     /// # Errors
@@ -346,7 +378,7 @@ impl crate::Home {
             let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
             Some((name, value.to_string_lossy().into_owned()))
         });
-        read(&crate::read_text(&file)?, &variables.collect::<Vec<_>>())
+        read(&read_text(&file)?, &variables.collect::<Vec<_>>())
             .map_err(|problems| NodeError::Settings { path: file, problems })
     }
 }
@@ -485,7 +517,7 @@ mod tests {
 
     #[test]
     fn reference_and_schema_are_fresh() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let committed = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
         let why = "run `cargo xtask codegen`";
         assert_eq!(committed("docs/reference/configuration.md"), reference(), "{why}");
