@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use parking_lot::RwLock;
 
-use crate::{chain::Chain, propose::parent_state, state::ParentState};
+use crate::{chain::Chain, propose::parent_state, quota, state::ParentState};
 
 /// Calls per thread below which decoding is not split further.
 const DECODINGS_PER_THREAD_MIN: usize = 16;
@@ -46,11 +46,10 @@ pub(crate) fn sender_state(
     state: &ParentState<'_>,
     account: Address,
 ) -> Result<Option<SenderState>, StateError> {
-    if sender(state, account)?.is_none() {
-        return Ok(None);
-    }
+    let Some(Sender { member }) = sender(state, account)? else { return Ok(None) };
+    let wait_seconds = member.map_or(Ok(0), |member| quota::wait_seconds(state, member))?;
     let account = state.account(account)?.unwrap_or_default();
-    Ok(Some(SenderState { nonce: account.nonce, balance: account.balance }))
+    Ok(Some(SenderState { nonce: account.nonce, balance: account.balance, wait_seconds }))
 }
 
 /// The pool's view of the finalised head, and of the signatures that its transactions carry.

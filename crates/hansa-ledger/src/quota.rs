@@ -54,6 +54,15 @@ pub(crate) fn left(state: &ParentState<'_>, quota: Quota, member: DcId) -> Resul
     Ok(Growth { bytes, slots })
 }
 
+/// Seconds until a member may send again; 0 while it may.
+pub(crate) fn wait_seconds(state: &ParentState<'_>, member: DcId) -> Result<u64, StateError> {
+    let quota = in_force(state)?;
+    if !quota.limits() {
+        return Ok(0);
+    }
+    Ok(quota.free_at(used(state, member)?).saturating_sub(state.parent_timestamp))
+}
+
 /// Notes after the last transaction what the block's senders used. A network whose contracts know no quota stays as it is.
 pub(crate) fn charge(
     executor: &mut BlockExecutor<ParentState<'_>>,

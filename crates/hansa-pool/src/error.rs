@@ -71,6 +71,14 @@ pub enum PoolError {
         /// The most accepted.
         limit: usize,
     },
+    /// The account's member has used up its quota of what all nodes store.
+    #[error(
+        "the member has used up its quota of what all nodes store; try again in {wait_seconds} s, or have a ballot raise it (`hansa member quota`)"
+    )]
+    QuotaUsedUp {
+        /// When it may send again.
+        wait_seconds: u64,
+    },
     /// Asks for more gas than a transaction or a block may have.
     #[error("exceeds block gas limit: gas limit {gas_limit}, at most {limit}")]
     GasLimitTooHigh {
@@ -122,6 +130,7 @@ impl PoolError {
     pub const fn retry_ms(&self) -> Option<u64> {
         match self {
             Self::Busy { retry_ms, .. } => Some(*retry_ms),
+            Self::QuotaUsedUp { wait_seconds } => Some(wait_seconds.saturating_mul(1_000)),
             _ => None,
         }
     }

@@ -13,6 +13,8 @@ pub struct SenderState {
     pub nonce: u64,
     /// Wei.
     pub balance: U256,
+    /// Seconds until the account's member may send again; 0 while its quota is not used up.
+    pub wait_seconds: u64,
 }
 
 /// Knows who may send transactions.

@@ -219,6 +219,9 @@ impl Pool {
             .sender(prepared.sender)
             .map_err(|()| PoolError::NotReady)?
             .ok_or(PoolError::UnregisteredSender(prepared.sender))?;
+        if state.wait_seconds > 0 {
+            return Err(PoolError::QuotaUsedUp { wait_seconds: state.wait_seconds });
+        }
         let (transaction, next) = (prepared.nonce(), state.nonce);
         if transaction < next {
             return Err(PoolError::NonceTooLow { transaction, next });

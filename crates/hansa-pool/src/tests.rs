@@ -57,7 +57,10 @@ fn pool_with(config: PoolConfig) -> (Pool, World) {
     let world = World::default();
     world.millis.store(1_000_000, Ordering::Relaxed);
     for key in 1..=4 {
-        world.members.lock().insert(address(key), SenderState { nonce: 0, balance: U256::from(10) });
+        world
+            .members
+            .lock()
+            .insert(address(key), SenderState { nonce: 0, balance: U256::from(10), wait_seconds: 0 });
     }
     let world_of = || Arc::new(world.clone());
     let pool = Pool::with_clock(RULES, config, world_of(), Signers::default(), world_of());
@@ -207,7 +210,7 @@ fn members_take_turns_and_gaps_wait() {
     let firsts: Vec<_> = (0..3).map(|turn| order_in(&pool, turn, &at_zero())[0].0).collect();
     assert!(firsts.contains(&one) && firsts.contains(&two));
 
-    world.members.lock().insert(one, SenderState { nonce: 2, balance: U256::ZERO });
+    world.members.lock().insert(one, SenderState { nonce: 2, balance: U256::ZERO, wait_seconds: 0 });
     pool.on_finalised([(one, Some(2)), (two, None)]);
     assert_eq!(pool.status().transactions, 2);
     assert_eq!(pool.add(transfer(1, 1)), Err(PoolError::NonceTooLow { transaction: 1, next: 2 }));
@@ -565,4 +568,16 @@ fn turns_are_by_what_transactions_cost() {
     }
     let (of_slow, of_quick) = (spent[&slow], spent[&quick]);
     assert!(of_quick * 10 >= of_slow * 8, "the slow ones took {of_slow} µs, the quick ones {of_quick} µs");
+}
+
+#[test]
+fn a_member_without_quota_is_told_how_long_to_wait() {
+    let (pool, world) = pool();
+    world
+        .members
+        .lock()
+        .insert(address(1), SenderState { nonce: 0, balance: U256::from(10), wait_seconds: 9 });
+    let refused = pool.add(transfer(1, 0)).unwrap_err();
+    assert_eq!((&refused, refused.retry_ms()), (&PoolError::QuotaUsedUp { wait_seconds: 9 }, Some(9_000)));
+    assert!(pool.add(transfer(2, 0)).is_ok(), "others are not held up");
 }

@@ -11,7 +11,8 @@ use hansa_contracts::{GOVERNANCE, abi};
 use hansa_evm::InvalidReason;
 use hansa_kv::MemoryStore;
 use hansa_ledger::{BlockFault, BlockRef, CallOutcome, CallRequest, Ledger, LedgerError};
-use hansa_types::{Block, Limits, SignedTransaction, TRANSACTION_BYTES_MAX};
+use hansa_pool::PoolError;
+use hansa_types::{BODY_BYTES_MAX, Block, Limits, SignedTransaction, TRANSACTION_BYTES_MAX};
 
 use crate::support::*;
 
@@ -48,15 +49,15 @@ fn offer(ledger: &Ledger, transactions: Vec<SignedTransaction>) -> Block {
     block
 }
 
-/// A member sends the longest transactions until one has to wait; returns the nonce of that one.
+/// A member sends the longest transactions until some have to wait; returns the nonce of the first of those.
 fn fill(ledger: &Ledger) -> u64 {
+    let per_block = (BODY_BYTES_MAX / TRANSACTION_BYTES_MAX) as u64;
     let mut nonce = 0;
     while ledger.pool().status().transactions == 0 {
-        // Two a block, as blocks have room for more.
-        offer(ledger, vec![longest(nonce), longest(nonce + 1)]);
-        nonce += 2;
+        let block = offer(ledger, (nonce..nonce + per_block).map(longest).collect());
+        nonce += block.transactions().len() as u64;
     }
-    nonce - ledger.pool().status().transactions as u64
+    nonce
 }
 
 #[test]
@@ -93,6 +94,10 @@ fn a_member_that_used_up_its_quota_waits_and_others_go_on() {
         used >= most - TRANSACTION_BYTES_MAX as u64 && used < most + TRANSACTION_BYTES_MAX as u64,
         "{used}"
     );
+
+    // No more is taken of it, and the error says for how long.
+    let refused = ledger.pool().add(longest(nonce + 100));
+    assert!(matches!(refused, Err(PoolError::QuotaUsedUp { wait_seconds: 1..=128 })), "{refused:?}");
 
     // What waits of it holds up nobody else's.
     let block = offer(&ledger, vec![put(2, 0, 1)]);
