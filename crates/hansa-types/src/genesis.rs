@@ -17,9 +17,17 @@ pub struct Limits {
     pub ballot_seconds: u64,
     /// Bytes of transactions, logs and code that each member may make all nodes store in a second; what it leaves unused adds up to
     /// a day's worth. 0 for no limit. A ballot changes it.
+    #[serde(default, skip_serializing_if = "is_none")]
     pub member_bytes_per_second: u64,
     /// New storage slots and accounts of each member in a second, likewise.
+    #[serde(default, skip_serializing_if = "is_none")]
     pub member_slots_per_second: u64,
+}
+
+/// Genesis files from before there were quotas name none, and keep their digest.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_none(quota: &u64) -> bool {
+    *quota == 0
 }
 
 impl Default for Limits {
@@ -156,6 +164,16 @@ mod tests {
         for malformed in ["", "[]", "{}", r#"{"founders":[],"suite":1}"#] {
             assert!(matches!(Genesis::from_json(malformed), Err(GenesisError::Malformed(_))), "{malformed}");
         }
+    }
+
+    #[test]
+    fn limits_without_quotas_read_and_write_as_they_did_before_there_were_any() {
+        let before = r#"{"blockGas":1,"epochBlocks":2,"ballotSeconds":3}"#;
+        let limits: Limits = serde_json::from_str(before).unwrap();
+        assert_eq!((limits.member_bytes_per_second, limits.member_slots_per_second), (0, 0));
+        assert_eq!(serde_json::to_string(&limits).unwrap(), before);
+        let text = serde_json::to_string(&Limits { member_slots_per_second: 9, ..limits }).unwrap();
+        assert!(text.ends_with(r#","memberSlotsPerSecond":9}"#), "{text}");
     }
 
     #[test]
