@@ -42,6 +42,11 @@ pub(crate) enum Command {
     /// Members, and the ballots on them and on the consortium's limits
     #[command(subcommand)]
     Member(Member),
+    /// Say what an error code means and what to do about it
+    Explain {
+        /// The code as errors show it: E2004, or 2004
+        code: String,
+    },
     /// Versions of the system contracts, and the ballots that replace them
     #[command(subcommand)]
     Upgrade(Upgrade),
@@ -416,7 +421,7 @@ pub(crate) struct Share {
     /// number of openings: its newest version, and later ones for up to 32 such grantees
     #[arg(long, requires = "with")]
     pub(crate) deposit: bool,
-    /// The grant ends at this time: 2027-01-31T12:00:00Z, or Unix seconds
+    /// The grant ends at this time: 2027-01-31T12:00:00Z, 2027-01-31, 30d (also w, h, m, s) from now on, or Unix seconds
     #[arg(long, requires = "with", value_name = "TIME", value_parser = time)]
     pub(crate) expires_at: Option<u64>,
     /// The grant allows this many openings, at least 1; default: any number
@@ -434,14 +439,33 @@ fn object_name(text: &str) -> Result<String, String> {
 
 /// A time that is neither zero, which the chain takes for never, nor in milliseconds.
 fn time(text: &str) -> Result<u64, String> {
-    match text.parse().ok().or_else(|| parse_utc(text)) {
+    let day = || parse_utc(&format!("{text}T00:00:00Z"));
+    match text.parse().ok().or_else(|| parse_utc(text)).or_else(day).or_else(|| from_now(text)) {
         Some(0) => Err("0 would be no end; leave the option out for a grant without one".to_owned()),
         Some(seconds) if seconds > TIME_MAX => {
             Err("it is after the year 9999; give seconds, not milliseconds".to_owned())
         }
         Some(seconds) => Ok(seconds),
-        None => Err("give a time in UTC as 2027-01-31T12:00:00Z, or Unix seconds".to_owned()),
+        None => Err("give a time in UTC as 2027-01-31T12:00:00Z or 2027-01-31, a span from now on as 30d, or Unix seconds"
+            .to_owned()),
     }
+}
+
+/// A span from now on: a number and one of `s m h d w`, with or without `+`.
+fn from_now(text: &str) -> Option<u64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return None,
+    };
+    // `parse` would take a sign.
+    let number: u64 = number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse().ok())??;
+    number.checked_mul(seconds)?.checked_add(hansa_node::unix_seconds())
 }
 
 /// A number of openings that is not zero, which the chain takes for any number.
@@ -563,8 +587,26 @@ mod tests {
             ("--expires-at", "tomorrow", true),
             ("--expires-at", "1790000000", false),
             ("--expires-at", "2027-01-31T12:00:00Z", false),
+            ("--expires-at", "2027-01-31", false),
+            ("--expires-at", "2027-02-30", true),
+            ("--expires-at", "30d", false),
+            ("--expires-at", "+12h", false),
+            ("--expires-at", "++1d", true),
+            ("--expires-at", "d", true),
+            ("--expires-at", "99999999999999999999w", true),
+            ("--expires-at", "9999999999w", true),
+            ("--expires-at", "3€", true),
         ] {
             assert_eq!(share(option, value).is_some(), refused, "{option} {value}");
+        }
+    }
+
+    #[test]
+    fn spans_count_from_now_on() {
+        let now = hansa_node::unix_seconds();
+        for (text, seconds) in [("90s", 90), ("2m", 120), ("3h", 10_800), ("+7d", 604_800), ("1w", 604_800)] {
+            let at = time(text).unwrap();
+            assert!((now + seconds..now + seconds + 60).contains(&at), "{text}: {at}");
         }
     }
 

@@ -122,6 +122,7 @@ async fn run_attended(cli: &Cli, output: Output) -> Result<(), CliError> {
             | Command::Config(_)
             | Command::Upgrade(Upgrade::Add { .. })
             | Command::Completions { .. }
+            | Command::Explain { .. }
             | Command::Status(_)
             | Command::Block(Block::Verify { .. })
     );
@@ -155,6 +156,7 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         Command::Keys(Keys::Recovery) => keys::recovery(&home, &connect(&home)?, output).await,
         Command::Keys(command) => keys::run(&home, command, output),
         Command::Config(command) => config::run(&home, command, output),
+        Command::Explain { code } => problem::explain(code, output),
         Command::Member(command) => member::run(&home, &connect(&home)?, command, output).await,
         Command::Upgrade(command) => upgrade::run(&home, command, output).await,
         Command::Put(options) => object::put(&connect(&home)?, options, output).await,
