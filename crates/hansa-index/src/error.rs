@@ -46,7 +46,9 @@ impl IndexError {
     /// Whether the database's file is damaged, so that only a new one helps.
     pub(crate) fn is_damage(&self) -> bool {
         match self {
-            Self::Database(error) | Self::Schema(sqlx::migrate::MigrateError::Execute(error)) => is_damage(error),
+            Self::Database(error) | Self::Schema(sqlx::migrate::MigrateError::Execute(error)) => {
+                is_damage(error)
+            }
             Self::Schema(error) => {
                 use sqlx::migrate::MigrateError::{Dirty, VersionMismatch, VersionMissing};
                 matches!(error, Dirty(_) | VersionMismatch(_) | VersionMissing(_))

@@ -158,7 +158,9 @@ impl Rows {
     }
 
     fn recorded(&mut self, height: u64, log_index: u64, e: &abi::DataStore::VersionRecorded) {
-        let Some((id, visibility)) = id(e.owner, e.number).zip(Visibility::from_code(e.visibility)) else { return };
+        let Some((id, visibility)) = id(e.owner, e.number).zip(Visibility::from_code(e.visibility)) else {
+            return;
+        };
         let row = ObjectRow {
             id,
             version: Version(e.version),

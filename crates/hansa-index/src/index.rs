@@ -84,6 +84,11 @@ impl Index {
         self.0.state.borrow().clone()
     }
 
+    /// How many objects' names can be searched.
+    pub fn names(&self) -> usize {
+        self.0.names.len()
+    }
+
     /// How it stands, whenever that changes.
     pub fn states(&self) -> watch::Receiver<IndexState> {
         self.0.state.subscribe()

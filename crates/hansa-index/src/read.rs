@@ -97,7 +97,10 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Database`].
-    pub async fn grants(&self, objects: &[ObjectId]) -> Result<BTreeMap<ObjectId, Vec<GrantRow>>, IndexError> {
+    pub async fn grants(
+        &self,
+        objects: &[ObjectId],
+    ) -> Result<BTreeMap<ObjectId, Vec<GrantRow>>, IndexError> {
         let mut connection = self.pool().acquire().await?;
         let mut grants = BTreeMap::<_, Vec<_>>::new();
         for chunk in chunks(objects.to_vec()) {
@@ -272,7 +275,10 @@ impl Index {
         for chunk in chunks(ids.to_vec()) {
             let mut conditions = Conditions::of(query);
             let values = parameters(conditions.next(), chunk.len(), 2);
-            conditions.add(format!("(owner, number) IN (VALUES {values})"), chunk.into_iter().flat_map(object_cells));
+            conditions.add(
+                format!("(owner, number) IN (VALUES {values})"),
+                chunk.into_iter().flat_map(object_cells),
+            );
             let (clause, cells) = conditions.finish();
             let sql = format!("SELECT {} FROM objects{clause}", OBJECTS.columns.join(", "));
             found.extend(select::<ObjectRow>(&mut connection, sql, cells).await?);
@@ -359,7 +365,8 @@ impl Conditions {
     }
 
     fn finish(self) -> (String, Vec<Cell>) {
-        let clause = if self.sql.is_empty() { String::new() } else { format!(" WHERE {}", self.sql.join(" AND ")) };
+        let clause =
+            if self.sql.is_empty() { String::new() } else { format!(" WHERE {}", self.sql.join(" AND ")) };
         (clause, self.cells)
     }
 }

@@ -292,6 +292,15 @@ pub struct ObjectRow {
     pub log_index: u64,
 }
 
+impl ObjectRow {
+    /// A version that was just recorded, with nothing special about it.
+    pub fn new(id: ObjectId, version: Version, root: B256, visibility: Visibility, valid_until: u64) -> Self {
+        let (size_class, created_at, height, log_index) = (0, 0, 0, 0);
+        let change = (None, 0);
+        Self { id, version, root, visibility, change, size_class, created_at, valid_until, height, log_index }
+    }
+}
+
 impl Stored for ObjectRow {
     fn cells(&self) -> Vec<Cell> {
         let [owner, number] = object_cells(self.id);

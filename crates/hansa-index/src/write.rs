@@ -9,14 +9,15 @@ use crate::{
     cells::{self, Cell, Table, bound, int, parameters, upsert},
     fold::{Needs, Rows},
     rows::{
-        BALLOTS, BLOCKS, BallotRow, GRANTS, GrantRow, HISTORY, MEMBERS, MemberRow, OBJECTS, ObjectRow, Stored,
-        TABLES, TRANSACTIONS, VERSIONS, VOTES, VersionRow, object_cells,
+        BALLOTS, BLOCKS, BallotRow, GRANTS, GrantRow, HISTORY, MEMBERS, MemberRow, OBJECTS, ObjectRow,
+        Stored, TABLES, TRANSACTIONS, VERSIONS, VOTES, VersionRow, object_cells,
     },
 };
 
 /// The height that a database continues at and the chain that it belongs to; `None` in a new database.
 pub(crate) async fn position(writer: &mut AnyConnection) -> Result<Option<(B256, u64)>, IndexError> {
-    let row = sqlx::query("SELECT genesis, next_height FROM state WHERE id = 0").fetch_optional(writer).await?;
+    let row =
+        sqlx::query("SELECT genesis, next_height FROM state WHERE id = 0").fetch_optional(writer).await?;
     let Some(row) = row else { return Ok(None) };
     let genesis: Vec<u8> = row.try_get(0)?;
     let genesis = B256::try_from(genesis.as_slice()).map_err(|_| IndexError::Value("the genesis block"))?;
@@ -32,7 +33,9 @@ pub(crate) async fn clear(writer: &mut AnyConnection, genesis: B256) -> Result<(
     }
     sqlx::query("DELETE FROM state").execute(&mut *transaction).await?;
     let cells = vec![Cell::Int(Some(0)), (&genesis).into(), Cell::Int(Some(0))];
-    bound(format!("INSERT INTO state VALUES {}", parameters(1, 1, 3)), cells).execute(&mut *transaction).await?;
+    bound(format!("INSERT INTO state VALUES {}", parameters(1, 1, 3)), cells)
+        .execute(&mut *transaction)
+        .await?;
     Ok(transaction.commit().await?)
 }
 
@@ -115,8 +118,8 @@ async fn store(connection: &mut AnyConnection, rows: &Rows) -> Result<(), IndexE
     });
     upsert(connection, &BLOCKS, blocks.collect()).await?;
     let transactions = rows.transactions.iter();
-    let transactions =
-        transactions.map(|(hash, (height, position))| vec![hash.into(), (*height).into(), (*position).into()]);
+    let transactions = transactions
+        .map(|(hash, (height, position))| vec![hash.into(), (*height).into(), (*position).into()]);
     upsert(connection, &TRANSACTIONS, transactions.collect()).await?;
     upsert(connection, &MEMBERS, rows.members.values().map(Stored::cells).collect()).await?;
     upsert(connection, &BALLOTS, rows.ballots.values().map(Stored::cells).collect()).await?;

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 use crate::{
     FolderLock, Home, NodeConfig, NodeError,
     adapters::{ConsensusTip, EngineDepository},
+    catalogue::Catalogue,
     clock, founding,
     identity::{open_keys, read_genesis, read_swarm_key},
     logging,
@@ -187,7 +188,7 @@ impl Node {
             swarm: Arc::new(SwarmNode(swarm.clone())),
             depository: Arc::new(EngineDepository(engine.releases().clone())),
             keys: keys.clone(),
-            kv,
+            kv: kv.clone(),
             store: blocks,
             responder,
             space: disk_space_of(home),
@@ -209,6 +210,8 @@ impl Node {
             let every = Duration::from_hours(u64::from(config.collection.interval_hours));
             tasks.push(sharing.start_collecting(every));
         }
+        let catalogue = Catalogue::new(home, &config.index, ledger.clone(), chain.clone(), sharing.clone())?;
+        tasks.extend(catalogue.start(kv).await?);
         let status = StatusReader {
             started,
             name: config.name.clone(),
@@ -227,6 +230,8 @@ impl Node {
             data: home.data(),
             keyless: Arc::default(),
             sharing: sharing.clone(),
+            index: catalogue.index.clone(),
+            index_lag_max: config.index.lag_blocks_max,
         };
         tasks.push(tokio::spawn(watchdog::look_for_keys(health.clone())));
         tasks.push(tokio::spawn(watchdog::watch(health.clone(), ledger.subscribe())));
@@ -243,8 +248,16 @@ impl Node {
             problem: "not a token of 64 hexadecimal digits; delete it and make a new one".into(),
         })?;
         let engine_metrics = Box::new(engine.metrics());
-        let service =
-            NodeService { sharing, chain, status, health, engine_metrics, calls: rpc.calls(), swarm_key };
+        let service = NodeService {
+            sharing,
+            catalogue,
+            chain,
+            status,
+            health,
+            engine_metrics,
+            calls: rpc.calls(),
+            swarm_key,
+        };
         let rest =
             RestServer::start(config.rest_listen, token, ledger.clone(), Arc::new(service), config.rest)
                 .await

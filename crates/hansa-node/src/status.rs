@@ -14,6 +14,7 @@ use alloy_primitives::Address;
 use hansa_api::{ConsensusStatus, Head, Health, NodeStatus, PoolStatus, Rejoin, SwarmStatus};
 use hansa_consensus::{Handshakes, Seat, Status};
 use hansa_gateway::Network;
+use hansa_index::Index;
 use hansa_ledger::Ledger;
 use hansa_sharing::Sharing;
 use hansa_swarm::Swarm;
@@ -128,6 +129,8 @@ pub(crate) struct HealthReader {
     /// Own objects whose key is not here.
     pub(crate) keyless: Arc<AtomicU64>,
     pub(crate) sharing: Sharing,
+    pub(crate) index: Index,
+    pub(crate) index_lag_max: u64,
 }
 
 impl HealthReader {
@@ -170,6 +173,8 @@ impl HealthReader {
             replication_paused: self.sharing.replication().paused_by_disk,
             keyless: self.keyless.load(Ordering::Relaxed),
             blocks_ahead: pulse.seconds_ahead(),
+            index: self.index.state(),
+            index_lag_max: self.index_lag_max,
         }
     }
 

@@ -81,7 +81,10 @@ pub(super) fn opened(id: ObjectId, version: u32, dc_id: u32) -> Log {
 
 pub(super) fn refused(id: ObjectId, dc_id: u32) -> Log {
     let (owner, number) = (id.owner.value(), id.number);
-    log(SHARING, &abi::Sharing::Refused { owner, number, dcId: dc_id, version: 1, reason: 3, refusedBy: owner })
+    log(
+        SHARING,
+        &abi::Sharing::Refused { owner, number, dcId: dc_id, version: 1, reason: 3, refusedBy: owner },
+    )
 }
 
 pub(super) fn released(id: ObjectId, dc_id: u32) -> Log {

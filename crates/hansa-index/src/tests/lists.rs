@@ -72,7 +72,8 @@ fn id(number: u64) -> ObjectId {
 async fn names_filter_and_sort_without_being_stored() {
     for database in Database::both() {
         let (_chain, index, task) = started(&database).await;
-        for (number, name) in [(1, "Zebra report"), (2, "annual report"), (3, "Bill"), (4, "Report of bills")] {
+        for (number, name) in [(1, "Zebra report"), (2, "annual report"), (3, "Bill"), (4, "Report of bills")]
+        {
             index.0.names.insert(id(number), name);
         }
         let query = |name: Option<&str>, sort| ObjectQuery {
@@ -116,7 +117,11 @@ async fn a_history_is_read_in_pages() {
         let chain = MemoryChain::new(1, vec![vec![]]);
         let object = events::object(1, u64::MAX);
         chain.push(vec![events::recorded(object, 1, 1), events::shared(object, 2, 0)]);
-        chain.push(vec![events::opened(object, 1, 2), events::refused(object, 3), events::released(object, 2)]);
+        chain.push(vec![
+            events::opened(object, 1, 2),
+            events::refused(object, 3),
+            events::released(object, 2),
+        ]);
         let index = database.index(&chain, IndexSettings { wait_seconds_max: 60, ..database.settings() });
         let task = index.start(chain.feed((3, 100)).await);
         let (mut after, mut kinds) = (None, Vec::new());

@@ -18,7 +18,10 @@ use crate::{
     IndexError, IndexSettings,
     cells::bound,
     database::Place,
-    rows::{BALLOTS, BallotEnd, BallotRow, GRANTS, GrantRow, HISTORY, HistoryRow, MEMBERS, MemberRow, OBJECTS, ObjectRow, Stored, VERSIONS, VersionRow},
+    rows::{
+        BALLOTS, BallotEnd, BallotRow, GRANTS, GrantRow, HISTORY, HistoryRow, MEMBERS, MemberRow, OBJECTS,
+        ObjectRow, Stored, VERSIONS, VersionRow,
+    },
     write,
 };
 
@@ -41,7 +44,8 @@ enum Act {
 
 /// Objects with numbers at both ends.
 fn object(index: usize) -> ObjectId {
-    [events::object(1, 1), events::object(1, u64::MAX), events::object(2, 1 << 63), events::object(2, 7)][index]
+    [events::object(1, 1), events::object(1, u64::MAX), events::object(2, 1 << 63), events::object(2, 7)]
+        [index]
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -210,9 +214,9 @@ fn expected_grants(events: &[Event]) -> Vec<(ObjectId, u32, bool, u32)> {
     for (index, member) in (0..4).flat_map(|index| (1..4).map(move |member| (index, member))) {
         let is_given = |act: &Act| matches!(act, Act::Share(o, m) if (*o, *m) == (index, member));
         let Some(given) = events.iter().rposition(|(_, _, act, _)| is_given(act)) else { continue };
-        let is_revoked = events[given..].iter().any(
-            |(_, _, act, _)| matches!(act, Act::Revoke(o, m) if (*o, *m) == (index, member)),
-        );
+        let is_revoked = events[given..]
+            .iter()
+            .any(|(_, _, act, _)| matches!(act, Act::Revoke(o, m) if (*o, *m) == (index, member)));
         let opened = events.iter().enumerate().skip(given).filter(|(at, (_, _, act, _))| match act {
             Act::Open(o, v, m) if (*o, *m) == (index, member) => {
                 *m != object(index).owner.value() && visibility(&events[..*at], index, *v) > 0
@@ -266,7 +270,9 @@ fn check_governance(found: &Contents, events: &[Event]) {
     let votes: BTreeMap<_, _> = events
         .iter()
         .filter_map(|(height, _, act, _)| match act {
-            Act::Vote(id, m, support) => Some(((*id as i64, i64::from(*m)), (i64::from(*support), *height as i64))),
+            Act::Vote(id, m, support) => {
+                Some(((*id as i64, i64::from(*m)), (i64::from(*support), *height as i64)))
+            }
             _ => None,
         })
         .collect();
@@ -277,7 +283,8 @@ fn check_governance(found: &Contents, events: &[Event]) {
             _ => None,
         });
         assert_eq!(member.standing, last);
-        let is_admitted = events.iter().any(|(_, _, act, _)| matches!(act, Act::Admit(m) if *m == member.dc_id));
+        let is_admitted =
+            events.iter().any(|(_, _, act, _)| matches!(act, Act::Admit(m) if *m == member.dc_id));
         assert_eq!(member.account.is_some(), is_admitted);
     }
 }

@@ -20,13 +20,15 @@ pub(super) struct Postgres {
 
 /// A program of PostgreSQL, run by an account that it accepts, and killed with the thread that starts it.
 fn program(name: &str) -> Command {
-    let folders = std::env::var_os("PATH").into_iter().flat_map(|path| {
-        std::env::split_paths(&path).collect::<Vec<_>>()
-    });
+    let folders = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let debian = debian.map(|version| version.path().join("bin"));
-    let found: Option<PathBuf> = debian.chain(folders).map(|folder| folder.join(name)).find(|file| file.exists());
-    let found = found.unwrap_or_else(|| panic!("no {name}: install PostgreSQL, `apt-get install postgresql`"));
+    let found: Option<PathBuf> =
+        debian.chain(folders).map(|folder| folder.join(name)).find(|file| file.exists());
+    let found =
+        found.unwrap_or_else(|| panic!("no {name}: install PostgreSQL, `apt-get install postgresql`"));
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
     if geteuid().is_root() {
