@@ -6,7 +6,21 @@
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use hansa_types::{DcId, ObjectId};
 
-use crate::{IndexError, ObjectRow, Sort};
+use crate::{IndexError, ObjectRow};
+
+/// The orders of lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// By the record of the newest version, latest first.
+    #[default]
+    Newest = 0,
+    /// The same, earliest first.
+    Oldest = 1,
+    /// By owner and number.
+    Number = 2,
+    /// By name without regard to case; only objects whose names this member can read.
+    Name = 3,
+}
 
 /// A place in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// The newest schema.
 const SCHEMA: &str = include_str!("../migrations/0001_index.sql");
 
-/// Settings of the writer's connection to SQLite; requests read while it writes. A crash of the machine may undo the last transactions, whole: they are read from the chain again.
+/// Settings of the writer's connection to SQLite; requests read while it writes. A crash of the machine may undo the last transactions,
+/// whole: they are read from the chain again.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
                        PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;";
 

@@ -60,8 +60,9 @@ mod tests;
 mod write;
 
 pub use config::IndexSettings;
+pub use cursor::Sort;
 pub use error::IndexError;
 pub use index::{Index, IndexState};
 pub use names::Names;
-pub use read::{ObjectPage, ObjectQuery, PAGE_MAX, Sort};
+pub use read::{ObjectPage, ObjectQuery, PAGE_MAX};
 pub use rows::{GrantRow, HistoryKind, HistoryRow, ObjectRow};

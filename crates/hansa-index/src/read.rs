@@ -8,7 +8,7 @@ use sqlx::AnyConnection;
 use crate::{
     Index, IndexError,
     cells::{Cell, bound, chunks, int, ordered, parameters},
-    cursor::Cursor,
+    cursor::{Cursor, Sort},
     names::{FOUND_MAX, Found, Search},
     rows::{GRANTS, GrantRow, HISTORY, HistoryRow, OBJECTS, ObjectRow, Stored, object_cells},
 };
@@ -19,20 +19,6 @@ pub const PAGE_MAX: usize = 1_000;
 const STEP: usize = 500;
 /// Objects that one page looks at. A page of a walk may therefore be short; its cursor goes on.
 const WALK_MAX: usize = 10_000;
-
-/// The orders of lists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sort {
-    /// By the record of the newest version, latest first.
-    #[default]
-    Newest = 0,
-    /// The same, earliest first.
-    Oldest = 1,
-    /// By owner and number.
-    Number = 2,
-    /// By name without regard to case; only objects whose names this member can read.
-    Name = 3,
-}
 
 /// A choice among the objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use hansa_gateway::{RestLimits, RpcLimits};
 use hansa_index::IndexSettings;
 use hansa_ledger::LedgerSettings;
 use hansa_pool::PoolConfig;
-use hansa_sharing::{CollectionSettings, ReplicationSettings, ScrubSettings};
+use hansa_sharing::{CollectionSettings, ReplicationSettings, ScrubSettings, SharingSettings};
 use hansa_types::NetworkKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,6 +104,15 @@ impl NodeConfig {
             collection: CollectionSettings::default(),
             index: IndexSettings::default(),
             health: HealthSettings::default(),
+        }
+    }
+
+    /// Settings of the sharing service.
+    pub(crate) fn sharing(&self) -> SharingSettings {
+        SharingSettings {
+            replication: self.replication.clone(),
+            scrub: self.scrub,
+            collection: self.collection,
         }
     }
 

@@ -13,10 +13,9 @@ use hansa_envelope::MemberKeys;
 use hansa_gateway::{Network, RestServer, RpcServer, Token};
 use hansa_kv::{FjallOptions, FjallStore, Watched};
 use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
-use hansa_sharing::{Parts, Responder, Sharing, SharingSettings, SpaceFn, disk_space};
+use hansa_sharing::{Parts, Responder, Sharing, SpaceFn, disk_space};
 use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmMember};
 use hansa_types::{Genesis, Member, MemberStatus, NetworkKey, Suite};
-use parking_lot::Mutex;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::broadcast::{Receiver, error::RecvError},
@@ -31,7 +30,6 @@ use crate::{
     clock, founding,
     identity::{open_keys, read_genesis, read_swarm_key},
     logging,
-    pulse::Pulse,
     service::NodeService,
     status::{HealthReader, StatusReader, free_bytes},
     storage::Failures,
@@ -192,11 +190,7 @@ impl Node {
             store: blocks,
             responder,
             space: disk_space_of(home),
-            settings: SharingSettings {
-                replication: config.replication.clone(),
-                scrub: config.scrub,
-                collection: config.collection,
-            },
+            settings: config.sharing(),
         })?;
         let mut tasks = vec![
             sharing.start_replication(),
@@ -221,18 +215,9 @@ impl Node {
             consensus: engine.status(),
             swarm: swarm.clone(),
         };
-        let health = HealthReader {
-            status: status.clone(),
-            handshakes: engine.handshakes().clone(),
-            pulse: Arc::new(Mutex::new(Pulse::new(started))),
-            heartbeat: config.consensus.timing().heartbeat,
-            limits: config.health,
-            data: home.data(),
-            keyless: Arc::default(),
-            sharing: sharing.clone(),
-            index: catalogue.index.clone(),
-            index_lag_max: config.index.lag_blocks_max,
-        };
+        let (handshakes, index) = (engine.handshakes().clone(), catalogue.index.clone());
+        let health =
+            HealthReader::new(status.clone(), handshakes, config, home.data(), sharing.clone(), index);
         tasks.push(tokio::spawn(watchdog::look_for_keys(health.clone())));
         tasks.push(tokio::spawn(watchdog::watch(health.clone(), ledger.subscribe())));
         let rpc = RpcServer::start(

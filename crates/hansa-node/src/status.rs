@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
+    NodeConfig,
     health::{Facts, HealthSettings, Peer},
     identity::unix_seconds,
     pulse::Pulse,
@@ -134,6 +135,29 @@ pub(crate) struct HealthReader {
 }
 
 impl HealthReader {
+    /// A reader that has not heard of a block yet.
+    pub(crate) fn new(
+        status: StatusReader,
+        handshakes: Handshakes,
+        config: &NodeConfig,
+        data: PathBuf,
+        sharing: Sharing,
+        index: Index,
+    ) -> Self {
+        Self {
+            pulse: Arc::new(Mutex::new(Pulse::new(status.started))),
+            status,
+            handshakes,
+            heartbeat: config.consensus.timing().heartbeat,
+            limits: config.health,
+            data,
+            keyless: Arc::default(),
+            sharing,
+            index,
+            index_lag_max: config.index.lag_blocks_max,
+        }
+    }
+
     pub(crate) fn read(&self) -> Health {
         self.facts().health()
     }
