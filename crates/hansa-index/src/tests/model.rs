@@ -172,12 +172,12 @@ fn about(act: Act) -> Option<usize> {
 
 /// The visibility of a version after some events: the last word of its record and of the changes since.
 fn visibility(events: &[Event], of: usize, version: u32) -> i64 {
-    let words = events.iter().filter_map(|(_, _, act, at)| match act {
+    let mut words = events.iter().filter_map(|(_, _, act, at)| match act {
         Act::Record(o, code) if *o == of && *at == version => Some(*code),
         Act::Change(o, code) if *o == of && *at >= version => Some(*code),
         _ => None,
     });
-    words.last().unwrap()
+    words.next_back().unwrap()
 }
 
 fn expected_objects(events: &[Event]) -> Vec<ObjectRow> {
@@ -187,8 +187,8 @@ fn expected_objects(events: &[Event]) -> Vec<ObjectRow> {
 }
 
 fn expected_object(events: &[Event], index: usize) -> Option<ObjectRow> {
-    let records = events.iter().filter(|(_, _, act, _)| matches!(act, Act::Record(o, _) if *o == index));
-    let (height, log_index, _, version) = *records.last()?;
+    let mut records = events.iter().filter(|(_, _, act, _)| matches!(act, Act::Record(o, _) if *o == index));
+    let (height, log_index, _, version) = *records.next_back()?;
     let id = object(index);
     let change = events.iter().rev().find_map(|(_, _, act, at)| match act {
         Act::Change(o, code) if *o == index => Some((Some(*code), *at)),
