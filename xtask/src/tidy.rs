@@ -37,6 +37,7 @@ const ROWS: &[(&str, u8)] = &[
     ("hansa-adapters", 6),
     ("hansa-consensus", 6),
     ("hansa-feed", 6),
+    ("hansa-index", 7),
     ("hansa-sharing", 7),
     ("hansa-client", 7),
     ("hansa-gateway", 8),
@@ -55,12 +56,13 @@ const OWNERS: &[(&str, &str)] = &[
     ("ark-", "hansa-proof"),
     ("libp2p", "hansa-swarm"),
     ("fjall", "hansa-kv"),
+    ("sqlx", "hansa-index"),
     ("axum", "hansa-gateway"),
     ("jsonrpsee", "hansa-gateway"),
 ];
 
 /// Crates that reach the rest of the node through ports alone. Their tests may name more.
-const PORTS_ONLY: &[&str] = &["hansa-feed", "hansa-sharing"];
+const PORTS_ONLY: &[&str] = &["hansa-feed", "hansa-index", "hansa-sharing"];
 
 /// Crates behind the ports. Libraries behind them have owners already.
 const BEHIND_PORTS: &[&str] =

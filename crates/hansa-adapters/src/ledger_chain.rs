@@ -85,6 +85,11 @@ impl LedgerChain {
         Self { ledger, keys: Arc::new(keys), account, sending: Arc::default() }
     }
 
+    /// The account that acts.
+    pub fn account(&self) -> Address {
+        self.account
+    }
+
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger

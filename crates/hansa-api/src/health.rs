@@ -106,6 +106,14 @@ pub struct KeysFigures {
     pub missing: u64,
 }
 
+/// The index that lists are answered from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexFigures {
+    /// Blocks executed here that are not in the index yet.
+    pub behind: u64,
+}
+
 /// All checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -124,6 +132,9 @@ pub struct Checks {
     pub membership: Check<MembershipFigures>,
     /// The keys of own objects are here.
     pub keys: Check<KeysFigures>,
+    /// The index keeps up with the chain.
+    #[serde(default)]
+    pub index: Check<IndexFigures>,
 }
 
 /// The answer of `/v1/health`, which needs no token. HTTP 200 where the node can do its work, 503 where it cannot.
@@ -169,7 +180,7 @@ impl<T> Check<T> {
 
 impl Checks {
     /// Every check's outcome, in the order of the fields.
-    pub fn all(&self) -> [Complaint<'_>; 7] {
+    pub fn all(&self) -> [Complaint<'_>; 8] {
         [
             self.consensus.complaint("consensus"),
             self.sync.complaint("sync"),
@@ -178,6 +189,7 @@ impl Checks {
             self.clock.complaint("clock"),
             self.membership.complaint("membership"),
             self.keys.complaint("keys"),
+            self.index.complaint("index"),
         ]
     }
 }

@@ -17,6 +17,7 @@
 mod code;
 mod governance;
 mod health;
+mod index;
 mod object;
 mod service;
 mod status;
@@ -28,13 +29,14 @@ pub use governance::{
     QuotaStatus, SuiteStatus, Tally, ValidatorSet, VoteRequest,
 };
 pub use health::{
-    Check, Checks, ClockFigures, Complaint, ConsensusFigures, DiskFigures, Health, KeysFigures,
+    Check, Checks, ClockFigures, Complaint, ConsensusFigures, DiskFigures, Health, IndexFigures, KeysFigures,
     MembershipFigures, Standing, SwarmFigures, SyncFigures,
 };
+pub use index::{IndexStatus, ObjectPage, ObjectSort, ObjectsRequest};
 pub use object::{
     BlockFile, Collected, Fault, FaultLayer, Fetching, GivenUp, GrantRequest, GrantSummary, LogEntry,
-    LogKind, ObjectKind, ObjectList, ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport,
-    ReplicationStatus, ScrubStatus, StoredBlock, VerifyReport, VerifyRequest, VerifyScope, VisibilityRequest,
+    LogKind, ObjectKind, ObjectSummary, PutMeta, PutReceipt, Recorded, RepairReport, ReplicationStatus,
+    ScrubStatus, StoredBlock, VerifyReport, VerifyRequest, VerifyScope, VisibilityRequest,
 };
 pub use service::{Content, ContentEntry, Download, ProgressSink, RequestCount, Service};
 pub use status::{BlockSummary, ConsensusStatus, Head, NodeStatus, PoolStatus, Rejoin, SwarmStatus};

@@ -116,15 +116,6 @@ pub struct ObjectSummary {
     pub readable: bool,
 }
 
-/// The objects that a node lists: the newest of each member.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ObjectList {
-    /// Newest first for each member.
-    pub objects: Vec<ObjectSummary>,
-    /// Older objects that are not listed. Travels in the header [`super::header::MORE`].
-    pub more: u64,
-}
-
 /// A grant that was not revoked, and what is left of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

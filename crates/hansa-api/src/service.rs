@@ -8,9 +8,9 @@ use futures_core::stream::BoxStream;
 use hansa_types::{DcId, Endpoints, ObjectId, Version, Visibility};
 
 use crate::{
-    Ballot, BallotPreview, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry, Motion,
-    NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, PutMeta, PutReceipt, QuotaStatus,
-    Recorded, RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
+    Ballot, BallotPreview, Collected, Fetching, GrantRequest, Health, IndexStatus, Invitation, LogEntry,
+    Motion, NodeStatus, ObjectKind, ObjectPage, ObjectSummary, ObjectsRequest, Problem, Progress, PutMeta,
+    PutReceipt, QuotaStatus, Recorded, RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
 };
 
 /// Takes progress reports. Calling it costs little and never blocks; reports that nobody reads in time are dropped.
@@ -102,8 +102,12 @@ pub trait Service: Send + Sync + 'static {
     /// Casts this member's vote, and waits until it is final.
     async fn vote(&self, ballot: u64, support: bool) -> Result<Ballot, Problem>;
 
-    /// The newest objects of every member.
-    async fn objects(&self) -> Result<ObjectList, Problem>;
+    /// A page of the objects, from the index.
+    async fn objects(&self, request: ObjectsRequest) -> Result<ObjectPage, Problem>;
+    /// How the index stands.
+    async fn index(&self) -> Result<IndexStatus, Problem>;
+    /// Empties the index and reads the chain again from its genesis block. Does not wait for the end.
+    async fn rebuild_index(&self) -> Result<IndexStatus, Problem>;
     /// One object as a list shows it, without an opening.
     async fn summary(&self, object: ObjectId) -> Result<ObjectSummary, Problem>;
     /// Protects content as a new object.

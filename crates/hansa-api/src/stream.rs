@@ -16,8 +16,6 @@ pub mod header {
     pub const KIND: &str = "hansa-kind";
     /// `true` for a single file that can be run as a program; on downloads.
     pub const EXECUTABLE: &str = "hansa-executable";
-    /// Objects that a list leaves out; on lists that do.
-    pub const MORE: &str = "hansa-more";
     /// Plaintext bytes of all files; on downloads.
     pub const SIZE: &str = "hansa-size";
     /// Number of files; on downloads.

@@ -19,14 +19,16 @@ use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use hansa_api::{
-    Ballot, BallotPreview, BlockSummary, Collected, Fetching, GrantRequest, Health, Invitation, LogEntry,
-    Motion, NodeStatus, ObjectList, ObjectSummary, Progress, QuotaStatus, Recorded, RepairReport,
-    StoredBlock, SuiteStatus, VerifyReport, VerifyRequest, VisibilityRequest, VoteRequest, header,
+    Ballot, BallotPreview, BlockSummary, Collected, Fetching, GrantRequest, Health, IndexStatus, Invitation,
+    LogEntry, Motion, NodeStatus, ObjectPage, ObjectSummary, ObjectsRequest, Progress, QuotaStatus, Recorded,
+    RepairReport, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest, VisibilityRequest, VoteRequest,
 };
 use hansa_types::{BlockProof, Certificate, DcId, Endpoints, Member, ObjectId, Version, Visibility};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
+use serde::Serialize;
 
-use self::wire::{Wire, json};
+use self::wire::Wire;
 
 pub use self::{
     destination::Destination,
@@ -152,14 +154,28 @@ impl Client {
         self.wire.send(&format!("ballots/{ballot}/votes"), &VoteRequest { support }).await
     }
 
-    /// The newest objects of every member.
+    /// A page of the objects.
     ///
     /// # Errors
     /// See [`Client::status`].
-    pub async fn objects(&self) -> Result<ObjectList, ClientError> {
-        let response = self.wire.answer(self.wire.request(Method::GET, "objects")).await?;
-        let more = response.headers().get(header::MORE).and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(ObjectList { objects: json(response).await?, more: more.unwrap_or_default() })
+    pub async fn objects(&self, request: &ObjectsRequest) -> Result<ObjectPage, ClientError> {
+        self.wire.fetch(Method::GET, &format!("objects?{}", query(request))).await
+    }
+
+    /// How the node's index stands.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn index(&self) -> Result<IndexStatus, ClientError> {
+        self.wire.fetch(Method::GET, "index").await
+    }
+
+    /// Has the node's index read the chain again from its genesis block. Does not wait for the end.
+    ///
+    /// # Errors
+    /// See [`Client::status`].
+    pub async fn rebuild_index(&self) -> Result<IndexStatus, ClientError> {
+        self.wire.fetch(Method::POST, "index/rebuild").await
     }
 
     /// One object as the list shows it. Nothing is opened by it.
@@ -333,6 +349,19 @@ impl Client {
             }
         }
     }
+}
+
+/// Parameters as a query. Numbers and words are written as they are in JSON.
+fn query(parameters: &impl Serialize) -> String {
+    let fields = match serde_json::to_value(parameters) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => return String::new(),
+    };
+    let pair = |(key, value): (String, serde_json::Value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{key}={}", utf8_percent_encode(&text, NON_ALPHANUMERIC))
+    };
+    fields.into_iter().map(pair).collect::<Vec<_>>().join("&")
 }
 
 fn operation(object: Option<ObjectId>, verb: &str) -> String {

@@ -10,9 +10,10 @@ use std::{
 
 use hansa_consensus::ConsensusSettings;
 use hansa_gateway::{RestLimits, RpcLimits};
+use hansa_index::IndexSettings;
 use hansa_ledger::LedgerSettings;
 use hansa_pool::PoolConfig;
-use hansa_sharing::{CollectionSettings, ReplicationSettings, ScrubSettings};
+use hansa_sharing::{CollectionSettings, ReplicationSettings, ScrubSettings, SharingSettings};
 use hansa_types::NetworkKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,9 @@ pub struct NodeConfig {
     /// Removal of blocks that no version needs.
     #[serde(default)]
     pub collection: CollectionSettings,
+    /// The index of the chain's events, which lists are answered from.
+    #[serde(default)]
+    pub index: IndexSettings,
     /// What health is judged by.
     #[serde(default)]
     pub health: HealthSettings,
@@ -98,7 +102,17 @@ impl NodeConfig {
             replication: ReplicationSettings::default(),
             scrub: ScrubSettings::default(),
             collection: CollectionSettings::default(),
+            index: IndexSettings::default(),
             health: HealthSettings::default(),
+        }
+    }
+
+    /// Settings of the sharing service.
+    pub(crate) fn sharing(&self) -> SharingSettings {
+        SharingSettings {
+            replication: self.replication.clone(),
+            scrub: self.scrub,
+            collection: self.collection,
         }
     }
 
@@ -147,6 +161,7 @@ impl NodeConfig {
             ("consensus.resend_ms_min", self.consensus.resend_min.as_millis()),
             ("1000 * consensus.resend_seconds_max", self.consensus.resend_max.as_millis()),
         );
+        problems.extend(self.index.problem().map(str::to_owned));
         problems
     }
 }

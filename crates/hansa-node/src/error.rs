@@ -50,6 +50,12 @@ pub enum NodeError {
         /// The layout of this version.
         known: &'static str,
     },
+    /// The index cannot be set up.
+    #[error("the index cannot be set up")]
+    Index(#[from] hansa_index::IndexError),
+    /// The chain's events cannot be read.
+    #[error("the chain's events cannot be read")]
+    Feed(#[from] hansa_feed::FeedError),
     /// A file cannot be read.
     #[error("{} cannot be read", path.display())]
     Read {

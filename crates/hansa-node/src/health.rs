@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use hansa_api::{
-    Check, Checks, ClockFigures, ConsensusFigures, DiskFigures, Health, KeysFigures, MembershipFigures,
-    Standing, SwarmFigures, SyncFigures,
+    Check, Checks, ClockFigures, ConsensusFigures, DiskFigures, Health, IndexFigures, KeysFigures,
+    MembershipFigures, Standing, SwarmFigures, SyncFigures,
 };
 use hansa_consensus::Trouble;
+use hansa_index::IndexState;
 use hansa_types::{MemberStatus, printable, units::seconds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -96,6 +97,9 @@ pub(crate) struct Facts {
     pub(crate) keyless: u64,
     /// Seconds that the clock is ahead of the blocks' times.
     pub(crate) blocks_ahead: Option<i64>,
+    pub(crate) index: IndexState,
+    /// Blocks that the index may be behind.
+    pub(crate) index_lag_max: u64,
 }
 
 impl Facts {
@@ -109,6 +113,7 @@ impl Facts {
             clock: self.clock(),
             membership: self.membership(),
             keys: self.keys(),
+            index: self.index(),
         };
         Health::of(env!("CARGO_PKG_VERSION"), checks)
     }
@@ -325,6 +330,25 @@ impl Facts {
         Check::not_ok(Standing::Warning, reason, next, figures)
     }
 
+    /// The node works without its index; only lists wait.
+    fn index(&self) -> Check<IndexFigures> {
+        let behind = self.index.height.map_or(self.height, |height| self.height.saturating_sub(height));
+        let figures = IndexFigures { behind };
+        // Health is told to anybody, the cause only to those with the token.
+        if self.index.problem.is_some() {
+            let reason = "the index does not follow the chain";
+            let next =
+                "`hansa index status` names the cause; once that is mended, the index catches up by itself";
+            return Check::not_ok(Standing::Warning, reason, next, figures);
+        }
+        if behind <= self.index_lag_max {
+            return Check::ok(figures);
+        }
+        let reason = format!("the index is {behind} blocks behind this node's chain; lists wait for it");
+        let next = "wait until it has caught up; `hansa index status` shows how far it is";
+        Check::not_ok(Standing::Warning, reason, next, figures)
+    }
+
     /// Whether every node that was reached closed the connection without a cause that can be told.
     fn is_turned_away(&self) -> bool {
         let mut reached = self.peers.iter().filter(|peer| peer.trouble.is_some()).peekable();
@@ -396,6 +420,8 @@ pub(crate) mod tests {
             replication_paused: false,
             keyless: 0,
             blocks_ahead: Some(0),
+            index: IndexState { height: Some(100), problem: None },
+            index_lag_max: 10,
         }
     }
 
@@ -488,6 +514,19 @@ pub(crate) mod tests {
                 "this node's member was removed from the consortium; the others refuse its connections",
             )],
         );
+    }
+
+    #[test]
+    fn an_index_that_lags_or_stands_is_told() {
+        use Standing::Warning;
+        let at = |height, problem: Option<&str>| IndexState { height, problem: problem.map(str::to_owned) };
+        check(|facts| facts.index = at(Some(90), None), &[]);
+        let behind = "the index is 11 blocks behind this node's chain; lists wait for it";
+        check(|facts| facts.index = at(Some(89), None), &[("index", Warning, behind)]);
+        let empty = "the index is 100 blocks behind this node's chain; lists wait for it";
+        check(|facts| facts.index = at(None, None), &[("index", Warning, empty)]);
+        let away = "the index does not follow the chain";
+        check(|facts| facts.index = at(Some(100), Some("no server")), &[("index", Warning, away)]);
     }
 
     #[test]

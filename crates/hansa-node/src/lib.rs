@@ -5,6 +5,7 @@
 
 mod adapters;
 mod ballots;
+mod catalogue;
 mod clock;
 mod config;
 mod error;

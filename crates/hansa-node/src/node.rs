@@ -13,10 +13,9 @@ use hansa_envelope::MemberKeys;
 use hansa_gateway::{Network, RestServer, RpcServer, Token};
 use hansa_kv::{FjallOptions, FjallStore, Watched};
 use hansa_ledger::{FinalisedBlock, Ledger, LedgerConfig};
-use hansa_sharing::{Parts, Responder, Sharing, SharingSettings, SpaceFn, disk_space};
+use hansa_sharing::{Parts, Responder, Sharing, SpaceFn, disk_space};
 use hansa_swarm::{Config as SwarmConfig, Swarm, SwarmMember};
 use hansa_types::{Genesis, Member, MemberStatus, NetworkKey, Suite};
-use parking_lot::Mutex;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::broadcast::{Receiver, error::RecvError},
@@ -27,10 +26,10 @@ use zeroize::Zeroizing;
 use crate::{
     FolderLock, Home, NodeConfig, NodeError,
     adapters::{ConsensusTip, EngineDepository},
+    catalogue::Catalogue,
     clock, founding,
     identity::{open_keys, read_genesis, read_swarm_key},
     logging,
-    pulse::Pulse,
     service::NodeService,
     status::{HealthReader, StatusReader, free_bytes},
     storage::Failures,
@@ -187,15 +186,11 @@ impl Node {
             swarm: Arc::new(SwarmNode(swarm.clone())),
             depository: Arc::new(EngineDepository(engine.releases().clone())),
             keys: keys.clone(),
-            kv,
+            kv: kv.clone(),
             store: blocks,
             responder,
             space: disk_space_of(home),
-            settings: SharingSettings {
-                replication: config.replication.clone(),
-                scrub: config.scrub,
-                collection: config.collection,
-            },
+            settings: config.sharing(),
         })?;
         let mut tasks = vec![
             sharing.start_replication(),
@@ -209,6 +204,8 @@ impl Node {
             let every = Duration::from_hours(u64::from(config.collection.interval_hours));
             tasks.push(sharing.start_collecting(every));
         }
+        let catalogue = Catalogue::new(home, &config.index, ledger.clone(), chain.clone(), sharing.clone())?;
+        tasks.extend(catalogue.start(kv).await?);
         let status = StatusReader {
             started,
             name: config.name.clone(),
@@ -218,16 +215,9 @@ impl Node {
             consensus: engine.status(),
             swarm: swarm.clone(),
         };
-        let health = HealthReader {
-            status: status.clone(),
-            handshakes: engine.handshakes().clone(),
-            pulse: Arc::new(Mutex::new(Pulse::new(started))),
-            heartbeat: config.consensus.timing().heartbeat,
-            limits: config.health,
-            data: home.data(),
-            keyless: Arc::default(),
-            sharing: sharing.clone(),
-        };
+        let (handshakes, index) = (engine.handshakes().clone(), catalogue.index.clone());
+        let health =
+            HealthReader::new(status.clone(), handshakes, config, home.data(), sharing.clone(), index);
         tasks.push(tokio::spawn(watchdog::look_for_keys(health.clone())));
         tasks.push(tokio::spawn(watchdog::watch(health.clone(), ledger.subscribe())));
         let rpc = RpcServer::start(
@@ -243,8 +233,16 @@ impl Node {
             problem: "not a token of 64 hexadecimal digits; delete it and make a new one".into(),
         })?;
         let engine_metrics = Box::new(engine.metrics());
-        let service =
-            NodeService { sharing, chain, status, health, engine_metrics, calls: rpc.calls(), swarm_key };
+        let service = NodeService {
+            sharing,
+            catalogue,
+            chain,
+            status,
+            health,
+            engine_metrics,
+            calls: rpc.calls(),
+            swarm_key,
+        };
         let rest =
             RestServer::start(config.rest_listen, token, ledger.clone(), Arc::new(service), config.rest)
                 .await

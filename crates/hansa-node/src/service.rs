@@ -9,9 +9,9 @@ use futures::StreamExt as _;
 use hansa_adapters::LedgerChain;
 use hansa_api::{
     Ballot, BallotPreview, Code, Collected, Content, ContentEntry, Download, Fetching, GrantRequest, Health,
-    Invitation, LogEntry, Motion, NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, ProgressSink,
-    PutMeta, PutReceipt, QuotaStatus, Recorded, RepairReport, RequestCount, Service, StoredBlock,
-    SuiteStatus, VerifyReport, VerifyRequest,
+    IndexStatus, Invitation, LogEntry, Motion, NodeStatus, ObjectKind, ObjectPage, ObjectSummary,
+    ObjectsRequest, Problem, ProgressSink, PutMeta, PutReceipt, QuotaStatus, Recorded, RepairReport,
+    RequestCount, Service, StoredBlock, SuiteStatus, VerifyReport, VerifyRequest,
 };
 use hansa_contracts::{GOVERNANCE, REGISTRY, abi};
 use hansa_envelope::{EntryKind, Kind};
@@ -23,6 +23,7 @@ use hansa_types::{DcId, Endpoints, ObjectId, SwarmKey, Version, Visibility};
 
 use crate::{
     ballots,
+    catalogue::Catalogue,
     identity::invite,
     metrics::Figures,
     status::{HealthReader, StatusReader},
@@ -41,6 +42,7 @@ pub(crate) type EngineMetrics = Box<dyn Fn() -> String + Send + Sync>;
 /// The node's operations for its own member.
 pub(crate) struct NodeService {
     pub(crate) sharing: Sharing,
+    pub(crate) catalogue: Catalogue,
     pub(crate) chain: Arc<LedgerChain>,
     pub(crate) status: StatusReader,
     pub(crate) health: HealthReader,
@@ -209,8 +211,17 @@ impl Service for NodeService {
         self.ballot(ballot).await
     }
 
-    async fn objects(&self) -> Result<ObjectList, Problem> {
-        self.sharing.list().await.map_err(|e| e.problem())
+    async fn objects(&self, request: ObjectsRequest) -> Result<ObjectPage, Problem> {
+        self.catalogue.objects(request).await
+    }
+
+    async fn index(&self) -> Result<IndexStatus, Problem> {
+        Ok(self.catalogue.status())
+    }
+
+    async fn rebuild_index(&self) -> Result<IndexStatus, Problem> {
+        self.catalogue.index.rebuild();
+        Ok(self.catalogue.status())
     }
 
     async fn summary(&self, object: ObjectId) -> Result<ObjectSummary, Problem> {

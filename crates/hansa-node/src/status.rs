@@ -14,6 +14,7 @@ use alloy_primitives::Address;
 use hansa_api::{ConsensusStatus, Head, Health, NodeStatus, PoolStatus, Rejoin, SwarmStatus};
 use hansa_consensus::{Handshakes, Seat, Status};
 use hansa_gateway::Network;
+use hansa_index::Index;
 use hansa_ledger::Ledger;
 use hansa_sharing::Sharing;
 use hansa_swarm::Swarm;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
+    NodeConfig,
     health::{Facts, HealthSettings, Peer},
     identity::unix_seconds,
     pulse::Pulse,
@@ -128,9 +130,34 @@ pub(crate) struct HealthReader {
     /// Own objects whose key is not here.
     pub(crate) keyless: Arc<AtomicU64>,
     pub(crate) sharing: Sharing,
+    pub(crate) index: Index,
+    pub(crate) index_lag_max: u64,
 }
 
 impl HealthReader {
+    /// A reader that has not heard of a block yet.
+    pub(crate) fn new(
+        status: StatusReader,
+        handshakes: Handshakes,
+        config: &NodeConfig,
+        data: PathBuf,
+        sharing: Sharing,
+        index: Index,
+    ) -> Self {
+        Self {
+            pulse: Arc::new(Mutex::new(Pulse::new(status.started))),
+            status,
+            handshakes,
+            heartbeat: config.consensus.timing().heartbeat,
+            limits: config.health,
+            data,
+            keyless: Arc::default(),
+            sharing,
+            index,
+            index_lag_max: config.index.lag_blocks_max,
+        }
+    }
+
     pub(crate) fn read(&self) -> Health {
         self.facts().health()
     }
@@ -170,6 +197,8 @@ impl HealthReader {
             replication_paused: self.sharing.replication().paused_by_disk,
             keyless: self.keyless.load(Ordering::Relaxed),
             blocks_ahead: pulse.seconds_ahead(),
+            index: self.index.state(),
+            index_lag_max: self.index_lag_max,
         }
     }
 

@@ -1,21 +1,18 @@
-//! What the chain tells of objects: the catalogue and each object's story (D7).
+//! What the chain tells of objects: each one's summary and each object's story (D7).
 //!
 //! Everything is read from finalised events and state; only names and plaintext sizes come from this node's own memory.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use alloy_primitives::{B256, U256};
 use alloy_sol_types::SolEvent;
-use hansa_api::{GrantSummary, LogEntry, LogKind, ObjectKind, ObjectList, ObjectSummary};
+use hansa_api::{GrantSummary, LogEntry, LogKind, ObjectSummary};
 use hansa_contracts::{ContractEvent, GRANTED, SHARING, abi, data_store_of};
-use hansa_envelope::{Kind, root_cid};
+use hansa_envelope::root_cid;
 use hansa_ports::{Event, EventFilter};
 use hansa_types::{DcId, ObjectId, Version, Visibility, utc};
 
 use crate::{Sharing, SharingError, contracts::reason, sharing::Inner};
-
-/// Most objects listed of one member, the newest.
-const LISTED_MAX: u64 = 1000;
 
 /// An integer as an indexed event field.
 pub(crate) fn topic(value: impl Into<u64>) -> B256 {
@@ -43,30 +40,10 @@ impl Sharing {
         if entries.is_empty() { Err(SharingError::UnknownObject(object)) } else { Ok(entries) }
     }
 
-    /// The objects of all members, newest first within each; at most 1,000 of each member.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read, or this node belongs to no member.
-    pub async fn list(&self) -> Result<ObjectList, SharingError> {
-        let me = self.0.contracts.me().await?.dc_id;
-        let mut list = ObjectList::default();
-        for member in self.0.contracts.chain.members().await?.iter() {
-            let numbers = self.0.contracts.numbers(member.dc_id, LISTED_MAX).await?;
-            if numbers.len() as u64 >= LISTED_MAX {
-                let older = self.0.contracts.count(member.dc_id).await?.saturating_sub(LISTED_MAX);
-                list.more = list.more.saturating_add(older);
-            }
-            for number in numbers {
-                list.objects.push(self.0.summary(me, ObjectId { owner: member.dc_id, number }).await?);
-            }
-        }
-        Ok(list)
-    }
-
     /// One object as a list shows it. Reads only: nothing is opened, nothing is recorded.
     ///
     /// # Errors
-    /// [`SharingError::UnknownObject`]; and as [`Sharing::list`].
+    /// [`SharingError::UnknownObject`]; or when the ledger cannot be read, or this node belongs to no member.
     pub async fn summary(&self, object: ObjectId) -> Result<ObjectSummary, SharingError> {
         let me = self.0.contracts.me().await?.dc_id;
         self.0.summary(me, object).await
@@ -74,10 +51,10 @@ impl Sharing {
 }
 
 impl Inner {
-    async fn summary(&self, me: DcId, object: ObjectId) -> Result<ObjectSummary, SharingError> {
+    async fn summary(self: &Arc<Self>, me: DcId, object: ObjectId) -> Result<ObjectSummary, SharingError> {
         let newest = self.contracts.newest(object).await?;
         let version = Version(newest.version);
-        let known = self.keyring.known(object)?;
+        let known = Sharing(Arc::clone(self)).description(object)?;
         let visibility = self.contracts.visibility(object, version).await?;
         let readable =
             visibility == Visibility::Public || self.contracts.refusal(object, version, me).await?.is_none();
@@ -87,10 +64,7 @@ impl Inner {
             grants: self.grants(object, asked_for).await?,
             id: object,
             version,
-            kind: known.as_ref().map(|known| match known.kind {
-                Kind::File => ObjectKind::File,
-                Kind::Directory => ObjectKind::Directory,
-            }),
+            kind: known.as_ref().map(|known| known.kind),
             size: known.as_ref().map(|known| known.size),
             name: known.map(|known| known.name),
             size_class: newest.sizeClass,

@@ -5,6 +5,7 @@
 //! versions that it has opened.
 
 mod kept;
+mod names;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use hansa_envelope::{
 use hansa_kv::{Batch, KvStore, Space};
 use hansa_types::{ObjectId, Version};
 pub(crate) use kept::Pending;
+pub use names::Description;
 use serde::{Deserialize, Serialize};
 
 use crate::SharingError;
@@ -60,6 +62,7 @@ pub(crate) struct Epochs {
 pub(crate) struct Keyring {
     kv: Arc<dyn KvStore>,
     storage: StorageKey,
+    listener: Arc<names::Listener>,
 }
 
 fn place(kind: u8, object: ObjectId, epoch: u32) -> Vec<u8> {
@@ -76,7 +79,7 @@ const KNOWN: u8 = b'n';
 
 impl Keyring {
     pub(crate) fn new(kv: Arc<dyn KvStore>, keys: &MemberKeys) -> Result<Self, SharingError> {
-        Ok(Self { kv, storage: keys.storage_key()?.derive("sharing")? })
+        Ok(Self { kv, storage: keys.storage_key()?.derive("sharing")?, listener: Arc::default() })
     }
 
     fn load<T: for<'a> Deserialize<'a>>(&self, place: &[u8]) -> Result<Option<T>, SharingError> {
@@ -200,7 +203,8 @@ impl Keyring {
         }
         let mut batch = Batch::new();
         self.put(&mut batch, place(KNOWN, object, 0), known)?;
-        Ok(self.kv.write_buffered(batch)?)
+        self.kv.write_buffered(batch)?;
+        self.tell(object)
     }
 }
 

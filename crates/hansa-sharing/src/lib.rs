@@ -107,7 +107,7 @@ mod verify;
 pub use allocation::{REPLICAS_OTHER, allocate};
 pub use config::{CollectionSettings, ReplicationSettings, ScrubSettings, SharingSettings};
 pub use error::SharingError;
-pub use keyring::spaces;
+pub use keyring::{Description, spaces};
 pub use open::{OpenMode, OpenedObject};
 pub use replicate::{DiskSpace, SpaceFn, disk_space};
 pub use responder::Responder;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
-use hansa_types::{DcId, ObjectId, Role, parse_utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hansa_types::{DcId, ObjectId, Role, Visibility, parse_utc};
 
 /// Shown below the list of commands.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 misused, 3 refused, 4 not found, 5 unreachable, 6 damaged, \
@@ -61,8 +61,11 @@ pub(crate) enum Command {
     ///
     /// Of files and folders the same is kept as by `hansa put`.
     Update(Update),
-    /// List the consortium's objects, the newest 1,000 of each member
-    Ls,
+    /// List the consortium's objects, from the node's index
+    Ls(Ls),
+    /// The index that lists are answered from
+    #[command(subcommand)]
+    Index(Index),
     /// Open an object and write its content
     ///
     /// The destination is checked before the opening is asked for, and appears when its content is complete. Nothing
@@ -409,6 +412,67 @@ impl Get {
     pub(crate) fn to_stdout(&self) -> bool {
         self.output.as_deref() == Some(Path::new("-"))
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Only this owner's objects
+    #[arg(long, value_name = "DC")]
+    pub(crate) owner: Option<DcId>,
+    /// Only objects with this visibility
+    #[arg(long)]
+    pub(crate) visibility: Option<Seen>,
+    /// Only objects with a grant for this member
+    #[arg(long, value_name = "DC")]
+    pub(crate) grantee: Option<DcId>,
+    /// Only objects whose names have words that begin with the words of this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// The order
+    #[arg(long, default_value = "newest")]
+    pub(crate) sort: Sort,
+    /// Most objects
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// Continue a list where it stopped, in the same order
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+    /// Wait until the index holds this height; otherwise what is final now
+    #[arg(long, value_name = "HEIGHT")]
+    pub(crate) at_least: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Sort {
+    Newest,
+    Oldest,
+    Number,
+    Name,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Seen {
+    Public,
+    Members,
+    Listed,
+}
+
+impl From<Seen> for Visibility {
+    fn from(seen: Seen) -> Self {
+        match seen {
+            Seen::Public => Self::Public,
+            Seen::Members => Self::Members,
+            Seen::Listed => Self::Listed,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Index {
+    /// Show how far it is
+    Status,
+    /// Empty it and read the chain again from its genesis block; waits for the end
+    Rebuild,
 }
 
 #[derive(Debug, Args)]

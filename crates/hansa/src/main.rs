@@ -4,6 +4,7 @@
 //! token from the home folder.
 
 mod attend;
+mod catalogue;
 mod cli;
 mod config;
 mod keys;
@@ -161,7 +162,8 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         Command::Upgrade(command) => upgrade::run(&home, command, output).await,
         Command::Put(options) => object::put(&connect(&home)?, options, output).await,
         Command::Update(options) => object::update(&connect(&home)?, options, output).await,
-        Command::Ls => object::list(&connect(&home)?, output).await,
+        Command::Ls(options) => catalogue::list(&connect(&home)?, options, output).await,
+        Command::Index(command) => catalogue::index(&connect(&home)?, command, output).await,
         Command::Get(options) => object::get(&connect(&home)?, options, output).await,
         Command::Share(options) => object::share(&connect(&home)?, options, output).await,
         Command::Revoke(options) => object::revoke(&connect(&home)?, options, output).await,

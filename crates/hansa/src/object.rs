@@ -1,4 +1,4 @@
-//! The commands about objects: put, update, ls, get, share, revoke, verify, repair, log, block ls, block gc.
+//! The commands about objects: put, update, get, share, revoke, verify, repair, log, block ls, block gc.
 
 use std::path::Path;
 
@@ -94,36 +94,6 @@ fn described(receipt: &PutReceipt) -> String {
         receipt.transaction,
         replicas.join(", ")
     )
-}
-
-pub(crate) async fn list(client: &Client, output: Output) -> Result<(), CliError> {
-    let list = client.objects().await?;
-    let truncated = list.more > 0;
-    output.result(&json!({ "objects": list.objects, "truncated": truncated, "more": list.more }), |_| {
-        let rows: Vec<[String; 7]> = list.objects.iter().map(listed).collect();
-        let head = ["object", "version", "name", "bytes", "visibility", "readable", "shared with"];
-        let table = table(&head, &rows);
-        match truncated {
-            false => table,
-            true => {
-                format!("{table}\n… and {} more: the node lists the newest 1,000 of each member", list.more)
-            }
-        }
-    });
-    Ok(())
-}
-
-fn listed(object: &ObjectSummary) -> [String; 7] {
-    let shared: Vec<String> = object.shared_with.iter().map(ToString::to_string).collect();
-    [
-        object.id.to_string(),
-        object.version.to_string(),
-        object.name.clone().unwrap_or_else(|| "(not known here)".into()),
-        object.size.map_or_else(|| format!("≤ {}", object.size_class), |size| size.to_string()),
-        format!("{:?}", object.visibility).to_lowercase(),
-        if object.readable { "yes" } else { "no" }.to_owned(),
-        shared.join(","),
-    ]
 }
 
 pub(crate) async fn get(client: &Client, options: &Get, output: Output) -> Result<(), CliError> {

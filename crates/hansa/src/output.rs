@@ -129,6 +129,15 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
+    /// Shows a count of what a sentence says.
+    pub(crate) fn count(&mut self, message: &'static str, done: u64, total: u64) {
+        let style = ProgressStyle::with_template("{msg:<20} {bar:30} {pos}/{len}  {per_sec}  {eta}");
+        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.bar.set_message(message);
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+    }
+
     /// Shows one progress report.
     pub(crate) fn show(&mut self, progress: &Progress) {
         if self.stage != Some(progress.stage) {

@@ -1,15 +1,9 @@
 //! Objects: put, open, share, verify.
 
-use axum::{
-    Json,
-    body::Body as RawBody,
-    extract::State,
-    http::{HeaderMap, HeaderValue},
-    response::{IntoResponse as _, Response},
-};
+use axum::{Json, body::Body as RawBody, extract::State, http::HeaderMap, response::Response};
 use hansa_api::{
-    Code, Fetching, GrantRequest, LogEntry, ObjectList, ObjectSummary, Problem, Recorded, StoredBlock,
-    VerifyRequest, VisibilityRequest, header,
+    Code, Fetching, GrantRequest, IndexStatus, LogEntry, ObjectPage, ObjectSummary, ObjectsRequest, Problem,
+    Recorded, StoredBlock, VerifyRequest, VisibilityRequest,
 };
 use hansa_types::{DcId, ObjectId, Version};
 use serde::Deserialize;
@@ -37,14 +31,29 @@ fn now(gate: &Gate) -> u64 {
     gate.ledger().head().header().timestamp
 }
 
-/// The newest objects; the header [`header::MORE`] counts the older ones, where there are some.
-pub(crate) async fn list(State(gate): State<Gate>) -> Result<Response, Refusal> {
-    let ObjectList { objects, more } = gate.service().objects().await?;
-    let mut response = Json(objects).into_response();
-    if more > 0 {
-        response.headers_mut().insert(header::MORE, HeaderValue::from(more));
+/// Objects of a page when `limit` is missing.
+const PAGE: u32 = 100;
+/// Most objects of a page.
+const PAGE_MAX: u32 = 1_000;
+
+pub(crate) async fn list(
+    State(gate): State<Gate>,
+    Query(request): Query<ObjectsRequest>,
+) -> Answer<ObjectPage> {
+    let limit = request.limit.unwrap_or(PAGE);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Refusal::new(Code::Malformed, format!("`limit` is 1 to {PAGE_MAX}")));
     }
-    Ok(response)
+    let request = ObjectsRequest { limit: Some(limit), ..request };
+    Ok(Json(gate.service().objects(request).await?))
+}
+
+pub(crate) async fn index(State(gate): State<Gate>) -> Answer<IndexStatus> {
+    Ok(Json(gate.service().index().await?))
+}
+
+pub(crate) async fn rebuild_index(State(gate): State<Gate>) -> Answer<IndexStatus> {
+    Ok(Json(gate.service().rebuild_index().await?))
 }
 
 pub(crate) async fn summary(

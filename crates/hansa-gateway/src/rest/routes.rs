@@ -58,6 +58,9 @@ where
     Some(Route { method, path, access, parameters: &[], handler: on(filter, handler) })
 }
 
+/// Parameters of the list of objects.
+const OBJECTS: &[&str] = &["limit", "cursor", "owner", "visibility", "grantee", "name", "sort", "at_least"];
+
 /// Every endpoint there is: the router is made from this and from nothing else.
 fn table() -> impl Iterator<Item = Route> {
     use Access::{Open, Token};
@@ -76,7 +79,9 @@ fn table() -> impl Iterator<Item = Route> {
         route(post.clone(), "/v1/ballots", Token, members::open_ballot),
         route(post.clone(), "/v1/ballots/preview", Token, members::preview_ballot),
         route(post.clone(), "/v1/ballots/{id}/votes", Token, members::vote),
-        route(get.clone(), "/v1/objects", Token, objects::list),
+        route(get.clone(), "/v1/objects", Token, objects::list).map(|list| list.with(OBJECTS)),
+        route(get.clone(), "/v1/index", Token, objects::index),
+        route(post.clone(), "/v1/index/rebuild", Token, objects::rebuild_index),
         route(post.clone(), "/v1/objects", Token, objects::put),
         route(get.clone(), "/v1/fetches", Token, objects::fetching),
         route(put, OBJECT, Token, objects::update),
@@ -103,7 +108,7 @@ fn table() -> impl Iterator<Item = Route> {
 }
 
 /// The number of endpoints that ask for the token.
-pub const AUTHORISED: usize = 31;
+pub const AUTHORISED: usize = 32;
 
 /// The table, for documentation and tests.
 pub fn endpoints() -> Vec<Endpoint> {

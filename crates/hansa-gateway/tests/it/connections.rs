@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use hansa_api::Code;
+use hansa_api::{Code, ObjectsRequest};
 use hansa_client::OpenOptions;
 use hansa_gateway::{ConnectionLimits, RestLimits, RpcLimits};
 use hansa_types::ObjectId;
@@ -111,7 +111,7 @@ async fn a_body_that_pauses_too_long_is_an_error_and_nothing_is_recorded() {
     );
     let answer = until_closed(connect(rest.server.address(), &upload).await).await;
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"code\":1007"), "{answer}");
-    assert!(rest.client.objects().await.unwrap().objects.is_empty());
+    assert!(rest.client.objects(&ObjectsRequest::default()).await.unwrap().objects.is_empty());
     let vote = format!(
         "POST /v1/ballots/1/votes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 100\r\n\
          Content-Type: application/json\r\n\r\n{{\"support\":"

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use hansa_api::{Code, ObjectKind, ObjectList, PutMeta, header};
+use hansa_api::{Code, ObjectKind, ObjectPage, ObjectsRequest, PutMeta, header};
 use hansa_client::{ClientError, Destination, OpenOptions, Opened, PutOptions, Source, Special};
 use hansa_types::{ObjectId, Version, Visibility};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -134,12 +134,18 @@ async fn versions_and_streams() {
     }
     let absent = OpenOptions { version: Some(Version(3)), ask_owner: false };
     assert_eq!(rest.client.open(receipt.id, absent).await.unwrap_err().code(), Some(Code::UnknownVersion));
-    let named = |objects: ObjectList| objects.objects[0].name.clone();
-    assert_eq!(named(rest.client.objects().await.unwrap()).as_deref(), Some("better name"));
+    let named = |objects: ObjectPage| objects.objects[0].name.clone();
+    assert_eq!(
+        named(rest.client.objects(&ObjectsRequest::default()).await.unwrap()).as_deref(),
+        Some("better name")
+    );
     // An update that names nothing keeps the object's name, whatever its file is called.
     let third = Source::reader("stdin", &b"third"[..]);
     rest.client.update(receipt.id, third, &PutOptions::default(), drop).await.unwrap();
-    assert_eq!(named(rest.client.objects().await.unwrap()).as_deref(), Some("better name"));
+    assert_eq!(
+        named(rest.client.objects(&ObjectsRequest::default()).await.unwrap()).as_deref(),
+        Some("better name")
+    );
 }
 
 #[tokio::test]
@@ -204,7 +210,7 @@ async fn metadata_is_checked_before_anything_is_read() {
     }
     let answer = upload(&rest, octets, meta(ObjectKind::Directory, "x"), vec![1]).await;
     assert_eq!(problem(answer).await.code, Code::UnsupportedMedia);
-    assert!(rest.client.objects().await.unwrap().objects.is_empty());
+    assert!(rest.client.objects(&ObjectsRequest::default()).await.unwrap().objects.is_empty());
 }
 
 #[tokio::test]
@@ -225,11 +231,11 @@ async fn archives_that_are_none_or_climb_out_are_refused() {
         let answer = upload(&rest, "application/x-tar", meta(ObjectKind::Directory, "x"), body).await;
         assert_eq!(problem(answer).await.code, code);
     }
-    assert!(rest.client.objects().await.unwrap().objects.is_empty());
+    assert!(rest.client.objects(&ObjectsRequest::default()).await.unwrap().objects.is_empty());
 }
 
 #[tokio::test]
-async fn a_new_object_needs_a_name_and_a_list_says_what_it_leaves_out() {
+async fn a_new_object_needs_a_name_and_lists_come_in_pages() {
     let rest = Rest::new().await;
     let unnamed = utf8_percent_encode(r#"{"kind":"file"}"#, NON_ALPHANUMERIC).to_string();
     let answer = upload(&rest, "application/octet-stream", unnamed, vec![1]).await;
@@ -237,10 +243,12 @@ async fn a_new_object_needs_a_name_and_a_list_says_what_it_leaves_out() {
     for _ in 0..10 {
         put(&rest, Source::reader("x", &b"x"[..])).await;
     }
-    assert_eq!(rest.client.objects().await.unwrap().more, 0);
-    put(&rest, Source::reader("x", &b"x"[..])).await;
-    let list = rest.client.objects().await.unwrap();
-    assert_eq!((list.objects.len(), list.more), (10, 1));
+    let request = ObjectsRequest { limit: Some(6), ..ObjectsRequest::default() };
+    let list = rest.client.objects(&request).await.unwrap();
+    assert_eq!((list.objects.len(), list.next.as_deref(), list.height), (6, Some("6"), 7));
+    let rest_of_it =
+        rest.client.objects(&ObjectsRequest { cursor: list.next.clone(), ..request }).await.unwrap();
+    assert_eq!((rest_of_it.objects.len(), rest_of_it.next), (4, None));
     assert_eq!(rest.client.object(list.objects[3].id).await.unwrap(), list.objects[3]);
     let unknown = rest.client.object("1/77".parse().unwrap()).await.unwrap_err();
     assert_eq!(unknown.code(), Some(Code::UnknownObject));

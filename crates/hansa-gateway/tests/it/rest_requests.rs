@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use hansa_api::{Code, header};
+use hansa_api::{Code, ObjectsRequest, header};
 use hansa_client::{PutOptions, Source};
 use hansa_types::ObjectId;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -93,11 +93,11 @@ async fn content_that_is_not_what_was_announced_is_never_recorded() {
         let request = upload(&rest, Method::POST, "/v1/objects", &of(3), b"abc").header(name, value);
         refused(request, status, code, name).await;
     }
-    assert!(rest.client.objects().await.unwrap().objects.is_empty());
+    assert!(rest.client.objects(&ObjectsRequest::default()).await.unwrap().objects.is_empty());
     let kept = upload(&rest, Method::POST, "/v1/objects", &of(3), b"abc")
         .header("content-digest", format!("sha-256=:{ABC}:"));
     assert_eq!(kept.send().await.unwrap().status(), StatusCode::OK);
-    assert_eq!(rest.client.objects().await.unwrap().objects.len(), 1);
+    assert_eq!(rest.client.objects(&ObjectsRequest::default()).await.unwrap().objects.len(), 1);
 }
 
 #[tokio::test]

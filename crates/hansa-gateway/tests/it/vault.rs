@@ -14,10 +14,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use hansa_api::{
     Allowance, Ballot, BallotPreview, BallotState, Check, Checks, Code, Collected, Content, ContentEntry,
-    Download, Fault, FaultLayer, Fetching, GrantRequest, Health, Invitation, KnownSuite, LogEntry, LogKind,
-    Motion, NodeStatus, ObjectKind, ObjectList, ObjectSummary, Problem, Progress, ProgressSink, PutMeta,
-    PutReceipt, QuotaStatus, Recorded, RepairReport, RequestCount, Service, Stage, Standing, StoredBlock,
-    SuiteStatus, Tally, ValidatorSet, VerifyReport, VerifyRequest,
+    Download, Fault, FaultLayer, Fetching, GrantRequest, Health, IndexStatus, Invitation, KnownSuite,
+    LogEntry, LogKind, Motion, NodeStatus, ObjectKind, ObjectPage, ObjectSummary, ObjectsRequest, Problem,
+    Progress, ProgressSink, PutMeta, PutReceipt, QuotaStatus, Recorded, RepairReport, RequestCount, Service,
+    Stage, Standing, StoredBlock, SuiteStatus, Tally, ValidatorSet, VerifyReport, VerifyRequest,
 };
 use hansa_types::{DcId, Endpoints, MemberStatus, ObjectId, Version, Visibility};
 use tokio::sync::watch;
@@ -214,7 +214,7 @@ impl Service for Vault {
         if id == 9 { Err(Problem::new(Code::AlreadyVoted, "voted")) } else { Ok(ballot(id, suspend(2))) }
     }
 
-    async fn objects(&self) -> Result<ObjectList, Problem> {
+    async fn objects(&self, request: ObjectsRequest) -> Result<ObjectPage, Problem> {
         let summary = |(number, versions): (&u64, &Vec<(PutMeta, Files)>)| ObjectSummary {
             id: ObjectId { owner: dc(1), number: *number },
             version: Version(versions.len() as u32),
@@ -230,14 +230,28 @@ impl Service for Vault {
             valid_until: None,
             readable: true,
         };
-        let objects: Vec<_> = self.objects().iter().map(summary).collect();
-        // As if it listed ten at most.
-        let more = objects.len().saturating_sub(10) as u64;
-        Ok(ObjectList { objects: objects.into_iter().take(10).collect(), more })
+        self.note(format!("objects {request:?}"));
+        let limit = request.limit.unwrap_or(0) as usize;
+        let skip = request.cursor.map_or(0, |cursor| cursor.parse::<usize>().unwrap());
+        let all = self.objects();
+        let end = skip + limit;
+        let next = (end < all.len()).then(|| end.to_string());
+        let objects = all.iter().map(summary).skip(skip).take(limit).collect();
+        Ok(ObjectPage { objects, next, height: 7 })
+    }
+
+    async fn index(&self) -> Result<IndexStatus, Problem> {
+        Ok(IndexStatus { database: "sqlite".to_owned(), height: Some(6), head: 7, ..IndexStatus::default() })
+    }
+
+    async fn rebuild_index(&self) -> Result<IndexStatus, Problem> {
+        self.note("rebuild index".to_owned());
+        Ok(IndexStatus { database: "sqlite".to_owned(), head: 7, ..IndexStatus::default() })
     }
 
     async fn summary(&self, object: ObjectId) -> Result<ObjectSummary, Problem> {
-        let list = Service::objects(self).await?;
+        let request = ObjectsRequest { limit: Some(1_000), ..ObjectsRequest::default() };
+        let list = Service::objects(self, request).await?;
         list.objects.into_iter().find(|summary| summary.id == object).ok_or_else(|| unknown(object))
     }
 

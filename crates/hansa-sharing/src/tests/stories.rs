@@ -48,15 +48,12 @@ async fn an_object_is_recorded_replicated_and_read_back() {
     }
     assert_eq!(owner.get(receipt.id, None).await.unwrap(), bytes);
     assert_eq!(owner.sharing.replicas(receipt.id, Version(1)).await.unwrap(), receipt.replicas);
-    let listed = owner.sharing.list().await.unwrap().objects;
-    assert_eq!(
-        (listed.len(), listed[0].name.as_deref(), listed[0].size),
-        (1, Some("shipments.csv"), Some(2_500_000))
-    );
-    assert_eq!(listed[0].cid, receipt.cid);
-    assert!(listed[0].size_class >= 2_500_000 && listed[0].readable);
-    let abroad = net.node(2).sharing.list().await.unwrap().objects;
-    assert_eq!((abroad[0].name.as_deref(), abroad[0].size, abroad[0].readable), (None, None, false));
+    let own = owner.sharing.summary(receipt.id).await.unwrap();
+    assert_eq!((own.name.as_deref(), own.size), (Some("shipments.csv"), Some(2_500_000)));
+    assert_eq!(own.cid, receipt.cid);
+    assert!(own.size_class >= 2_500_000 && own.readable);
+    let abroad = net.node(2).sharing.summary(receipt.id).await.unwrap();
+    assert_eq!((abroad.name.as_deref(), abroad.size, abroad.readable), (None, None, false));
     assert_eq!(kinds(&net.node(3).sharing.log(receipt.id).await.unwrap()), [LogKind::Version]);
     let report = owner.verify(receipt.id).await;
     assert!(report.is_clean(), "{report:?}");
@@ -166,7 +163,8 @@ async fn a_source_that_breaks_or_climbs_records_nothing() {
     }
     let twice = Files::new(&[("a", Some(b"1".as_slice())), ("a", Some(b"2".as_slice()))]);
     assert_eq!(sharing.put(directory, twice, quiet()).await.unwrap_err().code(), Code::UnsafePath);
-    assert!(sharing.list().await.unwrap().objects.is_empty());
+    let first = sharing.summary("1/1".parse().unwrap()).await.unwrap_err();
+    assert_eq!(first.code(), Code::UnknownObject);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,9 +190,9 @@ async fn a_grant_opens_and_everybody_else_is_refused_on_the_record() {
     assert!(log[4].detail.starts_with("by the contract") && log[5].detail.starts_with("by the owner's node"));
     assert!(log[4..].iter().all(|entry| entry.reason.as_deref() == Some("notGranted")));
     assert_eq!((log[3].reason.as_deref(), log[4].refused_by, log[5].refused_by), (None, None, Some(a.id)));
-    let listed = b.sharing.list().await.unwrap().objects;
-    assert_eq!((listed[0].name.as_deref(), listed[0].readable), (Some("order.json"), true));
-    assert_eq!(a.sharing.list().await.unwrap().objects[0].shared_with, [b.id]);
+    let opened = b.sharing.summary(object).await.unwrap();
+    assert_eq!((opened.name.as_deref(), opened.readable), (Some("order.json"), true));
+    assert_eq!(a.sharing.summary(object).await.unwrap().shared_with, [b.id]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
