@@ -188,7 +188,11 @@ async fn main() {
     let task = index.start(feed);
     index.at_least(chain.last()).await.unwrap();
     let (seconds, events) = (start.elapsed().as_secs_f64(), objects + objects / 4);
-    println!("{}: {events} events in {seconds:.1} s, {:.0} events/s", index.database(), events as f64 / seconds);
+    println!(
+        "{}: {events} events in {seconds:.1} s, {:.0} events/s",
+        index.database(),
+        events as f64 / seconds
+    );
     if let Ok(metadata) = std::fs::metadata(&file) {
         println!("file: {} MB", metadata.len() / 1_000_000);
     }
