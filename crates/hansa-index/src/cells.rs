@@ -5,9 +5,9 @@ use sqlx::{Any, AnyConnection, any::AnyArguments, query::Query};
 
 use crate::IndexError;
 
-/// Numbers of rows in a statement, largest first. Few sizes keep the number of prepared statements small; 256 rows of 14 columns stay
-/// below SQLite's bound of 32,766 parameters.
-const CHUNKS: [usize; 4] = [256, 32, 4, 1];
+/// Numbers of rows in a statement, largest first. Few sizes keep the number of prepared statements small. SQLite searches a statement's
+/// parameters from the beginning whenever one is bound, so that the cost of a row grows with the rows of its statement.
+const CHUNKS: [usize; 3] = [24, 4, 1];
 
 /// A column's value.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ const SCHEMA: &str = include_str!("../migrations/0001_index.sql");
 
 /// Settings of the writer's connection to SQLite; requests read while it writes. A crash of the machine may undo the last transactions,
 /// whole: they are read from the chain again.
-const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8192; \
                        PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;";
 
 /// Which database, and where.

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use hansa_api::{Code, ObjectsRequest, header};
+use hansa_api::{Code, ObjectSort, ObjectsRequest, header};
 use hansa_client::{PutOptions, Source};
-use hansa_types::ObjectId;
+use hansa_types::{DcId, ObjectId, Visibility};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::json;
 
@@ -125,12 +125,37 @@ async fn terms_that_would_allow_nothing_or_something_else_are_refused() {
 }
 
 #[tokio::test]
+async fn the_choice_of_a_list_arrives_as_it_was_made() {
+    let rest = Rest::new().await;
+    let choice = ObjectsRequest {
+        limit: Some(1_000),
+        cursor: Some("7".to_owned()),
+        owner: DcId::new(3),
+        visibility: Some(Visibility::Members),
+        grantee: DcId::new(4),
+        name: Some("a&b=ü %".to_owned()),
+        sort: Some(ObjectSort::Name),
+        at_least: Some(u64::MAX),
+    };
+    let page = rest.client.objects(&choice).await.unwrap();
+    assert_eq!((page.objects.len(), page.next, page.height), (0, None, 7));
+    assert_eq!(*rest.vault.calls.lock().unwrap(), [format!("objects {choice:?}")]);
+    assert_eq!(rest.client.index().await.unwrap().height, Some(6));
+    assert_eq!(rest.client.rebuild_index().await.unwrap().height, None);
+}
+
+#[tokio::test]
 async fn query_parameters_that_mean_nothing_here_are_refused_with_the_known_ones() {
     let rest = Rest::new().await;
     put(&rest, "x", b"abc").await;
     let cases = [
-        (Method::GET, "/v1/objects?sort=name", "\"sort\"; this endpoint takes none"),
-        (Method::GET, "/v1/objects?limit=5&name=x", "\"limit\""),
+        (Method::GET, "/v1/fetches?sort=name", "\"sort\"; this endpoint takes none"),
+        (Method::GET, "/v1/objects?limit=5&nam=x", "\"nam\"; this endpoint takes limit and cursor and owner"),
+        (Method::GET, "/v1/objects?limit=0", "`limit` is 1 to 1000"),
+        (Method::GET, "/v1/objects?limit=1001", "`limit` is 1 to 1000"),
+        (Method::GET, "/v1/objects?sort=size", "size"),
+        (Method::GET, "/v1/objects?owner=0", ""),
+        (Method::GET, "/v1/objects?at_least=-1", ""),
         (Method::GET, "/v1/objects/1/1?name=x", "\"name\"; this endpoint takes version and ask"),
         (Method::GET, "/v1/objects/1/1?version=1&ver%73ion=2", "\"ver%73ion\""),
         (Method::GET, "/v1/blocks?form=1", "\"form\"; this endpoint takes from and limit"),

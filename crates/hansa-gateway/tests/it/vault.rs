@@ -230,7 +230,9 @@ impl Service for Vault {
             valid_until: None,
             readable: true,
         };
-        self.note(format!("objects {request:?}"));
+        if request.at_least.is_some() {
+            self.note(format!("objects {request:?}"));
+        }
         let limit = request.limit.unwrap_or(0) as usize;
         let skip = request.cursor.map_or(0, |cursor| cursor.parse::<usize>().unwrap());
         let all = self.objects();
