@@ -91,7 +91,7 @@ pub trait Service: Send + Sync + 'static {
     async fn open_ballot(&self, motion: Motion) -> Result<Ballot, Problem>;
     /// Versions of the system contracts: in force, decided, and known to this node.
     async fn suite(&self) -> Result<SuiteStatus, Problem>;
-    /// What each member may make all nodes store, and how much of it is left.
+    /// The quotas of all members.
     async fn quota(&self) -> Result<QuotaStatus, Problem>;
     /// Changes where this member's node is reached; final when it answers.
     async fn set_endpoints(&self, endpoints: Endpoints) -> Result<Recorded, Problem>;

@@ -114,7 +114,7 @@ impl Client {
         self.wire.fetch(Method::GET, "suite").await
     }
 
-    /// What each member may make all nodes store, and how much of it is left.
+    /// The quotas of all members.
     ///
     /// # Errors
     /// See [`Client::status`].

@@ -1,7 +1,7 @@
 //! The members' quota in the governance contract's storage, which the ledger reads and writes without running code.
 //!
-//! A leaky bucket for each member: what it makes all nodes store fills the bucket, time empties it at the quota's rate, and a member whose bucket
-//! holds a day's worth sends nothing more. The arithmetic is part of the chain's rules: every node must get the same figures.
+//! A leaky bucket for each member: what it makes all nodes store fills the bucket, time empties it at the quota's rate, and a member whose
+//! bucket holds a day's worth sends nothing more. The arithmetic is part of the chain's rules: every node must get the same figures.
 
 use alloy_primitives::{B256, U256, keccak256};
 use hansa_types::DcId;

@@ -112,9 +112,9 @@ pub use hansa_evm::{
 pub use history::{BlockRef, PAST_STATES_BYTES_MAX};
 pub use ledger::Ledger;
 pub use logs::{LocatedLog, LogFilter, LogPage};
+pub use members::Quotas;
 pub use propose::Proposal;
 pub use query::{FinalisedBlock, LocatedTransaction, TransactionReceipt};
-pub use quota::Quotas;
 pub use stores::open_stores;
 
 /// Encoded blocks by number.

@@ -5,21 +5,44 @@
 
 use std::{ops::Bound, sync::Arc};
 
-use hansa_contracts::{REGISTRY, abi, members_from_return};
-use hansa_evm::Executor;
+use hansa_contracts::{Quota, REGISTRY, Usage, abi, members_from_return};
+use hansa_evm::{Executor, StateError};
 use hansa_kv::{Batch, KeyRange, KvStore, Order};
-use hansa_types::{Block, Member};
+use hansa_types::{Block, DcId, Member};
 
 use alloy_primitives::Bytes;
 
 use crate::{
-    Ledger, LedgerError, META, TransactionReceipt, chain::ExecutedBlock, header, propose::parent_state,
+    Ledger, LedgerError, META, TransactionReceipt, chain::ExecutedBlock, header, propose::parent_state, quota,
 };
 
 pub(crate) const MEMBERS_KEY: &[u8] = b"members";
 const EPOCH_PREFIX: &[u8] = b"epoch";
 
+/// The quota at a block, and what each member used of it when it last sent something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// What each member may make all nodes store.
+    pub quota: Quota,
+    /// The block's time in Unix seconds.
+    pub time: u64,
+    /// By member, ascending.
+    pub members: Vec<(DcId, Usage)>,
+}
+
 impl Ledger {
+    /// The members' quotas at the finalised head.
+    ///
+    /// # Errors
+    /// When the store is at fault.
+    pub fn quotas(&self) -> Result<Quotas, LedgerError> {
+        let head = Arc::clone(&self.shared().chain.read().head);
+        let state = parent_state(&head);
+        let usage = |member: &Member| Ok((member.dc_id, quota::used(&state, member.dc_id)?));
+        let members = self.members().iter().map(usage).collect::<Result<_, StateError>>()?;
+        Ok(Quotas { quota: quota::in_force(&state)?, time: state.parent_timestamp, members })
+    }
+
     /// The members at the finalised head, of any standing, by `dcId`.
     pub fn members(&self) -> Arc<Vec<Member>> {
         Arc::clone(&self.shared().chain.read().members)

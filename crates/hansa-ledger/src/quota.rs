@@ -2,38 +2,11 @@
 //!
 //! Read from and written to the governance contract's storage as part of the block's state, without running code. The time is the parent's.
 
-use std::sync::Arc;
-
 use hansa_contracts::{GOVERNANCE, Quota, Usage};
 use hansa_evm::{BlockExecutor, Growth, StateError, StateView};
-use hansa_types::{DcId, Member};
+use hansa_types::DcId;
 
-use crate::{Ledger, LedgerError, propose::parent_state, state::ParentState};
-
-/// The quota at a block, and what each member used of it when it last sent something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quotas {
-    /// What each member may make all nodes store.
-    pub quota: Quota,
-    /// The block's time in Unix seconds.
-    pub time: u64,
-    /// By member, ascending.
-    pub members: Vec<(DcId, Usage)>,
-}
-
-impl Ledger {
-    /// The members' quotas at the finalised head.
-    ///
-    /// # Errors
-    /// When the store is at fault.
-    pub fn quotas(&self) -> Result<Quotas, LedgerError> {
-        let head = Arc::clone(&self.shared().chain.read().head);
-        let state = parent_state(&head);
-        let usage = |member: &Member| Ok((member.dc_id, used(&state, member.dc_id)?));
-        let members = self.members().iter().map(usage).collect::<Result<_, StateError>>()?;
-        Ok(Quotas { quota: in_force(&state)?, time: state.parent_timestamp, members })
-    }
-}
+use crate::{LedgerError, state::ParentState};
 
 /// The quota in force.
 pub(crate) fn in_force(state: &impl StateView) -> Result<Quota, StateError> {

@@ -7,6 +7,7 @@ mod attend;
 mod catalogue;
 mod cli;
 mod config;
+mod explain;
 mod keys;
 mod member;
 mod object;
@@ -16,6 +17,7 @@ mod proof;
 mod status;
 mod up;
 mod upgrade;
+mod values;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -157,7 +159,7 @@ async fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
         Command::Keys(Keys::Recovery) => keys::recovery(&home, &connect(&home)?, output).await,
         Command::Keys(command) => keys::run(&home, command, output),
         Command::Config(command) => config::run(&home, command, output),
-        Command::Explain { code } => problem::explain(code, output),
+        Command::Explain { code } => explain::run(code, output),
         Command::Member(command) => member::run(&home, &connect(&home)?, command, output).await,
         Command::Upgrade(command) => upgrade::run(&home, command, output).await,
         Command::Put(options) => object::put(&connect(&home)?, options, output).await,

@@ -37,17 +37,10 @@ pub(crate) async fn run(
             let motion = Motion::Limit { limit: Limit::BallotSeconds, value: *seconds };
             ballot(client, motion, *dry_run, output).await
         }
-        Member::Quota { bytes_per_second: Some(value), dry_run, .. } => {
-            let motion = Motion::Limit { limit: Limit::MemberBytesPerSecond, value: *value };
-            ballot(client, motion, *dry_run, output).await
-        }
-        Member::Quota { slots_per_second: Some(value), dry_run, .. } => {
-            let motion = Motion::Limit { limit: Limit::MemberSlotsPerSecond, value: *value };
-            ballot(client, motion, *dry_run, output).await
-        }
-        Member::Quota { .. } => {
-            output.result(&client.quota().await?, quota);
-            Ok(())
+        Member::Quota { bytes_per_second, slots_per_second, dry_run } => {
+            let bytes = bytes_per_second.map(|value| (Limit::MemberBytesPerSecond, value));
+            let slots = slots_per_second.map(|value| (Limit::MemberSlotsPerSecond, value));
+            quota(client, bytes.or(slots), *dry_run, output).await
         }
         Member::Address { consensus, swarm } => {
             let endpoints =
@@ -186,7 +179,21 @@ fn rate(value: u64, of: &str) -> String {
     }
 }
 
-fn quota(status: &QuotaStatus) -> String {
+/// Opens a ballot on a limit, or shows what is left of it.
+async fn quota(
+    client: &Client,
+    limit: Option<(Limit, u64)>,
+    dry_run: bool,
+    output: Output,
+) -> Result<(), CliError> {
+    if let Some((limit, value)) = limit {
+        return ballot(client, Motion::Limit { limit, value }, dry_run, output).await;
+    }
+    output.result(&client.quota().await?, left);
+    Ok(())
+}
+
+fn left(status: &QuotaStatus) -> String {
     let rates = [(status.bytes_per_second, "bytes"), (status.slots_per_second, "storage slots")];
     let mut lines: Vec<String> = rates.iter().map(|(value, of)| rate(*value, of)).collect();
     let rows: Vec<[String; 4]> = status

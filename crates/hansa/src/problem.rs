@@ -8,8 +8,6 @@ use hansa_node::{FolderLock, Home, NodeError};
 use hansa_types::ObjectId;
 use serde_json::{Value, json};
 
-use crate::output::Output;
-
 /// Exit codes, stable for scripts; 0 is done. `docs/command-line.md` lists them.
 pub(crate) mod exit {
     /// The command could not be done.
@@ -28,18 +26,6 @@ pub(crate) mod exit {
     pub(crate) const FEW_REPLICAS: u8 = 7;
     /// Added to the number of the signal that ended the command, as shells do.
     pub(crate) const SIGNAL: u8 = 128;
-}
-
-/// Says what an error code means.
-pub(crate) fn explain(text: &str, output: Output) -> Result<(), CliError> {
-    let digits = text.trim_start_matches(['E', 'e']);
-    let code = digits.parse().ok().and_then(Code::from_number).ok_or_else(|| {
-        CliError::Usage(format!("there is no error code {text}; they are E and four digits, as E2004"))
-    })?;
-    let (title, hint) = (code.title(), code.hint());
-    let page = json!({ "code": code.number(), "title": title, "hint": hint });
-    output.result(&page, |_| format!("{code}: {title}\n{hint}"));
-    Ok(())
 }
 
 /// Why a command failed.
