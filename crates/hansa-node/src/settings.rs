@@ -451,10 +451,20 @@ mod tests {
     fn values_out_of_range_are_refused_with_name_value_and_range() {
         for setting in settings().into_iter().filter(|setting| setting.default.is_some()) {
             let (section, key) = setting.name.rsplit_once('.').unwrap();
-            let SettingKind::Number { min, max } = setting.kind else {
+            let other = |kind| {
                 let found = problems(&format!("[{section}]\n{key} = 3\n"), &[]);
-                assert_eq!(found, [format!("`{}` is 3, and must be a list of texts", setting.name)]);
-                continue;
+                assert_eq!(found, [format!("`{}` is 3, and must be {kind}", setting.name)]);
+            };
+            let (min, max) = match setting.kind {
+                SettingKind::Number { min, max } => (min, max),
+                SettingKind::Text => {
+                    other("text");
+                    continue;
+                }
+                SettingKind::Texts => {
+                    other("a list of texts");
+                    continue;
+                }
             };
             let range = format!("must be a whole number from {min} to {max}");
             for bad in [i128::from(min) - 1, i128::from(max) + 1] {
