@@ -247,7 +247,7 @@ struct Quota {
     uint64 slotsPerSecond;
 }
 
-/// What a member has made all nodes store and its quota has not made up for since.
+/// The level of a member's two buckets: use that time has not made up for.
 struct Usage {
     uint64 storedBytes;
     uint64 newSlots;

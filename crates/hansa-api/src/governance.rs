@@ -67,7 +67,7 @@ pub enum Limit {
     MemberSlotsPerSecond,
 }
 
-/// What each member may make all nodes store, and how much of it is left. Unused, a rate adds up to a day's worth.
+/// The members' quotas of bytes and slots that all nodes store, with the rest of each. An unused rate adds up to a day's worth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct QuotaStatus {

@@ -34,7 +34,7 @@ pub struct Config {
     pub judge: Arc<dyn ReleaseJudge>,
 }
 
-/// What one operator may decide about consensus. Nodes with different settings agree all the same.
+/// Settings of consensus that need not agree between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsensusSettings {

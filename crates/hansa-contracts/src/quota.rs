@@ -18,7 +18,7 @@ pub struct Quota {
     pub slots_per_second: u64,
 }
 
-/// What a member has made all nodes store, as far as time has not made up for it.
+/// The level of a member's two buckets: use that time has not made up for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes of transactions, logs and code.

@@ -95,7 +95,7 @@ pub enum InvalidReason {
         /// Left for this member.
         left: u64,
     },
-    /// The sender's member has used up what it may make all nodes store for now.
+    /// The quota of the sender's member is used up; time refills it.
     #[error("the sender's member has used up its quota of what all nodes store; it fills again with time")]
     StorageQuota,
     /// Blob transactions have no place on this chain.
@@ -187,11 +187,11 @@ impl Growth {
 pub struct Payer {
     /// The member that the sender acts for; nobody's transactions share one account.
     pub member: Option<DcId>,
-    /// What it may make all nodes store in this block. The transaction that reaches the limit may pass it.
+    /// The rest of its quota in this block. The transaction that reaches the limit may pass it.
     pub left: Growth,
 }
 
-/// What one member's transactions used of a block.
+/// One member's use of a block.
 #[derive(Clone, Copy)]
 struct Used {
     gas: u64,
@@ -372,7 +372,7 @@ impl<V: StateView> BlockExecutor<V> {
         member_gas_quota(self.gas_limit).saturating_sub(used)
     }
 
-    /// What each member's transactions so far make all nodes store.
+    /// The growth of stored data by each member's transactions so far.
     pub fn growth(&self) -> impl Iterator<Item = (DcId, Growth)> {
         self.used.iter().filter_map(|(member, used)| Some(((*member)?, used.growth)))
     }

@@ -6,7 +6,7 @@ use hansa_types::units::seconds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What callers may hold with their connections.
+/// Limits of the callers' connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionLimits {

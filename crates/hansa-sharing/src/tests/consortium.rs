@@ -11,7 +11,6 @@ use std::{
     },
 };
 
-use alloy_primitives::B256;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cid::Cid;
@@ -25,13 +24,16 @@ use hansa_content::{Block, BlockFile, BlockStore, Hold, links};
 use hansa_contracts::draft_genesis;
 use hansa_envelope::MemberKeys;
 use hansa_kv::{KvStore, MemoryStore};
-use hansa_ledger::{Ledger, Proposal};
+use hansa_ledger::Ledger;
 use hansa_ports::{Chain, FetchSink, Swarm, SwarmFault, Tip};
-use hansa_types::{ClusterId, ConsensusData, DcId, Limits, NetworkKey, ObjectId, Version, Visibility};
+use hansa_types::{ClusterId, DcId, Limits, NetworkKey, ObjectId, Version, Visibility};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
-use super::doubles::Validators;
+use super::{
+    doubles::Validators,
+    miner::{mine, mine_block},
+};
 use crate::{DiskSpace, OpenMode, Parts, Responder, Sharing, SharingError, SharingSettings, SpaceFn};
 
 /// The chain's clock starts here.
@@ -572,37 +574,4 @@ fn node(
     .unwrap();
     let id = DcId::new(id).unwrap();
     Node { id, keys, sharing, store, tip, validators, disk, peer, recording, replication: None, dir }
-}
-
-/// Finalises whatever is pending, a block at a time.
-async fn mine(ledger: Ledger, clock: Arc<Mutex<u64>>) {
-    let mut admitted = ledger.pool().watch();
-    loop {
-        let (chain, clock) = (ledger.clone(), Arc::clone(&clock));
-        tokio::task::spawn_blocking(move || {
-            while chain.has_pending(chain.head().hash()) {
-                mine_block(&chain, &clock);
-            }
-        })
-        .await
-        .unwrap();
-        if admitted.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Finalises a block. The clock stands meanwhile: what is sent after the time was set is in a block of that time.
-fn mine_block(chain: &Ledger, clock: &Mutex<u64>) {
-    let timestamp = clock.lock();
-    let proposal = Proposal {
-        filling_time: None,
-        parent: chain.head().hash(),
-        timestamp: *timestamp,
-        prevrandao: B256::ZERO,
-        beneficiary: alloy_primitives::Address::ZERO,
-        consensus: ConsensusData::default(),
-    };
-    let block = chain.propose(proposal).unwrap();
-    chain.finalise(&block).unwrap();
 }

@@ -6,6 +6,7 @@ mod deposits;
 mod doubles;
 mod faults;
 mod limited;
+mod miner;
 mod openings;
 mod replicas;
 mod sockets;
